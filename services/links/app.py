@@ -1,0 +1,93 @@
+"""The write service: owns every write of a link and of a key, and never touches the cache.
+
+nginx sends it `/api/`, `/docs` and `/openapi.json`; what it writes reaches the redirectors through the change feed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import TypedDict
+
+import structlog
+from fastapi import FastAPI
+
+from services.links import health, key_routes, links
+from services.links.authentication import Keyring
+from services.links.creation import Creator
+from services.links.errors import install_error_table
+from services.links.metrics import Measured, Metrics
+from services.links.site import Site
+from services.links.upkeep import prune_for_ever
+from shared.logs import configure_logs
+from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
+from shared.schema import check_schema
+from shared.settings import LinksSettings, load_settings
+
+DESCRIPTION = """
+Creates and edits short links. Send an API key as `Authorization: Bearer KEY`.
+
+Errors are `application/problem+json` (RFC 9457) with a stable `type`; for invalid input `errors` names every field with
+its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-Match` keep two editors apart.
+"""
+
+log = structlog.get_logger()
+
+
+class State(TypedDict):
+    """What the lifespan opens, for the routes."""
+
+    site: Site
+    pool: Pool
+    keyring: Keyring
+    creator: Creator
+    metrics: Metrics
+
+
+def create_app(settings: LinksSettings | None = None) -> FastAPI:
+    """Build the service; without settings they are read from the environment."""
+    settings = settings or load_settings(LinksSettings)
+    configure_logs(settings)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            pool = await stack.enter_async_context(
+                open_pool(
+                    settings.links_database_url.get_secret_value(), size=settings.links_pool_size, application="links"
+                )
+            )
+            await _refuse_old_schema(pool)
+            upkeep = asyncio.create_task(prune_for_ever(pool))
+            stack.callback(upkeep.cancel)
+            yield {
+                "site": Site(settings),
+                "pool": pool,
+                "keyring": Keyring(pool),
+                "creator": Creator(pool),
+                "metrics": metrics,
+            }
+
+    app = FastAPI(
+        title="TinyURL",
+        summary="A link shortener.",
+        description=DESCRIPTION,
+        version=version("tinyurl"),
+        lifespan=lifespan,
+    )
+    app.add_middleware(Measured, metrics=metrics)
+    install_error_table(app)
+    app.include_router(links.router)
+    app.include_router(key_routes.router)
+    app.include_router(health.router)
+    return app
+
+
+async def _refuse_old_schema(pool: Pool) -> None:
+    """End the start if the schema is behind; if Postgres is away, start all the same and be not ready."""
+    try:
+        async with connection(pool) as conn:
+            await check_schema(conn)
+    except UNAVAILABLE as error:
+        log.warning("started_without_postgres", error=type(error).__name__)

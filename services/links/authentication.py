@@ -1,0 +1,109 @@
+"""Who calls: an API key's owner and scopes. A key that was verified is believed for half a second, then looked up."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from services.links.errors import Forbidden, Unauthenticated
+from services.links.keys import ApiKey, Scope, hash_secret, select_key, split_key
+from shared.postgres import Pool, connection
+
+BELIEVED_S = 0.5
+"""With it a revoked key fails within a second, and a busy client costs two look-ups a second."""
+
+REMEMBERED_KEYS = 10_000
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key from `tinyurl keys create`.")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose key it is, and what it allows."""
+
+    owner: str
+    scopes: frozenset[str]
+
+    @property
+    def is_admin(self) -> bool:
+        return "admin" in self.scopes
+
+    def may_see(self, owner: str) -> bool:
+        return self.is_admin or owner == self.owner
+
+
+class Keyring:
+    """Verifies keys against the database, with a memory of half a second."""
+
+    def __init__(self, pool: Pool, clock: Callable[[], float] = monotonic) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._verified: dict[str, tuple[float, ApiKey]] = {}
+        self._lookups: dict[str, asyncio.Task[ApiKey]] = {}
+
+    async def verify(self, text: str) -> ApiKey:
+        """Find the key that a client sent.
+
+        Raises:
+            Unauthenticated: It is unknown, wrong, revoked or expired; which of these is not told.
+        """
+        until, key = self._verified.get(text, (0.0, None))
+        if key is None or self._clock() >= until:
+            key = await self._look_up_once(text)
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise Unauthenticated(_UNAUTHENTICATED)
+        return key
+
+    async def _look_up_once(self, text: str) -> ApiKey:
+        task = self._lookups.get(text)
+        if task is None:
+            task = self._lookups[text] = asyncio.create_task(self._look_up(text))
+            task.add_done_callback(lambda _: self._lookups.pop(text))
+        return await asyncio.shield(task)
+
+    async def _look_up(self, text: str) -> ApiKey:
+        parts = split_key(text)
+        if parts is None:
+            raise Unauthenticated(_UNAUTHENTICATED)
+        key_id, secret = parts
+        believed_until = self._clock() + BELIEVED_S
+        async with connection(self._pool) as conn:
+            key = await select_key(conn, key_id)
+        expected = key.hash if key is not None else _NOBODY
+        if not hmac.compare_digest(expected, hash_secret(secret)) or key is None or key.revoked_at is not None:
+            raise Unauthenticated(_UNAUTHENTICATED)
+        if len(self._verified) >= REMEMBERED_KEYS:
+            self._verified.clear()
+        self._verified[text] = (believed_until, key)
+        return key
+
+
+def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+    """A dependency that admits keys with a scope, or with `admin`."""
+
+    async def authenticate(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> Caller:
+        if credentials is None:
+            raise Unauthenticated(_UNAUTHENTICATED)
+        key = await request.state.keyring.verify(credentials.credentials)
+        if scope not in key.scopes and "admin" not in key.scopes:
+            raise Forbidden(f"This key lacks the scope {scope}.")
+        return Caller(key.owner, frozenset(key.scopes))
+
+    return authenticate
+
+
+MayRead = Annotated[Caller, Depends(require("links:read"))]
+MayWrite = Annotated[Caller, Depends(require("links:write"))]
+MayAdmin = Annotated[Caller, Depends(require("admin"))]
+
+_UNAUTHENTICATED = "Send a valid API key as `Authorization: Bearer KEY`."
+_NOBODY = hashlib.sha256(b"").digest()

@@ -1,0 +1,107 @@
+"""Request bodies, read strictly: JSON by its media type, bounded in size, without what JSON parsers disagree on."""
+
+import json
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+from starlette.types import Receive, Scope
+
+from services.links.errors import BodyTooLarge, MalformedJson, WrongContentType
+
+LARGEST_BODY = 16 * 1024
+"""Bytes; a target has 8 KiB of them."""
+
+
+class JsonRoute(APIRoute):
+    """A route whose body, if there is one, is JSON that every parser understands alike."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+
+        async def handle_json(request: Request) -> Response:
+            content_type = request.headers.get("content-type", "")
+            if content_type.partition(";")[0].strip().lower() != "application/json":
+                raise WrongContentType("Send the body as application/json.")
+            value = parse_json(await read_body(request))
+            return await handle(_ParsedRequest(request.scope, request.receive, value))
+
+        return handle_json
+
+
+async def read_body(request: Request) -> bytes:
+    """Read a body of at most 16 KiB.
+
+    Raises:
+        BodyTooLarge: There is more; the rest is not read.
+    """
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise BodyTooLarge(f"The body must not be larger than {LARGEST_BODY} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def parse_json(body: bytes) -> object:
+    """Parse UTF-8 JSON (RFC 8259) strictly.
+
+    Raises:
+        MalformedJson: It is no JSON, names a field twice, holds a number that is none, half a surrogate pair or a byte
+            order mark, or is nested too deep.
+    """
+    try:
+        value = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite_float
+        )
+        # A lone surrogate is the one string that JSON can spell and UTF-8 cannot.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise MalformedJson("The JSON is nested too deep.") from None
+    except UnicodeError:
+        raise MalformedJson("The JSON must be UTF-8 without half surrogate pairs.") from None
+    except json.JSONDecodeError as error:
+        raise MalformedJson(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
+    except ValueError as error:
+        raise MalformedJson(f"{error}.") from None
+    return value
+
+
+class _ParsedRequest(Request):
+    """The request that FastAPI sees: its body is read and parsed already."""
+
+    def __init__(self, scope: Scope, receive: Receive, value: object) -> None:
+        super().__init__(scope, receive)
+        self._value = value
+
+    async def body(self) -> bytes:
+        return b"parsed"
+
+    async def json(self) -> object:
+        return self._value
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"The field {twice!r} is given twice")
+    return fields
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return number

@@ -1,0 +1,124 @@
+"""API keys: made once, stored as a hash, revoked for good; the table, the routes for admins, and what the command uses.
+
+A key reads `tu_<id>_<secret>`: the id finds the row, the secret (256 bits) is compared by its SHA-256.
+"""
+
+import hashlib
+import secrets
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+from shared.postgres import Connection
+
+Scope = Literal["links:read", "links:write", "stats:read", "admin"]
+SCOPES: tuple[Scope, ...] = ("links:read", "links:write", "stats:read", "admin")
+
+Owner = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._@+-]{0,63}$")]
+"""Whose links they are: a user, a team, a program."""
+
+_ALPHABET = string.digits + string.ascii_letters
+_ID_LENGTH = 12
+_SECRET_LENGTH = 43
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A row of `api_keys`; `hash` is the SHA-256 of the secret."""
+
+    id: str
+    hash: bytes
+    owner: str
+    name: str | None
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+def generate_key() -> tuple[str, str, str]:
+    """Draw a key: its id, its secret, and the text that the client keeps."""
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
+    secret = "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    return key_id, secret, f"tu_{key_id}_{secret}"
+
+
+def split_key(text: str) -> tuple[str, str] | None:
+    """Take a key's text apart into id and secret; None if it has not the form of one."""
+    prefix, _, rest = text.partition("_")
+    key_id, _, secret = rest.partition("_")
+    if prefix != "tu" or len(key_id) != _ID_LENGTH or len(secret) != _SECRET_LENGTH or not text.isascii():
+        return None
+    return key_id, secret
+
+
+def hash_secret(secret: str) -> bytes:
+    """SHA-256 is enough: the secret is random, so there is nothing to guess (OWASP ASVS 6.5.2)."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def create_key(
+    conn: Connection,
+    *,
+    owner: str,
+    name: str | None = None,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Make and store a key.
+
+    Returns:
+        The row, and the key's text, which is nowhere else.
+    """
+    key_id, secret, text = generate_key()
+    row = await conn.fetchrow(
+        """
+        INSERT INTO api_keys (id, hash, owner, name, scopes, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
+        RETURNING id, hash, owner, name, scopes, created_at, expires_at, revoked_at
+        """,
+        key_id,
+        hash_secret(secret),
+        owner,
+        name,
+        list(scopes),
+        expires_at,
+    )
+    assert row is not None
+    return _key(tuple(row)), text
+
+
+async def select_key(conn: Connection, key_id: str) -> ApiKey | None:
+    row = await conn.fetchrow(
+        "SELECT id, hash, owner, name, scopes, created_at, expires_at, revoked_at FROM api_keys WHERE id = $1", key_id
+    )
+    return None if row is None else _key(tuple(row))
+
+
+async def select_keys(conn: Connection) -> list[ApiKey]:
+    """All keys, the newest first; revoked ones too, so that a log can be understood later."""
+    rows = await conn.fetch(
+        """
+        SELECT id, hash, owner, name, scopes, created_at, expires_at, revoked_at FROM api_keys
+        ORDER BY created_at DESC, id
+        """
+    )
+    return [_key(tuple(row)) for row in rows]
+
+
+async def revoke_key(conn: Connection, key_id: str) -> bool:
+    """Revoke a key for good; it fails within a second.
+
+    Returns:
+        Whether there is such a key. One that was revoked before keeps its time.
+    """
+    status = await conn.execute("UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1", key_id)
+    return status == "UPDATE 1"
+
+
+def _key(row: tuple[object, ...]) -> ApiKey:
+    key_id, key_hash, owner, name, scopes, *times = row
+    return ApiKey(key_id, key_hash, owner, name, tuple(scopes), *times)  # type: ignore[arg-type]  # columns in the order of the fields

@@ -1,0 +1,60 @@
+"""Keyset pages: an opaque, signed cursor says after which row a list goes on, however long it is, whatever is added."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+_SIGNATURE_BYTES = 16
+
+
+class CursorRefused(ValueError):
+    """The text is no cursor that this server made for this list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last row of a page: its value of the sort column, and its id, which tells equal values apart."""
+
+    value: Any
+    row_id: int
+
+
+class Cursors:
+    """Writes and reads cursors.
+
+    Args:
+        secret: Signs them, so that one that was altered is refused instead of misread.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hashlib.sha256(b"cursor:" + secret).digest()
+
+    def write(self, position: Position, sort: str) -> str:
+        packed: bytes = msgpack.packb((sort, position.value, position.row_id), datetime=True)
+        return base64.urlsafe_b64encode(self._sign(packed) + packed).decode().rstrip("=")
+
+    def read(self, text: str, sort: str) -> Position:
+        """Read a cursor.
+
+        Raises:
+            CursorRefused: It was not made here, or for a list in another order.
+        """
+        try:
+            raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        except (UnicodeEncodeError, binascii.Error):
+            raise CursorRefused("is not a cursor of this server") from None
+        signature, packed = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._sign(packed)):
+            raise CursorRefused("is not a cursor of this server")
+        made_for, value, row_id = msgpack.unpackb(packed, timestamp=3)
+        if made_for != sort:
+            raise CursorRefused(f"belongs to a list sorted by {made_for}")
+        return Position(value, row_id)
+
+    def _sign(self, packed: bytes) -> bytes:
+        return hmac.digest(self._key, packed, "sha256")[:_SIGNATURE_BYTES]

@@ -1,0 +1,26 @@
+"""What the settings say of this installation, ready for the routes."""
+
+from urllib.parse import urlsplit
+
+from services.links.pages import Cursors
+from services.links.targets import TargetRules
+from shared.records import LinkKey
+from shared.settings import LinksSettings
+
+
+class Site:
+    """The domains of the short links, the rules of their targets, and the signer of cursors."""
+
+    def __init__(self, settings: LinksSettings) -> None:
+        base = urlsplit(settings.public_base_url)
+        self.default_domain = settings.default_domain
+        self.own_domains = settings.own_domains
+        self.rules = TargetRules(own_domains=self.own_domains, allow_private=settings.allow_private_targets)
+        self.cursors = Cursors(settings.fastapi_secret_key.get_secret_value().encode())
+        port = "" if base.port is None else f":{base.port}"
+        self._bases = {domain: f"{base.scheme}://{domain}{port}/" for domain in self.own_domains}
+
+    def short_url(self, key: LinkKey) -> str:
+        """The address of a short link; a domain that was taken out of the settings is spelled like the others."""
+        domain, code = key
+        return self._bases.get(domain, f"https://{domain}/") + code

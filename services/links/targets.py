@@ -1,0 +1,89 @@
+"""What a short link may lead to: the target is parsed once, as browsers do, and its `href` is stored, checked and sent.
+
+Stands between the API's input and the links table; the attacks it answers are listed in tests/links/test_targets.py.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+import ada_url
+
+LONGEST_TARGET = 8192
+"""Bytes of the parsed URL."""
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".onion")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class TargetRefused(ValueError):
+    """The text cannot be the target of a link; the message says why."""
+
+
+class TargetRules:
+    """The rules of one installation.
+
+    Args:
+        own_domains: The hosts of our short links, which may not lead to each other.
+        allow_private: Whether a link may lead into a private network.
+    """
+
+    def __init__(self, *, own_domains: Iterable[str], allow_private: bool) -> None:
+        self._own_domains = frozenset(own_domains)
+        self._allow_private = allow_private
+
+    def parse(self, text: str) -> str:
+        """Parse a target as the WHATWG URL standard says.
+
+        Returns:
+            The URL's `href`: ASCII, printable, at most 8 KiB.
+
+        Raises:
+            TargetRefused: It is no absolute http(s) URL, or it leads where no link may lead.
+        """
+        if _CONTROLS.search(text):
+            raise TargetRefused("must not contain control characters")
+        try:
+            url = ada_url.URL(text)
+        except ValueError:
+            raise TargetRefused("is not an absolute URL") from None
+        href = str(url.href)
+        if url.protocol not in ("http:", "https:"):
+            raise TargetRefused("must begin with http:// or https://")
+        if url.username or url.password:
+            raise TargetRefused("must not contain a user name or password")
+        if len(href) > LONGEST_TARGET:
+            raise TargetRefused(f"must not be longer than {LONGEST_TARGET} bytes")
+        self._check_host(str(url.hostname))
+        return href
+
+    def _check_host(self, host: str) -> None:
+        name = host.rstrip(".")
+        if name in self._own_domains:
+            raise TargetRefused("must not be a short link of this site")
+        if not self._allow_private and _is_private(name):
+            raise TargetRefused("must not lead to a private, loopback or link-local host")
+
+
+def _is_private(host: str) -> bool:
+    """Tell whether a parsed host is of this machine or a private network, whatever notation or tunnel hides it."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return "." not in host or host.endswith(_PRIVATE_SUFFIXES)
+    return any(not each.is_global or each.is_multicast for each in _addresses_within(address))
+
+
+def _addresses_within(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The address itself, or the IPv4 addresses that an IPv6 address carries through a tunnel or translator."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    if address in _NAT64:
+        return [ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)]
+    if address.teredo is not None:
+        return list(address.teredo)
+    carried = address.ipv4_mapped or address.sixtofour
+    return [address] if carried is None else [carried]

@@ -1,0 +1,161 @@
+"""The answer to a visit, from a link's record, the visitor's query and the time: pure, so every way in gives the same.
+
+Memory keeps the finished ones for the lane; the app sends the others.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal
+from urllib.parse import unquote_to_bytes
+
+from shared.records import READER, Record
+
+ErrorFormat = Literal["html", "json"]
+Header = tuple[bytes, bytes]
+
+NO_STORE = b"private, no-store"
+RETRY_AFTER_S = 1
+
+_ROBOTS = (b"x-robots-tag", b"noindex")
+_UNSAFE_IN_QUERY = re.compile(rb"[^\x21-\x7e]|[\"#<>\\^`{|}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers (names in lower case) and body, complete but for what the connection adds."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes = b""
+    is_click: bool = False
+
+    @property
+    def phrase(self) -> bytes:
+        return HTTPStatus(self.status).phrase.encode()
+
+
+def answer_visit(record: Record | None, *, query: bytes, now: float, error_format: ErrorFormat) -> Answer:
+    """Answer a GET of a code.
+
+    Args:
+        record: The link's; None if there is no such link.
+        query: The visitor's, as received, without the question mark.
+        now: Unix seconds.
+        error_format: What the visitor reads, should it come to an error.
+    """
+    if record is None:
+        return error(404, error_format)
+    if record.min_reader > READER:
+        # A newer release wrote something that this one would ignore: let another process answer.
+        return error(503, error_format)
+    if record.deleted or not record.enabled or _is_expired(record, now):
+        if record.expired_url is not None:
+            return _redirect(302, record.expired_url.encode(), NO_STORE)
+        return error(410, error_format)
+    if record.valid_from is not None and now < record.valid_from:
+        return error(404, error_format)
+    target = record.url.encode()
+    if record.forward_query and query:
+        target = add_query(target, query)
+    return _redirect(record.status_code, target, _cache_control(record, now), is_click=True)
+
+
+def is_plain(record: Record, now: float) -> bool:
+    """Tell whether a GET without a query gets one and the same answer until the record expires."""
+    expires_under_browser = record.cache_control is not None and record.expires_at is not None
+    return (
+        not record.deleted
+        and record.enabled
+        and record.min_reader <= READER
+        and not _is_expired(record, now)
+        and (record.valid_from is None or record.valid_from <= now)
+        and not expires_under_browser
+    )
+
+
+def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None) -> Answer:
+    """An error: a small page for a browser, problem+json (RFC 9457) for everyone else."""
+    kind, title, detail = _ERRORS[status]
+    if error_format == "html":
+        content_type, body = b"text/html; charset=utf-8", _PAGE.format(title=title, detail=detail).encode()
+    else:
+        problem = {"type": f"urn:tinyurl:problem:{kind}", "title": title, "status": status, "detail": detail}
+        content_type, body = b"application/problem+json", json.dumps(problem).encode()
+    headers = [
+        (b"content-type", content_type),
+        (b"cache-control", NO_STORE),
+        _ROBOTS,
+        (b"content-length", b"%d" % len(body)),
+    ]
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+    if allow is not None:
+        headers.append((b"allow", allow))
+    return Answer(status, tuple(headers), body)
+
+
+def add_query(target: bytes, query: bytes) -> bytes:
+    """Add the visitor's parameters to a target; those that the target has itself win, its fragment stays last."""
+    base, hash_sign, fragment = target.partition(b"#")
+    path, _, own = base.partition(b"?")
+    taken = {_parameter_name(pair) for pair in own.split(b"&") if pair}
+    added = [pair for pair in query.split(b"&") if pair and _parameter_name(pair) not in taken]
+    pairs = b"&".join([*([own] if own else []), *(_UNSAFE_IN_QUERY.sub(_percent_encode, pair) for pair in added)])
+    return path + (b"?" + pairs if pairs else b"") + hash_sign + fragment
+
+
+def _redirect(status: int, location: bytes, cache_control: bytes, *, is_click: bool = False) -> Answer:
+    headers = (
+        (b"location", location),
+        (b"cache-control", cache_control),
+        _ROBOTS,
+        (b"content-length", b"0"),
+    )
+    return Answer(status, headers, is_click=is_click)
+
+
+def _is_expired(record: Record, now: float) -> bool:
+    return record.expires_at is not None and record.expires_at <= now
+
+
+def _cache_control(record: Record, now: float) -> bytes:
+    """A browser may keep the answer as long as the link says, and never past the link's end."""
+    if record.cache_control is None:
+        return NO_STORE
+    seconds = record.cache_control
+    if record.expires_at is not None:
+        seconds = min(seconds, int(record.expires_at - now))
+    return b"private, max-age=%d" % seconds
+
+
+def _parameter_name(pair: bytes) -> bytes:
+    return unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" "))
+
+
+def _percent_encode(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]
+
+
+_ERRORS = {
+    400: ("bad-request", "Bad request", "The request is not one that this server understands."),
+    404: ("not-found", "Link not found", "There is no short link at this address. Check it for typing errors."),
+    405: ("method-not-allowed", "Method not allowed", "A short link answers GET and HEAD."),
+    410: ("gone", "Link no longer available", "This short link has expired or was switched off."),
+    503: ("unavailable", "Not available right now", "Please try again in a moment."),
+}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }}
+body {{ display: grid; place-content: center; min-height: 90vh; margin: 0 1.5rem; text-align: center }}
+</style>
+<h1>{title}</h1>
+<p>{detail}</p>
+</html>
+"""

@@ -1,0 +1,165 @@
+"""The redirect service: reads links, writes nothing, and keeps answering while the stores behind it fail.
+
+nginx sends it every path that can be a code. What the lane does not answer comes here, where every visit is answered.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import time
+from typing import TypedDict, cast
+
+import structlog
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.redirect.answers import Answer, ErrorFormat, answer_visit, error
+from services.redirect.cache import open_cache
+from services.redirect.feed import Feed, FeedReader
+from services.redirect.health import health_routes
+from services.redirect.lane import Lane
+from services.redirect.memory import Memory, request_slice
+from services.redirect.metrics import RedirectCollector, Visits
+from services.redirect.resolver import Resolver, Unresolved
+from services.redirect.source import open_source
+from shared.clicks import RecordClicks
+from shared.codes import CODE_PATTERN, is_reserved
+from shared.health import OPERATIONS
+from shared.logs import configure_logs
+from shared.records import LinkKey
+from shared.settings import RedirectSettings, load_settings
+
+FIRST_POLL_TIMEOUT_S = 2.0
+
+ALLOW = b"GET, HEAD"
+
+_match_path = re.compile(f"/({CODE_PATTERN})").fullmatch
+_match_host = re.compile(rb"([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?").fullmatch
+
+log = structlog.get_logger()
+
+
+class State(TypedDict):
+    """What the lifespan opens, for the routes, the visits and the lane's protocol."""
+
+    visits: "VisitApp"
+    lane: Lane
+    feed: Feed
+    registry: CollectorRegistry
+
+
+def create_app(settings: RedirectSettings | None = None, record_clicks: RecordClicks | None = None) -> ASGIApp:
+    """Build the service.
+
+    Args:
+        settings: Read from the environment if not given.
+        record_clicks: Where clicks go, see `shared/clicks.py`; None while there is no journal.
+    """
+    settings = settings or load_settings(RedirectSettings)
+    configure_logs(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[State]:
+        memory = Memory(settings.memory_links)
+        feed = Feed(memory)
+        lane = Lane(memory, record_clicks)
+        async with AsyncExitStack() as stack:
+            cache = await stack.enter_async_context(open_cache(settings.redis_url.get_secret_value()))
+            database_url = settings.redirect_database_url.get_secret_value()
+            source = await stack.enter_async_context(open_source(database_url))
+            reader = FeedReader(database_url, feed)
+            stack.callback(reader.close)
+            await _begin(reader)
+            follower = asyncio.create_task(reader.follow())
+            stack.callback(follower.cancel)
+            resolver = Resolver(memory=memory, cache=cache, source=source, feed=feed)
+            visits = Visits()
+            registry = CollectorRegistry()
+            registry.register(
+                RedirectCollector(
+                    memory=memory, feed=feed, lane=lane, resolver=resolver, cache=cache, source=source, visits=visits
+                )
+            )
+            yield {
+                "visits": VisitApp(resolver, visits, record_clicks),
+                "lane": lane,
+                "feed": feed,
+                "registry": registry,
+            }
+
+    operations = Starlette(routes=health_routes(), lifespan=lifespan)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPERATIONS:
+            await cast(State, scope["state"])["visits"](scope, receive, send)
+        else:
+            await operations(scope, receive, send)
+
+    return app
+
+
+class VisitApp:
+    """Answers a visit of a code over ASGI: whatever the lane does not."""
+
+    def __init__(self, resolver: Resolver, visits: Visits, record_clicks: RecordClicks | None) -> None:
+        self._resolver = resolver
+        self._visits = visits
+        self._record_clicks = record_clicks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(cast(Iterable[tuple[bytes, bytes]], scope["headers"]))
+        answer, key, link_id = await self._answer(scope, headers)
+        self._visits.count(answer.status)
+        if answer.is_click and scope["method"] == "GET" and self._record_clicks is not None:
+            request = (request_slice(key), *(headers.get(name) for name in _CLICK_HEADERS))
+            self._record_clicks([(time(), link_id, request)])
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Answer, LinkKey, int]:
+        error_format = read_error_format(headers)
+        nothing: LinkKey = ("", "")
+        if scope["method"] not in ("GET", "HEAD"):
+            return error(405, error_format, allow=ALLOW), nothing, 0
+        host = _match_host(headers.get(b"host", b""))
+        if host is None or sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            return error(400, error_format), nothing, 0
+        path = _match_path(scope["path"])
+        if path is None or is_reserved(path[1]):
+            return error(404, error_format), nothing, 0
+        key = (host[1].decode().lower(), path[1])
+        try:
+            record = await self._resolver.resolve(key)
+        except Unresolved:
+            return error(503, error_format), nothing, 0
+        answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format)
+        return answer, key, record.link_id if record is not None else 0
+
+
+def read_error_format(headers: dict[bytes, bytes]) -> ErrorFormat:
+    """What nginx made of the visitor's `Accept`; without nginx, a page for whoever asks for HTML."""
+    chosen = headers.get(b"x-error-format")
+    if chosen is None:
+        chosen = b"html" if b"text/html" in headers.get(b"accept", b"") else b"json"
+    return "html" if chosen == b"html" else "json"
+
+
+_CLICK_HEADERS = (
+    b"x-forwarded-for",
+    b"x-request-id",
+    b"user-agent",
+    b"referer",
+    b"accept-language",
+    b"x-error-format",
+)
+
+
+async def _begin(reader: FeedReader) -> None:
+    """Read the feed before the first visit, but do not wait long: without Postgres, Redis may still know the links."""
+    try:
+        async with asyncio.timeout(FIRST_POLL_TIMEOUT_S):
+            await reader.begin()
+    except TimeoutError:
+        log.warning("started_without_feed")

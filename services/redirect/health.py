@@ -1,0 +1,25 @@
+"""`/livez`, `/readyz` and `/metrics` of the redirect service."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+def health_routes() -> list[Route]:
+    return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+async def livez(request: Request) -> Response:
+    return JSONResponse({"status": "alive"})
+
+
+async def readyz(request: Request) -> Response:
+    """Ready once the change feed was read; from then on no store that the redirectors share can make this one unready."""
+    if request.state.feed.is_known:
+        return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": "not ready", "missing": ["postgres"]}, status_code=503)
+
+
+async def metrics(request: Request) -> Response:
+    return Response(generate_latest(request.state.registry), media_type=CONTENT_TYPE_LATEST)

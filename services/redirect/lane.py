@@ -1,0 +1,181 @@
+"""The fast lane: a plain GET of a link in memory is answered below ASGI, without a scope, a task or a framework.
+
+uvicorn makes one `LaneProtocol` per connection (its `http=`). One anchored regular expression is the lane's whole parser;
+a buffer that is not exactly one GET in the shape that our nginx sends goes to uvicorn's own protocol, untouched, and
+from there to the app, which answers the same. What this buys is in `PROMISES.md`; a property test compares both ways.
+"""
+
+import asyncio
+import re
+from time import time
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from services.redirect.memory import Memory
+from shared.clicks import Click, RecordClicks
+
+# The headers of `deploy/nginx/redirect.conf`, in its order, each of which may be missing; `|)` costs a third of `)?`.
+# `.` takes anything but LF, which is quick; `_CONTROLS` and the count of CR see to the rest.
+_match_plain_get = re.compile(
+    rb"GET (/[0-9A-Za-z_-]{1,64} HTTP/1\.1\r\nHost: [0-9a-z.-]+)\r\n"
+    rb"(?:X-Forwarded-For: ([0-9a-f.:]+)\r\n|)"
+    rb"(?:X-Request-ID: ([0-9A-Za-z_-]+)\r\n|)"
+    rb"(?:User-Agent: (\S.*)\r\n|)"
+    rb"(?:Referer: (\S.*)\r\n|)"
+    rb"(?:Accept-Language: (\S.*)\r\n|)"
+    rb"(?:X-Error-Format: (html|json)\r\n|)"
+    rb"\r\n"
+).fullmatch
+
+_LINES = 2 + 7
+"""Lines of a request in which no group is missing: the request line, Host (one group), six headers, the empty line."""
+
+_CONTROLS = bytes(32 if (byte < 32 and byte not in b"\t\r\n") or byte == 127 else byte for byte in range(256))
+"""Maps controls, which uvicorn's parser refuses, to a blank: `translate` returns its very argument if there is none."""
+
+
+class Lane:
+    """What the connections of one process share: the answers in memory and the requests of this event-loop tick.
+
+    Args:
+        memory: Where the finished answers are.
+        record_clicks: Called with the clicks of a tick before their answers are written.
+    """
+
+    def __init__(self, memory: Memory, record_clicks: RecordClicks | None) -> None:
+        self.find = memory.entries.get
+        self.hits = 0
+        self._record_clicks = record_clicks
+        self._answers: list[tuple[LaneProtocol, bytes]] = []
+        self._clicks: list[Click] = []
+
+    def add(self, protocol: "LaneProtocol", response: bytes, click: Click) -> None:
+        if not self._answers:
+            protocol.loop.call_soon(self.flush)
+        self._answers.append((protocol, response))
+        self._clicks.append(click)
+
+    def flush(self) -> None:
+        """Record the clicks of this tick in one call, then write their answers."""
+        answers, self._answers = self._answers, []
+        clicks, self._clicks = self._clicks, []
+        if self._record_clicks is not None and clicks:
+            self._record_clicks(clicks)
+        self.hits += len(answers)
+        for protocol, response in answers:
+            protocol.write_answer(response)
+
+
+class LaneProtocol(HttpToolsProtocol):
+    """A connection that takes the lane whenever nothing else is under way on it.
+
+    Attributes:
+        is_idle: Nothing fed to the parser is unfinished, no request waits or is being answered, and the transport takes
+            what is written. The lane runs only then.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.is_idle = False
+        self._lane: Lane = app_state["lane"]
+        self._find = self._lane.find
+        self._add = self._lane.add
+        self._is_between_messages = True
+        self._is_upgraded = False
+        self._owes_answer = False
+        self._was_used = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.is_idle = True
+        self._arm_keep_alive()
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_idle and (match := _match_plain_get(data)) is not None:
+            request = match.groups()
+            entry = self._find(request[0])
+            if (
+                entry is not None
+                and (now := time()) < entry.answered_until
+                and data.translate(_CONTROLS) is data
+                and data.count(b"\r") == _LINES - request.count(None)
+            ):
+                self.is_idle = False
+                self._owes_answer = True
+                self._add(self, entry.response, (now, entry.link_id, request))
+                return
+        if self._owes_answer:
+            self._lane.flush()
+        self.is_idle = False
+        super().data_received(data)
+        self._settle()
+
+    def write_answer(self, response: bytes) -> None:
+        self._owes_answer = False
+        self._was_used = True
+        if self.transport.is_closing():
+            return
+        self.is_idle = True
+        self.transport.write(response)
+
+    # uvicorn's own course, watched to know when the connection is idle again.
+
+    def on_message_begin(self) -> None:
+        self._is_between_messages = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._is_upgraded = self._is_upgraded or self.parser.should_upgrade()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_between_messages = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._settle()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.is_idle = False
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._settle()
+
+    def shutdown(self) -> None:
+        if self._owes_answer:
+            self._lane.flush()
+        self.is_idle = False
+        super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection not used since the timer was set; the lane does not set it anew for each answer."""
+        if self._was_used:
+            self._arm_keep_alive()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _arm_keep_alive(self) -> None:
+        self._was_used = False
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _settle(self) -> None:
+        self.is_idle = (
+            self._is_between_messages
+            and not self._is_upgraded
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.pipeline
+            and not self.flow.write_paused
+            and not self.transport.is_closing()
+        )

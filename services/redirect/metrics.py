@@ -1,0 +1,81 @@
+"""The metrics of the redirect service: plain integers that a visit adds to, turned into metrics when asked for."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from services.redirect.cache import Cache
+from services.redirect.feed import Feed
+from services.redirect.lane import Lane
+from services.redirect.memory import Memory
+from services.redirect.resolver import Resolver
+from services.redirect.source import Source
+
+
+class Visits:
+    """The answers given over ASGI, by status."""
+
+    def __init__(self) -> None:
+        self.by_status: Counter[int] = Counter()
+
+    def count(self, status: int) -> None:
+        self.by_status[status] += 1
+
+
+class RedirectCollector(Collector):
+    """Reads the parts' own counts at each scrape, so that counting costs a visit nothing but an addition."""
+
+    def __init__(
+        self,
+        *,
+        memory: Memory,
+        feed: Feed,
+        lane: Lane,
+        resolver: Resolver,
+        cache: Cache,
+        source: Source,
+        visits: Visits,
+    ) -> None:
+        self._memory = memory
+        self._feed = feed
+        self._lane = lane
+        self._resolver = resolver
+        self._cache = cache
+        self._source = source
+        self._visits = visits
+
+    def collect(self) -> Iterator[Metric]:
+        answers = CounterMetricFamily(
+            "redirect_answers", "Answers, by the way they took and by status.", labels=("way", "status")
+        )
+        answers.add_metric(("lane", "3xx"), self._lane.hits)
+        for status, count in sorted(self._visits.by_status.items()):
+            answers.add_metric(("asgi", str(status)), count)
+        yield answers
+        yield CounterMetricFamily(
+            "redirect_stale_answers",
+            "Answers from memory past their lifetime, because no store could be asked.",
+            self._resolver.stale_answers,
+        )
+        lookups = CounterMetricFamily(
+            "redirect_lookups", "Codes that a store was asked for and knew.", labels=("store",)
+        )
+        lookups.add_metric(("redis",), self._resolver.redis_hits)
+        lookups.add_metric(("postgres",), self._resolver.postgres_reads)
+        yield lookups
+        failures = CounterMetricFamily("redirect_store_failures", "Calls to a store that failed.", labels=("store",))
+        up = GaugeMetricFamily(
+            "redirect_store_up", "Whether a store is asked (0: its breaker is open).", labels=("store",)
+        )
+        for name, store in (("redis", self._cache), ("postgres", self._source)):
+            failures.add_metric((name,), store.failures)
+            up.add_metric((name,), float(store.is_up))
+        yield failures
+        yield up
+        yield GaugeMetricFamily("redirect_memory_links", "Links held in memory.", len(self._memory.entries))
+        yield GaugeMetricFamily(
+            "redirect_feed_age_seconds", "Time since the change feed was last read.", self._feed.age_s()
+        )
+        yield GaugeMetricFamily("redirect_feed_version", "The newest change that is known.", self._feed.version)

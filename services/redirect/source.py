@@ -1,0 +1,60 @@
+"""The Postgres tier: the truth about many codes in one statement, with a deadline, a bounded pool and a breaker."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from services.redirect.breaker import Breaker
+from shared.postgres import FAILURES, Pool, connection, open_pool
+from shared.records import LinkKey, Record, select_records
+
+DEADLINE_S = 0.5
+CONNECTIONS = 4
+
+log = structlog.get_logger()
+
+
+class SourceUnavailable(Exception):
+    """Postgres cannot be asked now: nothing is known of these codes."""
+
+
+class Source:
+    """The records in Postgres, read by a role that can read nothing else."""
+
+    def __init__(self, pool: Pool, breaker: Breaker) -> None:
+        self._pool = pool
+        self._breaker = breaker
+        self.failures = 0
+
+    @property
+    def is_up(self) -> bool:
+        return not self._breaker.is_open
+
+    async def read(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Record]:
+        """Read the records of many codes; a code without a link is left out.
+
+        Raises:
+            SourceUnavailable: It failed, took longer than 0.5 s, or failed so often lately that it was not asked.
+        """
+        if not self._breaker.allows():
+            raise SourceUnavailable
+        try:
+            async with connection(self._pool, deadline_s=DEADLINE_S) as conn:
+                records = await select_records(conn, keys)
+        except FAILURES as error:
+            self.failures += 1
+            was_up = self.is_up
+            self._breaker.record_failure()
+            if was_up and not self.is_up:
+                log.warning("postgres_unreachable", error=type(error).__name__)
+            raise SourceUnavailable from error
+        self._breaker.record_success()
+        return records
+
+
+@asynccontextmanager
+async def open_source(url: str) -> AsyncIterator[Source]:
+    """Open the Postgres tier; it connects on first use."""
+    async with open_pool(url, size=CONNECTIONS, application="redirect") as pool:
+        yield Source(pool, Breaker())

@@ -1,0 +1,84 @@
+"""The change feed: links adds to it in the transaction of each edit, redirect reads it four times a second.
+
+Versions become visible in their order: whoever has read version n has seen every change up to n.
+"""
+
+from dataclasses import dataclass
+
+from shared.postgres import Connection
+from shared.records import LinkKey
+
+RETENTION = "1 day"
+_FEED_LOCK = 0x7469_6E79
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    version: int
+    key: LinkKey
+
+
+async def insert_change(conn: Connection, key: LinkKey) -> int:
+    """Announce a change of a link; call it last in the transaction, which must commit soon after.
+
+    The lock is held until then, so that no later version can commit before this one.
+
+    Returns:
+        The change's version.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _FEED_LOCK)
+    version: int = await conn.fetchval(
+        "INSERT INTO link_changes (domain, code) VALUES ($1, $2) RETURNING version", *key
+    )
+    return version
+
+
+async def select_changes(conn: Connection, *, after: int, limit: int) -> list[Change]:
+    """Read the newest changes after a version, oldest first.
+
+    Args:
+        conn: A connection to the server that the records are read from: a standby lags behind.
+        after: The newest version known.
+        limit: How many at most; of more than that the oldest are left out.
+    """
+    rows = await conn.fetch(
+        "SELECT version, domain, code FROM link_changes WHERE version > $1 ORDER BY version DESC LIMIT $2", after, limit
+    )
+    return [Change(row["version"], (row["domain"], row["code"])) for row in reversed(rows)]
+
+
+async def select_recent_changes(conn: Connection, *, seconds: float, limit: int) -> list[Change]:
+    """Read the changes of the last so many seconds and always the newest one, oldest first, at most `limit`.
+
+    They are all the changes after some version, even where the server's clock was set back in between.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT version, domain, code FROM link_changes
+        WHERE version > (
+            SELECT coalesce(max(version), 0) FROM link_changes
+            WHERE changed_at <= clock_timestamp() - make_interval(secs => $1)
+        ) OR version = (SELECT max(version) FROM link_changes)
+        ORDER BY version DESC LIMIT $2
+        """,
+        seconds,
+        limit,
+    )
+    return [Change(row["version"], (row["domain"], row["code"])) for row in reversed(rows)]
+
+
+async def delete_old_changes(conn: Connection) -> int:
+    """Prune what no redirector can still need; the newest change stays, so that its version is never forgotten.
+
+    Returns:
+        How many rows went.
+    """
+    status = await conn.execute(
+        """
+        DELETE FROM link_changes
+        WHERE changed_at < clock_timestamp() - $1::text::interval
+          AND version < (SELECT max(version) FROM link_changes)
+        """,
+        RETENTION,
+    )
+    return int(status.split()[-1])

@@ -1,0 +1,100 @@
+"""Connections to Postgres with a deadline on every wait; used by links, redirect, the migrations and the commands."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+CONNECT_TIMEOUT_S = 2.0
+DEADLINE_S = 5.0
+
+# The classes are generic for the type checker only.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.PostgresIOError,
+)
+"""What a statement raises when the server is away, overloaded or restarting: nothing is wrong with it, try later."""
+
+FAILURES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
+"""Everything that a statement can fail with."""
+
+
+@asynccontextmanager
+async def open_pool(url: str, *, size: int, application: str) -> AsyncIterator[Pool]:
+    """Open a pool that connects on first use, so that a service starts while its database is away.
+
+    Args:
+        url: A libpq URL.
+        size: Connections at most.
+        application: Shown in `pg_stat_activity`.
+    """
+    pool = asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        max_inactive_connection_lifetime=60.0,
+        timeout=CONNECT_TIMEOUT_S,
+        # A connection's state is never changed, so it goes back without a statement that would reset it.
+        reset=_keep_state,
+        server_settings=server_settings(application),
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(pool)
+        stack.callback(pool.terminate)
+        yield pool
+
+
+def server_settings(application: str, *, statement_timeout_s: float = DEADLINE_S) -> dict[str, str]:
+    """The session's settings: the server gives up soon after the client has."""
+    return {
+        "application_name": f"tinyurl {application}",
+        "statement_timeout": f"{statement_timeout_s:g}s",
+        "lock_timeout": "3s",
+        "idle_in_transaction_session_timeout": "10s",
+        "timezone": "UTC",
+    }
+
+
+@asynccontextmanager
+async def connection(pool: Pool, *, deadline_s: float = DEADLINE_S) -> AsyncIterator[Connection]:
+    """Lend a connection for at most `deadline_s`, the wait for a free one included.
+
+    A connection that misses the deadline is closed at once: a server that hangs must not hang the return as well.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+    """
+    async with asyncio.timeout(deadline_s):
+        conn = await pool.acquire()
+        try:
+            yield conn
+        except (TimeoutError, asyncio.CancelledError):
+            conn.terminate()
+            raise
+        finally:
+            await pool.release(conn, timeout=1.0)
+
+
+async def _keep_state(conn: Connection) -> None:
+    """Leave the session as it is."""

@@ -1,0 +1,90 @@
+"""The record of a link that a redirector follows: read from Postgres, kept in Redis and in memory.
+
+links writes the table behind the view `link_records`; redirect reads the view and nothing else of a link.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, cast
+
+import msgpack
+
+from shared.postgres import Connection
+
+RECORD_FORMAT = 1
+"""Part of the Redis key: a release that reads another format never sees this one's records."""
+
+READER = 1
+"""The newest `min_reader` that this release understands: a record that asks for more is not followed."""
+
+RECORD_LIFETIME_S = 600
+"""A record stays in Redis for 9 to 10 minutes; the spread keeps records of one moment from ending in one."""
+
+ABSENT_LIFETIME_S = 5
+
+LinkKey = tuple[str, str]
+"""Domain (lower case, without port) and code."""
+
+
+class Record(NamedTuple):
+    """What decides the answer to a visit. Times are Unix seconds; `cache_control` is a lifetime in seconds."""
+
+    link_id: int
+    url: str
+    status_code: int
+    cache_control: int | None
+    valid_from: float | None
+    expires_at: float | None
+    expired_url: str | None
+    enabled: bool
+    forward_query: bool
+    deleted: bool
+    min_reader: int
+
+
+class Reading(NamedTuple):
+    """A record, or the fact that the code has none, with the feed version that was known before it was read."""
+
+    as_of: int
+    record: Record | None
+
+
+def redis_key(key: LinkKey) -> str:
+    domain, code = key
+    return f"link:{RECORD_FORMAT}:{domain}/{code}"
+
+
+def pack_reading(reading: Reading) -> bytes:
+    return cast(bytes, msgpack.packb((reading.as_of, *(reading.record or ()))))
+
+
+def unpack_reading(packed: bytes) -> Reading:
+    """Read what `pack_reading` wrote.
+
+    Raises:
+        ValueError: These bytes are something else.
+    """
+    try:
+        as_of, *fields = msgpack.unpackb(packed)
+        return Reading(int(as_of), Record(*fields) if fields else None)
+    except (TypeError, msgpack.UnpackException) as error:
+        raise ValueError("not a packed reading") from error
+
+
+async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[LinkKey, Record]:
+    """Read the records of many codes in one statement; a code without a link is left out."""
+    rows = await conn.fetch(
+        """
+        SELECT r.domain, r.code, r.id, r.url, r.status_code, r.cache_control, r.valid_from, r.expires_at,
+               r.expired_url, r.enabled, r.forward_query, r.deleted, r.min_reader
+        FROM unnest($1::text[], $2::text[]) AS k (domain, code)
+        JOIN link_records r ON r.domain = k.domain AND r.code = k.code
+        """,
+        [domain for domain, _ in keys],
+        [code for _, code in keys],
+    )
+    return {(row["domain"], row["code"]): _record(tuple(row)[2:]) for row in rows}
+
+
+def _record(row: tuple[object, ...]) -> Record:
+    return Record(*(value.timestamp() if isinstance(value, datetime) else value for value in row))  # type: ignore[arg-type]  # the columns are in the order of the fields

@@ -1,0 +1,80 @@
+"""The database's schema: numbered, forward-only SQL files, applied by `tinyurl migrate` and never by a service."""
+
+import re
+from importlib import resources
+
+import asyncpg
+import structlog
+
+from shared.postgres import CONNECT_TIMEOUT_S, Connection
+
+log = structlog.get_logger()
+
+_MIGRATION_LOCK = 0x6D69_6772
+_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
+
+class SchemaBehind(Exception):
+    """The database lacks migrations that this release needs."""
+
+
+def migrations() -> dict[int, str]:
+    """The SQL of each migration by its number, in order."""
+    folder = resources.files("shared") / "migrations"
+    found = [(match, file) for file in folder.iterdir() if (match := _FILE_NAME.fullmatch(file.name))]
+    return {int(match[1]): file.read_text() for match, file in sorted(found, key=lambda pair: pair[1].name)}
+
+
+async def migrate(url: str) -> list[int]:
+    """Bring a database up to this release, one transaction per migration; two at once take turns.
+
+    Args:
+        url: A libpq URL of the database's owner.
+
+    Returns:
+        The numbers of the migrations that were applied now.
+    """
+    conn = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
+    try:
+        await conn.execute("SELECT set_config('lock_timeout', '60s', false)")
+        await conn.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
+        await conn.execute("SELECT set_config('lock_timeout', '3s', false)")
+        await conn.execute(
+            """
+            CREATE TABLE IF NOT EXISTS schema_migrations (
+                number integer PRIMARY KEY,
+                applied_at timestamptz NOT NULL DEFAULT now()
+            )
+            """
+        )
+        await conn.execute("GRANT SELECT ON schema_migrations TO PUBLIC")
+        head = await _select_head(conn)
+        pending = {number: sql for number, sql in migrations().items() if number > head}
+        for number, sql in pending.items():
+            async with conn.transaction():
+                await conn.execute(sql)
+                await conn.execute("INSERT INTO schema_migrations (number) VALUES ($1)", number)
+            log.info("migration_applied", number=number)
+        return list(pending)
+    finally:
+        await conn.close(timeout=CONNECT_TIMEOUT_S)
+
+
+async def check_schema(conn: Connection) -> None:
+    """Refuse a database that is behind this release; one that is ahead is fine (expand first, contract later).
+
+    Raises:
+        SchemaBehind: Run `tinyurl migrate` first.
+    """
+    needed = max(migrations())
+    try:
+        head = await _select_head(conn)
+    except asyncpg.UndefinedTableError:
+        head = 0
+    if head < needed:
+        raise SchemaBehind(f"the database is at migration {head}, this release needs {needed}: run `tinyurl migrate`")
+
+
+async def _select_head(conn: Connection) -> int:
+    head: int = await conn.fetchval("SELECT coalesce(max(number), 0) FROM schema_migrations")
+    return head

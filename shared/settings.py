@@ -1,0 +1,141 @@
+"""What can be configured, for every service: environment variables, or files of the same name under /run/secrets.
+
+Each service reads its own class once, when it starts, and gets no secret of another. `.env.example` lists all of it.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+SECRETS_DIR = Path("/run/secrets")
+
+Csv = Annotated[tuple[str, ...], NoDecode]
+S = TypeVar("S", bound="Settings")
+
+
+class Settings(BaseSettings):
+    """What every process has: how it logs."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    log_format: Literal["console", "json"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources = (init_settings, env_settings, dotenv_settings)
+        if SECRETS_DIR.is_dir():
+            return (*sources, SecretsSettingsSource(settings_cls, secrets_dir=SECRETS_DIR))
+        return sources
+
+
+class ServerSettings(Settings):
+    """Where a service listens: `unix:/path/to.sock` or `host:port`."""
+
+    listen: str = "127.0.0.1:8000"
+
+    @field_validator("listen")
+    @classmethod
+    def check_listen(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value.startswith("unix:/") or (host and port.isdigit() and int(port) < 65536):
+            return value
+        raise ValueError("must be unix:/path or host:port")
+
+
+class LinksSettings(ServerSettings):
+    """The write service."""
+
+    links_database_url: SecretStr
+    links_pool_size: int = Field(default=10, ge=2, le=200)
+    fastapi_secret_key: SecretStr = Field(min_length=32)
+    public_base_url: str
+    domains: Csv = ()
+    allow_private_targets: bool = False
+
+    @field_validator("domains", mode="before")
+    @classmethod
+    def split_domains(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip().lower() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("public_base_url")
+    @classmethod
+    def check_base_url(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/?", value):
+            raise ValueError("must be http(s)://host or http(s)://host:port, in ASCII and without a path")
+        return value.rstrip("/").lower()
+
+    @property
+    def default_domain(self) -> str:
+        """The host of `public_base_url`, the domain of a link that names none."""
+        host = urlsplit(self.public_base_url).hostname or ""
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def own_domains(self) -> frozenset[str]:
+        return frozenset((self.default_domain, *self.domains))
+
+
+class RedirectSettings(ServerSettings):
+    """The redirect service."""
+
+    redirect_database_url: SecretStr
+    redis_url: SecretStr
+    memory_links: int = Field(default=50_000, ge=2)
+    fast_lane: bool = True
+
+    @model_validator(mode="after")
+    def check_redis_url(self) -> Self:
+        if urlsplit(self.redis_url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("redis_url must begin with redis://, rediss:// or unix://")
+        return self
+
+
+class KeyCommandSettings(Settings):
+    """`tinyurl keys`: the write service's database."""
+
+    links_database_url: SecretStr
+
+
+class MigrationSettings(Settings):
+    """The owner of the database, who runs the migrations."""
+
+    owner_database_url: SecretStr
+
+
+def load_settings(cls: type[S], env_file: Path | None = None) -> S:
+    """Read a service's settings, or end the process with one line for each that is missing or wrong.
+
+    Args:
+        cls: Which ones.
+        env_file: Read before the environment, which wins.
+    """
+    try:
+        return cls(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings' own argument
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(part) for part in problem["loc"]).upper() or cls.__name__
+            source = "in the environment" if name in os.environ else "not set"
+            print(f"setting {name} ({source}): {problem['msg']}", file=sys.stderr)
+        raise SystemExit(2) from None

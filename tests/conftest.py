@@ -1,0 +1,136 @@
+"""Real servers for the tests: one PostgreSQL and one Valkey per worker, a database of its own for whoever needs one."""
+
+import asyncio
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
+from deploy.local.programs import Program, spawn_options
+from deploy.local.valkey import Valkey
+from shared.postgres import Connection
+
+TEMPLATE = "template_tinyurl"
+START_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Database:
+    """A migrated database of one test."""
+
+    server: Postgres
+    name: str
+
+    @property
+    def links_url(self) -> str:
+        return self.server.url("tinyurl_links", self.name)
+
+    @property
+    def redirect_url(self) -> str:
+        return self.server.url("tinyurl_redirect", self.name)
+
+    @property
+    def owner_url(self) -> str:
+        return self.server.url(OWNER, self.name)
+
+
+@pytest.fixture(scope="session")
+def socket_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for Unix sockets, which PostgreSQL's own user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="tinyurl-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(socket_folder: Path) -> Iterator[Postgres]:
+    """A server with the migrated database `template_tinyurl`."""
+    sockets = socket_folder / "postgres"
+    sockets.mkdir()
+    sockets.chmod(0o777)
+    passwords = {role: secrets.token_urlsafe(16) for role in (SUPERUSER, OWNER, *ROLES)}
+    server = Postgres(socket_folder / "data", sockets, passwords, durable=False)
+    server.init()
+    with running(server.program(), socket_folder / "postgres.log"):
+        asyncio.run(_prepare(server))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(socket_folder: Path) -> Iterator[Valkey]:
+    server = Valkey(socket_folder / "valkey.sock", secrets.token_urlsafe(16))
+    with running(server.program(), socket_folder / "valkey.log"):
+        yield server
+
+
+@pytest.fixture
+async def database(postgres: Postgres) -> AsyncIterator[Database]:
+    """A fresh copy of the migrated database."""
+    name = f"test_{secrets.token_hex(6)}"
+    admin = await asyncpg.connect(postgres.url(SUPERUSER, "postgres"))
+    try:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER tinyurl STRATEGY file_copy")
+        yield Database(postgres, name)
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+async def conn(postgres: Postgres) -> AsyncIterator[Connection]:
+    """A connection as the write service's role, in a transaction that is rolled back."""
+    connection = await asyncpg.connect(postgres.url("tinyurl_links", "tinyurl"), server_settings={"timezone": "UTC"})
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+class running:  # noqa: N801  # used like a function
+    """Run a program for the length of a block, and wait until it is ready."""
+
+    def __init__(self, program: Program, log: Path) -> None:
+        self._program = program
+        self._log = log
+
+    def __enter__(self) -> "subprocess.Popen[bytes]":
+        self._program.before_start()
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self._program.command, stdout=output, stderr=subprocess.STDOUT, **spawn_options(self._program)
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._program.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{self._program.name} did not start: {self._log.read_text()[-2000:]}")
+            time.sleep(0.02)
+        return self.process
+
+    def __exit__(self, *error: object) -> None:
+        self.process.send_signal(self._program.stop_signal)
+        self.process.wait(timeout=30)
+
+
+async def _prepare(server: Postgres) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            await server.prepare(TEMPLATE)
+        except (OSError, asyncpg.CannotConnectNowError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            break
+    # A second one, for tests that roll back what they do.
+    await server.prepare()

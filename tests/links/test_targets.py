@@ -1,0 +1,110 @@
+"""The rules of a link's target, against the attacks of the field."""
+
+import ada_url
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.links.targets import LONGEST_TARGET, TargetRefused, TargetRules
+
+RULES = TargetRules(own_domains=["sho.rt", "go.example.org"], allow_private=False)
+
+ACCEPTED = [
+    ("https://www.python.org", "https://www.python.org/"),
+    ("HTTPS://WWW.Python.ORG:443/A?b=C#D", "https://www.python.org/A?b=C#D"),
+    ("http://example.com:80/", "http://example.com/"),
+    ("https://example.com:8443/x", "https://example.com:8443/x"),
+    # What browsers make of backslashes and missing slashes decides, not what they look like.
+    ("https://good.com\\@evil.com/", "https://good.com/@evil.com/"),
+    ("https:\\\\evil.com/", "https://evil.com/"),
+    ("https:/evil.com", "https://evil.com/"),
+    ("https:evil.com", "https://evil.com/"),
+    # Hosts outside ASCII are kept as browsers send them.
+    ("https://ex。ample.com/", "https://ex.ample.com/"),
+    ("https://аpple.com/", "https://xn--pple-43d.com/"),
+    ("https://bücher.de/größe?q=ä#ö", "https://xn--bcher-kva.de/gr%C3%B6%C3%9Fe?q=%C3%A4#%C3%B6"),
+    # Encoded line ends stay encoded.
+    ("https://example.com/%0d%0aSet-Cookie:%20a=b", "https://example.com/%0d%0aSet-Cookie:%20a=b"),
+    ("  https://example.com/a b  ", "https://example.com/a%20b"),
+    ("https://example.com/a/../b/./c", "https://example.com/b/c"),
+    ("https://example.com/a?x=[1]|{2}'3'", "https://example.com/a?x=[1]|{2}%273%27"),
+    ("http://8.8.8.8/", "http://8.8.8.8/"),
+    ("http://[2606:4700::1111]/", "http://[2606:4700::1111]/"),
+    ("https://example.com./x", "https://example.com./x"),
+]
+
+REFUSED = [
+    *("javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:https://a.com/1"),
+    *("intent://x#Intent;scheme=http;end", "ftp://example.com/", "mailto:a@example.com", "ws://example.com/"),
+    *("java\nscript:alert(1)", "\x01javascript:alert(1)", "java\tscript:alert(1)", " javascript:alert(1)"),
+    *(
+        "https://example.com/\r\nSet-Cookie: a=b",
+        "https://example.com/\x00",
+        "https://example.com/\x85",
+        "\thttps://a.com/",
+    ),
+    *("", " ", "x", "/relative", "//example.com/", "www.example.com", "https://", "https:///", "http://a.com:80:81/"),
+    *(
+        "https://good.com%00.evil.com/",
+        "https://exa mple.com/",
+        "https://a.com:99999/",
+        "https://[::1",
+        "https://xn--/",
+    ),
+    *("https://bank.com@evil.com/", "https://user:password@example.com/", "https://:password@example.com/"),
+    *("http://127.0.0.1/", "http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/", "http://0/"),
+    *(
+        "http://10.1.2.3/",
+        "http://172.16.0.1/",
+        "http://192.168.1.1/",
+        "http://169.254.169.254/latest/",
+        "http://100.64.0.1/",
+    ),
+    *("http://169.254.169.254./", "http://224.0.0.1/", "http://255.255.255.255/", "http://[ff02::1]/"),
+    *("http://[::1]/", "http://[::]/", "http://[fe80::1]/", "http://[fc00::1]/", "http://[::ffff:127.0.0.1]/"),
+    *("http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/", "http://[2002:a00:1::1]/", "http://[::ffff:a00:1]/"),
+    *(
+        "http://localhost/",
+        "http://LOCALHOST:8080/",
+        "http://localhost./",
+        "http://a.localhost/",
+        "http://printer.local/",
+    ),
+    *("http://metadata.google.internal/", "http://router.lan/", "http://wiki/", "http://nas.home.arpa/"),
+    *("https://sho.rt/abc", "http://SHO.RT./abc", "https://go.example.org/x", "https://sho.rt:8443/"),
+    "https://example.com/" + "a" * LONGEST_TARGET,
+]
+
+
+@pytest.mark.parametrize(("text", "href"), ACCEPTED)
+def test_target_is_stored_as_browsers_read_it(text: str, href: str) -> None:
+    """What is stored is the address that a browser would go to."""
+    assert RULES.parse(text) == href
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_target_is_refused(text: str) -> None:
+    """Nothing but a public http(s) address outside of this site becomes a target."""
+    with pytest.raises(TargetRefused):
+        RULES.parse(text)
+
+
+@pytest.mark.parametrize("text", ["http://10.1.2.3/", "http://wiki/", "http://localhost:3000/", "http://[::1]/"])
+def test_private_targets_can_be_allowed(text: str) -> None:
+    """An installation inside a company may link to its own hosts."""
+    rules = TargetRules(own_domains=["sho.rt"], allow_private=True)
+
+    assert rules.parse(text) == ada_url.URL(text).href
+
+
+@given(st.text(max_size=300) | st.from_regex(r"https?://[^\s/]{1,40}(/[^\x00-\x1f]{0,200})?", fullmatch=True))
+def test_stored_target_is_printable_and_stable(text: str) -> None:
+    """Whatever is accepted is ASCII without blanks, and parsing it again changes nothing: it can be a header as it is."""
+    try:
+        href = RULES.parse(text)
+    except TargetRefused:
+        return
+
+    assert all(0x21 <= ord(character) <= 0x7E for character in href)
+    assert RULES.parse(href) == href
+    assert len(href) <= LONGEST_TARGET
