@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,17 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-import httpx
 
 from deploy.local.nginx import Nginx
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, StartFailed
+from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
 from services.links.keys import SCOPES, create_key
 
 LOCAL_OWNER = "local"
-READY_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -121,22 +119,20 @@ class _Stack:
         (self._options.data / "state.json").unlink(missing_ok=True)
 
     def _links(self, postgres: Postgres) -> Program:
-        socket_path = self._sockets / "links.sock"
-        return _service(
+        return service(
             "links",
-            "services.links",
-            socket_path,
+            ["services.links"],
+            f"unix:{self._sockets / 'links.sock'}",
             LINKS_DATABASE_URL=postgres.url("tinyurl_links"),
             FASTAPI_SECRET_KEY=self._secrets["fastapi_secret_key"],
             PUBLIC_BASE_URL=self._url,
         )
 
     def _redirect(self, number: int, postgres: Postgres, valkey: Valkey) -> Program:
-        socket_path = self._sockets / f"redirect-{number}.sock"
-        return _service(
+        return service(
             f"redirect-{number}",
-            "services.redirect",
-            socket_path,
+            ["services.redirect"],
+            f"unix:{self._sockets / f'redirect-{number}.sock'}",
             REDIRECT_DATABASE_URL=postgres.url("tinyurl_redirect"),
             REDIS_URL=valkey.url,
         )
@@ -162,24 +158,6 @@ class _Stack:
             processes.append({"name": name, "pid": process.pid, **place})
         state = {"url": self._url, "api_key": self._secrets.get("api_key"), "processes": processes}
         _write_private(self._options.data / "state.json", json.dumps(state, indent=2) + "\n")
-
-
-def _service(name: str, module: str, socket_path: Path, **environment: str) -> Program:
-    def is_ready() -> bool:
-        try:
-            transport = httpx.HTTPTransport(uds=str(socket_path))
-            with httpx.Client(transport=transport, timeout=READY_TIMEOUT_S) as client:
-                return client.get("http://service/readyz").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    return Program(
-        name=name,
-        command=[sys.executable, "-m", module],
-        is_ready=is_ready,
-        environment={"LISTEN": f"unix:{socket_path}", "LOG_FORMAT": "json", **environment},
-        address=socket_path,
-    )
 
 
 def _path(program: Program) -> Path:

@@ -1,0 +1,39 @@
+"""Our own services as programs of the local stack."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+
+from deploy.local.programs import Program
+
+READY_TIMEOUT_S = 2.0
+
+
+def service(name: str, module: Sequence[str], listen: str, **environment: str) -> Program:
+    """A service that runs under this Python and is ready when its `/readyz` says so.
+
+    Args:
+        name: Of the process.
+        module: What follows `python -m`.
+        listen: `unix:/path` or `host:port`.
+        environment: Its settings.
+    """
+    uds = listen.removeprefix("unix:") if listen.startswith("unix:") else None
+    url = f"http://{'service' if uds else listen}/readyz"
+
+    def is_ready() -> bool:
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=uds), timeout=READY_TIMEOUT_S) as client:
+                return client.get(url).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    return Program(
+        name=name,
+        command=[sys.executable, "-m", *module],
+        is_ready=is_ready,
+        environment={"LISTEN": listen, "LOG_FORMAT": "json", **environment},
+        address=Path(uds) if uds else int(listen.rpartition(":")[2]),
+    )

@@ -1,0 +1,91 @@
+"""One measurement: wrk against a candidate, and the CPU time that the candidate's processes spent meanwhile."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CONNECTIONS = 64
+LOAD = Path(__file__).with_name("load.lua")
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run of wrk saw.
+
+    Attributes:
+        cpu_us: CPU time per request of each part of the server, microseconds.
+    """
+
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+    cpu_us: Mapping[str, float]
+
+
+class MeasuringFailed(Exception):
+    """wrk could not do its part."""
+
+
+def measure(
+    *,
+    port: int,
+    request: Path,
+    order: str,
+    links: int,
+    seconds: float,
+    processes: Mapping[str, Sequence[int]],
+    connections: int = CONNECTIONS,
+) -> Measurement:
+    """Load a port of 127.0.0.1 for some seconds.
+
+    Args:
+        port: Where the candidate listens.
+        request: The file with the request.
+        order: `random`, `zipf`, or `once` for each link in turn.
+        links: How many of them.
+        seconds: How long.
+        processes: The process ids of each part of the candidate.
+        connections: Kept open at once.
+    """
+    before = {part: sum(map(cpu_seconds, pids)) for part, pids in processes.items()}
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "5s", "-s", str(LOAD)]
+    command += [f"http://127.0.0.1:{port}/", "--", str(links), order, str(request)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode != 0 or not lines or not lines[-1].startswith("{"):
+        raise MeasuringFailed(f"wrk failed: {(done.stderr or done.stdout).strip()}")
+    seen = json.loads(lines[-1])
+    spent = {part: sum(map(cpu_seconds, pids)) - before[part] for part, pids in processes.items()}
+    return Measurement(
+        requests_per_second=seen["requests"] / seen["seconds"],
+        p50_ms=seen["p50_ms"],
+        p99_ms=seen["p99_ms"],
+        errors=seen["errors"],
+        cpu_us={part: seconds / max(1, seen["requests"]) * 1e6 for part, seconds in spent.items()},
+    )
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def resident_mb(pid: int) -> float:
+    """The memory that a process has in RAM, megabytes."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def children(pid: int) -> list[int]:
+    """The process ids of a process's children, such as the workers of nginx or the backends of PostgreSQL."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
