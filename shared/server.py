@@ -22,7 +22,18 @@ def run_server(
     http: type[HttpToolsProtocol] = HttpToolsProtocol,
     limit: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT; the arguments are those of `server_config`."""
+    uvicorn.Server(server_config(app, settings, http=http, limit=limit)).run()
+
+
+def server_config(
+    app: ASGIApp,
+    settings: ServerSettings,
+    *,
+    http: type[HttpToolsProtocol] = HttpToolsProtocol,
+    limit: int | None = None,
+) -> uvicorn.Config:
+    """How uvicorn serves an app.
 
     Args:
         app: The service.
@@ -30,7 +41,7 @@ def run_server(
         http: The protocol class of a connection.
         limit: Connections and requests at most; one more is answered 503.
     """
-    config = uvicorn.Config(
+    return uvicorn.Config(
         app,
         **_address(settings.listen),
         http=http,
@@ -48,7 +59,6 @@ def run_server(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    uvicorn.Server(config).run()
 
 
 class _Address(TypedDict, total=False):

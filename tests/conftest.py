@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 import pytest
+import uvloop
 
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, spawn_options
@@ -20,6 +21,13 @@ from shared.postgres import Connection
 
 TEMPLATE = "template_tinyurl"
 START_TIMEOUT_S = 60
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop that production has."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,11 @@ def valkey(socket_folder: Path) -> Iterator[Valkey]:
 
 
 @pytest.fixture
+def valkey_url(valkey: Valkey) -> str:
+    return valkey.url
+
+
+@pytest.fixture
 async def database(postgres: Postgres) -> AsyncIterator[Database]:
     """A fresh copy of the migrated database."""
     name = f"test_{secrets.token_hex(6)}"
@@ -83,6 +96,12 @@ async def database(postgres: Postgres) -> AsyncIterator[Database]:
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await admin.close()
+
+
+@pytest.fixture
+def socket(socket_folder: Path) -> Path:
+    """A path for a service of this test."""
+    return socket_folder / f"{secrets.token_hex(6)}.sock"
 
 
 @pytest.fixture

@@ -49,13 +49,15 @@ class Lane:
         self.find = memory.entries.get
         self.hits = 0
         self._record_clicks = record_clicks
-        self._answers: list[tuple[LaneProtocol, bytes]] = []
+        self._loop = asyncio.get_running_loop()
+        self._answers: list[tuple[asyncio.Transport, bytes]] = []
         self._clicks: list[Click] = []
 
-    def add(self, protocol: "LaneProtocol", response: bytes, click: Click) -> None:
+    def add(self, transport: asyncio.Transport, response: bytes, click: Click) -> None:
+        """Owe an answer until the end of this tick."""
         if not self._answers:
-            protocol.loop.call_soon(self.flush)
-        self._answers.append((protocol, response))
+            self._loop.call_soon(self.flush)
+        self._answers.append((transport, response))
         self._clicks.append(click)
 
     def flush(self) -> None:
@@ -65,8 +67,8 @@ class Lane:
         if self._record_clicks is not None and clicks:
             self._record_clicks(clicks)
         self.hits += len(answers)
-        for protocol, response in answers:
-            protocol.write_answer(response)
+        for transport, response in answers:
+            transport.write(response)
 
 
 class LaneProtocol(HttpToolsProtocol):
@@ -85,18 +87,15 @@ class LaneProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.is_idle = False
+        self.is_idle = True
         self._lane: Lane = app_state["lane"]
         self._find = self._lane.find
-        self._add = self._lane.add
+        self._owe = self._lane.add
         self._is_between_messages = True
-        self._is_upgraded = False
-        self._owes_answer = False
         self._was_used = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.is_idle = True
         self._arm_keep_alive()
 
     def data_received(self, data: bytes) -> None:
@@ -109,33 +108,18 @@ class LaneProtocol(HttpToolsProtocol):
                 and data.translate(_CONTROLS) is data
                 and data.count(b"\r") == _LINES - request.count(None)
             ):
-                self.is_idle = False
-                self._owes_answer = True
-                self._add(self, entry.response, (now, entry.link_id, request))
+                self._was_used = True
+                self._owe(self.transport, entry.response, (now, entry.link_id, request))
                 return
-        if self._owes_answer:
-            self._lane.flush()
-        self.is_idle = False
+        self._lane.flush()
         super().data_received(data)
         self._settle()
-
-    def write_answer(self, response: bytes) -> None:
-        self._owes_answer = False
-        self._was_used = True
-        if self.transport.is_closing():
-            return
-        self.is_idle = True
-        self.transport.write(response)
 
     # uvicorn's own course, watched to know when the connection is idle again.
 
     def on_message_begin(self) -> None:
         self._is_between_messages = False
         super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._is_upgraded = self._is_upgraded or self.parser.should_upgrade()
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._is_between_messages = True
@@ -149,14 +133,8 @@ class LaneProtocol(HttpToolsProtocol):
         super().pause_writing()
         self.is_idle = False
 
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._settle()
-
     def shutdown(self) -> None:
-        if self._owes_answer:
-            self._lane.flush()
-        self.is_idle = False
+        self._lane.flush()
         super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -173,9 +151,6 @@ class LaneProtocol(HttpToolsProtocol):
     def _settle(self) -> None:
         self.is_idle = (
             self._is_between_messages
-            and not self._is_upgraded
             and (self.cycle is None or self.cycle.response_complete)
-            and not self.pipeline
             and not self.flow.write_paused
-            and not self.transport.is_closing()
         )

@@ -144,7 +144,7 @@ async def run_servers(folder: Path, nginx_binary: Path | None, say: Callable[[st
     sockets = folder / "postgres-socket"
     sockets.mkdir()
     sockets.chmod(0o777)
-    passwords = {role: "benchmark" for role in (SUPERUSER, OWNER, *ROLES)}
+    passwords = dict.fromkeys((SUPERUSER, OWNER, *ROLES), "benchmark")
     postgres = Postgres(folder / "postgres", sockets, passwords)
     cache = Valkey(folder / "valkey.sock", "benchmark", maxmemory="512mb")
     supervisor = Supervisor(folder, say, lambda: None)
