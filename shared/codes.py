@@ -42,4 +42,9 @@ def is_reserved(code: str) -> bool:
 
 def generate_code() -> str:
     """Draw a code of 7 base-62 characters (62^7 = 3.5e12 of them) from the system's random source."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(GENERATED_LENGTH))
+    number = secrets.randbelow(len(_ALPHABET) ** GENERATED_LENGTH)
+    characters = []
+    for _ in range(GENERATED_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[digit])
+    return "".join(characters)

@@ -11,11 +11,13 @@ from typing import TypedDict
 
 import structlog
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from services.links import health, key_routes, links
 from services.links.authentication import Keyring
+from services.links.create_lane import CreateLane
 from services.links.creation import Creator
-from services.links.errors import install_error_table
+from services.links.errors import ERRORS, answer_route_error
 from services.links.metrics import Measured, Metrics
 from services.links.site import Site
 from services.links.upkeep import prune_for_ever
@@ -44,7 +46,7 @@ class State(TypedDict):
     metrics: Metrics
 
 
-def create_app(settings: LinksSettings | None = None) -> FastAPI:
+def create_app(settings: LinksSettings | None = None) -> ASGIApp:
     """Build the service; without settings they are read from the environment."""
     settings = settings or load_settings(LinksSettings)
     configure_logs(settings)
@@ -69,19 +71,19 @@ def create_app(settings: LinksSettings | None = None) -> FastAPI:
                 "metrics": metrics,
             }
 
-    app = FastAPI(
+    api = FastAPI(
         title="TinyURL",
         summary="A link shortener.",
         description=DESCRIPTION,
         version=version("tinyurl"),
         lifespan=lifespan,
     )
-    app.add_middleware(Measured, metrics=metrics)
-    install_error_table(app)
-    app.include_router(links.router)
-    app.include_router(key_routes.router)
-    app.include_router(health.router)
-    return app
+    for kind in ERRORS:
+        api.add_exception_handler(kind, answer_route_error)
+    api.include_router(links.router)
+    api.include_router(key_routes.router)
+    api.include_router(health.router)
+    return Measured(CreateLane(api), metrics)
 
 
 async def _refuse_old_schema(pool: Pool) -> None:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from services.links.errors import Forbidden, Unauthenticated
 from services.links.keys import ApiKey, Scope, hash_secret, select_key, split_key
@@ -21,7 +21,7 @@ BELIEVED_S = 0.5
 
 REMEMBERED_KEYS = 10_000
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key from `tinyurl keys create`.")
+_documented = HTTPBearer(auto_error=False, scheme_name="API key", description="A key from `tinyurl keys create`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Caller:
     """Whose key it is, and what it allows."""
 
     owner: str
-    scopes: frozenset[str]
+    scopes: tuple[str, ...]
 
     @property
     def is_admin(self) -> bool:
@@ -85,20 +85,29 @@ class Keyring:
         return key
 
 
+async def authenticate(request: Request, scope: Scope) -> Caller:
+    """Find out who calls, and check that the key has a scope, or `admin`.
+
+    Raises:
+        Unauthenticated: There is no valid key.
+        Forbidden: The key lacks the scope.
+    """
+    kind, _, text = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer":
+        raise Unauthenticated(_UNAUTHENTICATED)
+    key = await request.state.keyring.verify(text.strip())
+    if scope not in key.scopes and "admin" not in key.scopes:
+        raise Forbidden(f"This key lacks the scope {scope}.")
+    return Caller(key.owner, key.scopes)
+
+
 def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency that admits keys with a scope, or with `admin`."""
+    """`authenticate` as a dependency, which also tells the API's documentation."""
 
-    async def authenticate(
-        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-    ) -> Caller:
-        if credentials is None:
-            raise Unauthenticated(_UNAUTHENTICATED)
-        key = await request.state.keyring.verify(credentials.credentials)
-        if scope not in key.scopes and "admin" not in key.scopes:
-            raise Forbidden(f"This key lacks the scope {scope}.")
-        return Caller(key.owner, frozenset(key.scopes))
+    async def dependency(request: Request, _: Annotated[object, Depends(_documented)]) -> Caller:
+        return await authenticate(request, scope)
 
-    return authenticate
+    return dependency
 
 
 MayRead = Annotated[Caller, Depends(require("links:read"))]

@@ -25,13 +25,22 @@ class JsonRoute(APIRoute):
             return handle
 
         async def handle_json(request: Request) -> Response:
-            content_type = request.headers.get("content-type", "")
-            if content_type.partition(";")[0].strip().lower() != "application/json":
-                raise WrongContentType("Send the body as application/json.")
-            value = parse_json(await read_body(request))
-            return await handle(_ParsedRequest(request.scope, request.receive, value))
+            return await handle(_ParsedRequest(request.scope, request.receive, await read_json(request)))
 
         return handle_json
+
+
+async def read_json(request: Request) -> object:
+    """Read a JSON body.
+
+    Raises:
+        WrongContentType: It does not say that it is JSON: a form of another site cannot say so.
+        BodyTooLarge, MalformedJson: See `read_body` and `parse_json`.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type != "application/json" and content_type.partition(";")[0].strip().lower() != "application/json":
+        raise WrongContentType("Send the body as application/json.")
+    return parse_json(await read_body(request))
 
 
 async def read_body(request: Request) -> bytes:
@@ -60,8 +69,9 @@ def parse_json(body: bytes) -> object:
         value = json.loads(
             body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite_float
         )
-        # A lone surrogate is the one string that JSON can spell and UTF-8 cannot.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        if b"\\u" in body:
+            # Half a surrogate pair is the one text that JSON can spell and UTF-8 cannot.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise MalformedJson("The JSON is nested too deep.") from None
     except UnicodeError:

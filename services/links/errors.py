@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import asyncpg
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -114,55 +115,52 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     )
 
 
-def install_error_table(app: FastAPI) -> None:
-    """Answer each exception that may leave a route."""
-    app.add_exception_handler(Problem, _answer_problem)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(HTTPException, _answer_http)
-    for kind in UNAVAILABLE:
-        app.add_exception_handler(kind, _answer_unavailable)
-    app.add_exception_handler(Exception, _answer_internal)
+def answer_error(error: Exception) -> Response:
+    """The answer to whatever may leave a route. What nobody expected is logged here, and told the client in one sentence."""
+    if isinstance(error, Problem):
+        return problem_response(error)
+    if isinstance(error, ValidationError | RequestValidationError):
+        return problem_response(InvalidInput(*(_field_error(each) for each in error.errors())))
+    if isinstance(error, HTTPException):
+        return problem_response(_framework_problem(error), error.headers)
+    if isinstance(error, UNAVAILABLE):
+        log.warning("store_unavailable", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
+        return problem_response(Unavailable("The database cannot be reached. Nothing was changed, or it is not known."))
+    if isinstance(error, asyncpg.PostgresError):
+        error.detail = None  # It quotes the row, which may hold a target.
+    log.error("request_failed", exc_info=error)
+    return problem_response(InternalError("Something went wrong here. The answer's X-Request-ID finds it in the log."))
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return problem_response(error)
+ERRORS: tuple[type[Exception], ...] = (Problem, RequestValidationError, HTTPException, *UNAVAILABLE, Exception)
+"""What FastAPI has to hand over, each kind by its name."""
 
 
-async def _answer_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return problem_response(InvalidInput(*(_field_error(each) for each in error.errors())))
+async def answer_route_error(request: Request, error: Exception) -> Response:
+    """`answer_error` as FastAPI wants it."""
+    return answer_error(error)
 
 
-async def _answer_http(request: Request, error: Exception) -> Response:
+def _framework_problem(error: HTTPException) -> Problem:
     """What the framework itself refuses: an unknown path, a method that a path does not have."""
-    assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     problem = Problem(str(error.detail))
     problem.status, problem.kind, problem.title = status, status.phrase.lower().replace(" ", "-"), status.phrase
-    return problem_response(problem, error.headers)
-
-
-async def _answer_unavailable(request: Request, error: Exception) -> Response:
-    log.warning("store_unavailable", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
-    return problem_response(Unavailable("The database cannot be reached. Nothing was changed, or it is not known."))
-
-
-async def _answer_internal(request: Request, error: Exception) -> Response:
-    if isinstance(error, asyncpg.PostgresError):
-        error.detail = None  # It quotes the row, which may hold a target: the server logs the error next.
-    return problem_response(
-        InternalError("Something went wrong here. The request id in the answer finds it in the log.")
-    )
+    return problem
 
 
 def _field_error(error: Mapping[str, object]) -> FieldError:
     """Turn pydantic's error into the field's path and a reason that reads on from it."""
-    place, *path = error["loc"] if isinstance(error["loc"], tuple) else (error["loc"],)
-    if place == "header":
-        path = [str(name).title() for name in path]
+    path = [str(part) for part in error["loc"]] if isinstance(error["loc"], tuple) else []
+    if path and path[0] in _PLACES:
+        place = path.pop(0)
+        path = [name.title() for name in path] if place == "header" else path
     reason = str(error["msg"]).removeprefix("Value error, ")
-    return FieldError(".".join(str(part) for part in path) or str(place), _REASONS.get(str(error["type"]), reason))
+    return FieldError(".".join(path) or "body", _REASONS.get(str(error["type"]), reason))
+
+
+_PLACES = frozenset({"body", "query", "path", "header"})
+"""Where FastAPI found a field; it says so before the field's own path."""
 
 
 _REASONS = {

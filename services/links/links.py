@@ -41,14 +41,17 @@ from shared.postgres import Connection, connection
 
 router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=JsonRoute)
 
-IdempotencyKey = Annotated[str | None, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$"), Header()]
+IDEMPOTENCY_KEY = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
 Domain = Annotated[str | None, Query(description="The link's domain; the first one if left out.")]
 IfMatch = Annotated[str | None, Header(description="The link's `ETag`: change it only if it is still that version.")]
 
 
 @router.post("", status_code=201, response_model=LinkOut, summary="Create a link")
 async def create_link(
-    request: Request, body: LinkIn, caller: MayWrite, idempotency_key: IdempotencyKey = None
+    request: Request,
+    body: LinkIn,
+    caller: MayWrite,
+    idempotency_key: Annotated[IDEMPOTENCY_KEY | None, Header()] = None,
 ) -> Response:
     """Create a link. With an `Idempotency-Key` it can be repeated for 24 hours and is done once."""
     site: Site = request.state.site

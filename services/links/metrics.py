@@ -50,9 +50,10 @@ class Measured:
             await send(message)
 
         started = perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id.decode("ascii", "replace")):
-            try:
-                await self._app(scope, receive, send_and_note)
-            finally:
-                route = getattr(scope.get("route"), "path", "none")
-                self._metrics.observe(scope["method"], route, status, perf_counter() - started)
+        # The server runs each request in a context of its own, which ends with it.
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode("ascii", "replace"))
+        try:
+            await self._app(scope, receive, send_and_note)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.observe(scope["method"], route, status, perf_counter() - started)

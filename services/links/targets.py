@@ -12,6 +12,7 @@ import ada_url
 LONGEST_TARGET = 8192
 """Bytes of the parsed URL."""
 
+_ATTRIBUTES = ("href", "protocol", "username", "password", "hostname", "host_type")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".onion")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -45,33 +46,29 @@ class TargetRules:
         if _CONTROLS.search(text):
             raise TargetRefused("must not contain control characters")
         try:
-            url = ada_url.URL(text)
+            url = ada_url.parse_url(text, attributes=_ATTRIBUTES)
         except ValueError:
             raise TargetRefused("is not an absolute URL") from None
-        href = str(url.href)
-        if url.protocol not in ("http:", "https:"):
+        href = str(url["href"])
+        if url["protocol"] not in ("http:", "https:"):
             raise TargetRefused("must begin with http:// or https://")
-        if url.username or url.password:
+        if url["username"] or url["password"]:
             raise TargetRefused("must not contain a user name or password")
         if len(href) > LONGEST_TARGET:
             raise TargetRefused(f"must not be longer than {LONGEST_TARGET} bytes")
-        self._check_host(str(url.hostname))
+        host = str(url["hostname"]).rstrip(".")
+        if host in self._own_domains:
+            raise TargetRefused("must not be a short link of this site")
+        if not self._allow_private and _is_private(host, is_name=url["host_type"] == ada_url.HostType.DEFAULT):
+            raise TargetRefused("must not lead to a private, loopback or link-local host")
         return href
 
-    def _check_host(self, host: str) -> None:
-        name = host.rstrip(".")
-        if name in self._own_domains:
-            raise TargetRefused("must not be a short link of this site")
-        if not self._allow_private and _is_private(name):
-            raise TargetRefused("must not lead to a private, loopback or link-local host")
 
-
-def _is_private(host: str) -> bool:
+def _is_private(host: str, *, is_name: bool) -> bool:
     """Tell whether a parsed host is of this machine or a private network, whatever notation or tunnel hides it."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
+    if is_name:
         return "." not in host or host.endswith(_PRIVATE_SUFFIXES)
+    address = ipaddress.ip_address(host.strip("[]"))
     return any(not each.is_global or each.is_multicast for each in _addresses_within(address))
 
 
