@@ -6,18 +6,22 @@ nginx sends it `/api/`, `/docs` and `/openapi.json`; what it writes reaches the 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import TypedDict
 
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.links import health, key_routes, links
 from services.links.authentication import Keyring
 from services.links.create_lane import CreateLane
 from services.links.creation import Creator
-from services.links.errors import ERRORS, answer_route_error
+from services.links.errors import ERRORS, answer_error, answer_route_error
 from services.links.metrics import Measured, Metrics
 from services.links.site import Site
 from services.links.upkeep import prune_for_ever
@@ -32,6 +36,8 @@ Creates and edits short links. Send an API key as `Authorization: Bearer KEY`.
 Errors are `application/problem+json` (RFC 9457) with a stable `type`; for invalid input `errors` names every field with
 its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-Match` keep two editors apart.
 """
+
+ROUTERS = (links.router, key_routes.router, health.router)
 
 log = structlog.get_logger()
 
@@ -80,10 +86,18 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
     )
     for kind in ERRORS:
         api.add_exception_handler(kind, answer_route_error)
-    api.include_router(links.router)
-    api.include_router(key_routes.router)
-    api.include_router(health.router)
+    api.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _answer_wrong_method)
+    for router in ROUTERS:
+        api.include_router(router)
     return Measured(CreateLane(api), metrics)
+
+
+async def _answer_wrong_method(request: Request, error: Exception) -> Response:
+    """Name every method of the path (RFC 9110, 15.5.6); the framework names those of the first route that matched."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    methods = {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
+    allow = ", ".join(sorted(methods))
+    return answer_error(HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, f"Here is {allow}.", {"Allow": allow}))
 
 
 async def _refuse_old_schema(pool: Pool) -> None:

@@ -1,0 +1,66 @@
+"""The write service on a socket, and clients with keys of their own."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from services.links.app import create_app
+from services.links.keys import create_key
+from shared.settings import LinksSettings
+from tests.conftest import Database
+from tests.serving import client_of, serve
+
+ClientOf = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def links_settings(database: Database) -> LinksSettings:
+    return LinksSettings(
+        links_database_url=SecretStr(database.links_url),
+        fastapi_secret_key=SecretStr("a secret of the tests, long enough"),
+        public_base_url="https://sho.rt",
+        domains=("go.example.org",),
+        log_level="error",
+    )
+
+
+@pytest.fixture
+async def service(links_settings: LinksSettings, socket: Path) -> AsyncIterator[Path]:
+    """The write service; its socket."""
+    async with serve(create_app(links_settings), socket):
+        yield socket
+
+
+@pytest.fixture
+async def client_with(service: Path, database: Database) -> AsyncIterator[ClientOf]:
+    """Makes clients: `await client_with("owner", "links:read", …)` has a key with those scopes."""
+    async with AsyncExitStack() as stack:
+
+        async def make(owner: str, *scopes: str) -> httpx.AsyncClient:
+            conn = await asyncpg.connect(database.links_url)
+            _, text = await create_key(conn, owner=owner, scopes=scopes or ("links:read", "links:write"))
+            await conn.close()
+            return await stack.enter_async_context(client_of(service, Authorization=f"Bearer {text}"))
+
+        yield make
+
+
+@pytest.fixture
+async def alice(client_with: ClientOf) -> httpx.AsyncClient:
+    """A client that reads and writes the links of `alice`."""
+    return await client_with("alice")
+
+
+def fields_at_fault(response: httpx.Response) -> set[str]:
+    """The fields that an answer of invalid input names."""
+    assert response.status_code == 422, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["type"] == "urn:tinyurl:problem:invalid-input"
+    assert all(error["reason"] for error in body["errors"])
+    return {error["field"] for error in body["errors"]}
