@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import uvloop
+from redis import Redis
 
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, spawn_options
@@ -75,13 +76,16 @@ def postgres(socket_folder: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def valkey(socket_folder: Path) -> Iterator[Valkey]:
-    server = Valkey(socket_folder / "valkey.sock", secrets.token_urlsafe(16))
+    server = Valkey(socket_folder / "valkey.sock", secrets.token_urlsafe(16), secrets.token_urlsafe(16))
     with running(server.program(), socket_folder / "valkey.log"):
         yield server
 
 
 @pytest.fixture
 def valkey_url(valkey: Valkey) -> str:
+    """The server of this worker, emptied."""
+    with Redis.from_url(valkey.admin_url) as admin:
+        admin.flushall()
     return valkey.url
 
 

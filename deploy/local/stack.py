@@ -90,7 +90,7 @@ class _Stack:
         postgres_sockets.chmod(0o777)
         passwords = {role: self._secrets[role] for role in (SUPERUSER, OWNER, *ROLES)}
         postgres = Postgres(options.data / "postgres", postgres_sockets, passwords, durable=options.durable)
-        valkey = Valkey(self._sockets / "valkey.sock", self._secrets["valkey"])
+        valkey = Valkey(self._sockets / "valkey.sock", self._secrets["valkey"], self._secrets["valkey_admin"])
         await asyncio.to_thread(postgres.init)
         await supervisor.start(postgres.program(), valkey.program())
         await _connectable(postgres)
@@ -221,7 +221,10 @@ def _load_secrets(data: Path) -> dict[str, str]:
     if path.exists():
         found: dict[str, str] = json.loads(path.read_text())
         return found
-    drawn = {name: secrets.token_urlsafe(32) for name in (SUPERUSER, OWNER, *ROLES, "valkey", "fastapi_secret_key")}
+    drawn = {
+        name: secrets.token_urlsafe(32)
+        for name in (SUPERUSER, OWNER, *ROLES, "valkey", "valkey_admin", "fastapi_secret_key")
+    }
     _store_secrets(data, drawn)
     return drawn
 

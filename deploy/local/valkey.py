@@ -31,16 +31,22 @@ class Valkey:
     Attributes:
         socket: Its Unix socket.
         password: Of the user `redirect`.
+        admin_password: Of the user `admin`, for people.
         maxmemory: Above it the records used longest ago go.
     """
 
     socket: Path
     password: str
+    admin_password: str
     maxmemory: str = "128mb"
 
     @property
     def url(self) -> str:
         return f"unix://{self.socket}?{urlencode({'username': USER, 'password': self.password})}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"unix://{self.socket}?{urlencode({'username': 'admin', 'password': self.admin_password})}"
 
     def program(self) -> Program:
         return Program(
@@ -70,6 +76,7 @@ class Valkey:
                     f"maxmemory {self.maxmemory}",
                     "maxmemory-policy allkeys-lru",
                     f"user {USER} >{self.password} {' '.join(RULES)}",
+                    f"user admin on >{self.admin_password} ~* &* +@all",
                     "user default off",
                     "",
                 ]

@@ -146,7 +146,7 @@ async def run_servers(folder: Path, nginx_binary: Path | None, say: Callable[[st
     sockets.chmod(0o777)
     passwords = dict.fromkeys((SUPERUSER, OWNER, *ROLES), "benchmark")
     postgres = Postgres(folder / "postgres", sockets, passwords)
-    cache = Valkey(folder / "valkey.sock", "benchmark", maxmemory="512mb")
+    cache = Valkey(folder / "valkey.sock", "benchmark", "benchmark", maxmemory="512mb")
     supervisor = Supervisor(folder, say, lambda: None)
     servers = Servers(folder, supervisor, postgres, cache, nginx_binary)
     try:

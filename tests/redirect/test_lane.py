@@ -11,18 +11,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from services.redirect.app import create_app
 from services.redirect.lane import LaneProtocol
 from shared.clicks import Click
 from shared.settings import RedirectSettings
-from tests.conftest import Database
+from tests.redirect.conftest import AddLink
 from tests.serving import TestServer, serve
 
 READ_TIMEOUT_S = 10
@@ -81,23 +79,18 @@ class Way:
 
 
 @pytest.fixture
-async def ways(database: Database, valkey_url: str, socket: Path) -> AsyncIterator[tuple[Way, Way]]:
+async def ways(redirect_settings: RedirectSettings, add_link: AddLink, socket: Path) -> AsyncIterator[tuple[Way, Way]]:
     """The same service twice, with the lane and without, both with their links in memory."""
-    conn = await asyncpg.connect(database.owner_url)
     for code, url, fields in LINKS:
-        columns = {"domain": "sho.rt", "code": code, "owner": "o", "url": url, **fields}
-        places = ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-        await conn.execute(f"INSERT INTO links ({', '.join(columns)}) VALUES ({places})", *columns.values())
-    await conn.close()
-    settings = RedirectSettings(
-        redirect_database_url=SecretStr(database.redirect_url), redis_url=SecretStr(valkey_url), log_level="error"
-    )
+        await add_link(code, url, **fields)
     async with AsyncExitStack() as stack:
         found = []
         for protocol in (LaneProtocol, HttpToolsProtocol):
             place = socket.with_suffix(f".{protocol.__name__}")
             clicks: list[Click] = []
-            server = await stack.enter_async_context(serve(create_app(settings, clicks.extend), place, http=protocol))
+            server = await stack.enter_async_context(
+                serve(create_app(redirect_settings, clicks.extend), place, http=protocol)
+            )
             way = Way(place, server, clicks)
             for code, _, _ in LINKS:
                 await way.send([f"GET /{code} HTTP/1.1\r\nHost: sho.rt\r\n\r\n".encode()])

@@ -1,0 +1,208 @@
+"""The redirect service over HTTP: what a visitor, a scraper and an operator get."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from services.redirect.app import create_app
+from services.redirect.lane import LaneProtocol
+from shared.clicks import Click
+from shared.settings import RedirectSettings
+from tests.redirect.conftest import AddLink
+from tests.serving import client_of, serve
+
+URL = "https://www.example.com/a?b=c#d"
+
+
+@pytest.fixture
+def clicks() -> list[Click]:
+    return []
+
+
+@pytest.fixture
+async def visitor(
+    redirect_settings: RedirectSettings, socket: Path, clicks: list[Click]
+) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(redirect_settings, clicks.extend)
+    async with serve(app, socket, http=LaneProtocol), client_of(socket) as client:
+        yield client
+
+
+async def test_visit(visitor: httpx.AsyncClient, add_link: AddLink) -> None:
+    """A link redirects: from Postgres first, from memory then, with the same answer."""
+    await add_link("a", URL)
+    answers = [await visitor.get("/a") for _ in range(3)]
+
+    assert {answer.status_code for answer in answers} == {302}
+    assert {answer.headers["location"] for answer in answers} == {URL}
+    assert {answer.content for answer in answers} == {b""}
+    assert all("set-cookie" not in answer.headers for answer in answers)
+
+
+async def test_head_is_answered_like_get_and_is_no_click(
+    visitor: httpx.AsyncClient, add_link: AddLink, clicks: list[Click]
+) -> None:
+    """HEAD gets the headers of GET and is not counted."""
+    await add_link("a", URL)
+    head = await visitor.head("/a")
+    assert clicks == []
+    get = await visitor.get("/a")
+
+    assert (head.status_code, head.headers) == (get.status_code, get.headers)
+    assert len(clicks) == 1
+
+
+async def test_click_has_what_was_sent(visitor: httpx.AsyncClient, add_link: AddLink, clicks: list[Click]) -> None:
+    """A click is recorded with the time, the link and the request's bytes; an error is no click."""
+    await add_link("a", URL)
+    headers = {
+        "X-Forwarded-For": "203.0.113.7",
+        "User-Agent": "Ua",
+        "Referer": "https://r.example/",
+        "Accept-Language": "de",
+    }
+    await visitor.get("/a?x=1", headers=headers)
+    await visitor.get("/none")
+    ((at, link_id, request),) = clicks
+
+    assert at > 1_700_000_000
+    assert link_id > 0
+    assert request == (b"/a HTTP/1.1\r\nHost: sho.rt", b"203.0.113.7", None, b"Ua", b"https://r.example/", b"de", None)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_other_methods_are_refused(visitor: httpx.AsyncClient, add_link: AddLink, method: str) -> None:
+    """A link answers GET and HEAD, and says so."""
+    await add_link("a", URL)
+    answer = await visitor.request(method, "/a")
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+NO_CODES = [
+    "/",
+    "//a",
+    "/a/",
+    "/a/b",
+    "/%2e%2e",
+    "/..%2fa",
+    "/a%00",
+    "/a%20",
+    "/%C3%A4",
+    "/a;b",
+    "/api",
+    "/DOCS",
+    "/" + "a" * 65,
+]
+
+
+@pytest.mark.parametrize("path", [*NO_CODES, "/" + "a" * 65])
+async def test_what_cannot_be_a_code_is_not_looked_up(visitor: httpx.AsyncClient, add_link: AddLink, path: str) -> None:
+    """Such a path is 404 without asking a store; a path is decoded once."""
+    await add_link("a", URL)
+    visitor.base_url = httpx.URL("http://sho.rt")
+    answer = await visitor.send(visitor.build_request("GET", httpx.URL("http://sho.rt", raw_path=path.encode())))
+    metrics = (await visitor.get("/metrics")).text
+
+    assert answer.status_code == 404
+    assert 'redirect_lookups_total{store="postgres"} 0.0' in metrics
+
+
+async def test_path_is_decoded_once(visitor: httpx.AsyncClient, add_link: AddLink) -> None:
+    """`%61` is `a`, and `%2561` is not."""
+    await add_link("a", URL)
+
+    for path, status in ((b"/%61", 302), (b"/%2561", 404)):
+        answer = await visitor.send(visitor.build_request("GET", httpx.URL("http://sho.rt", raw_path=path)))
+        assert answer.status_code == status
+
+
+async def test_codes_are_case_sensitive(visitor: httpx.AsyncClient, add_link: AddLink) -> None:
+    """`/A` is not `/a`; a host name is the same in any case, and its port does not matter."""
+    await add_link("a", URL)
+
+    assert (await visitor.get("/A")).status_code == 404
+    for host in ("sho.rt", "SHO.RT", "sho.rt:8080"):
+        assert (await visitor.get("/a", headers={"Host": host})).status_code == 302
+    assert (await visitor.get("/a", headers={"Host": "other.example"})).status_code == 404
+
+
+@pytest.mark.parametrize("hosts", [[], [b"a b"], [b""], [b"sho.rt", b"sho.rt"], [b"sho.rt/x"], [b"sho.rt:x"]])
+async def test_odd_hosts_are_refused(visitor: httpx.AsyncClient, socket: Path, hosts: list[bytes]) -> None:
+    """No host, a broken one, or two of them is a bad request."""
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    writer.write(b"GET /a HTTP/1.1\r\n" + b"".join(b"Host: %b\r\n" % host for host in hosts) + b"\r\n")
+    async with asyncio.timeout(10):
+        status = await reader.readline()
+    writer.close()
+
+    assert status == b"HTTP/1.1 400 Bad Request\r\n"
+
+
+async def test_error_format(visitor: httpx.AsyncClient) -> None:
+    """nginx's word for the format decides; without nginx, browsers get a page and others problem+json."""
+    for headers, kind in (
+        ({"X-Error-Format": "html"}, "text/html"),
+        ({"X-Error-Format": "json", "Accept": "text/html"}, "application/problem+json"),
+        ({"Accept": "text/html,*/*;q=0.8"}, "text/html"),
+        ({"Accept": "*/*"}, "application/problem+json"),
+    ):
+        assert (await visitor.get("/none", headers=headers)).headers["content-type"].startswith(kind)
+
+
+async def test_alive_ready_and_metrics(visitor: httpx.AsyncClient, add_link: AddLink) -> None:
+    """The service tells that it is alive and ready, and counts what it does."""
+    await add_link("a", URL)
+    for path in ("/a", "/a", "/none"):
+        await visitor.get(path, headers={"User-Agent": "x"})
+    metrics = (await visitor.get("/metrics")).text
+
+    assert (await visitor.get("/livez")).json() == {"status": "alive"}
+    assert (await visitor.get("/readyz")).json() == {"status": "ready"}
+    for line in (
+        'redirect_answers_total{status="302",way="asgi"}',
+        'redirect_answers_total{status="404",way="asgi"} 1.0',
+        'redirect_lookups_total{store="postgres"} 2.0',
+        'redirect_store_up{store="redis"} 1.0',
+        "redirect_memory_links 1.0",
+        "redirect_feed_age_seconds 0.",
+    ):
+        assert line in metrics
+
+
+async def test_start_without_stores(redirect_settings: RedirectSettings, socket: Path) -> None:
+    """Without any store the service starts, is alive, is not ready, names what is missing, and answers 503, never 404."""
+    settings = redirect_settings.model_copy(
+        update={
+            "redirect_database_url": SecretStr("postgresql://x@/x?host=/nonexistent"),
+            "redis_url": SecretStr("unix:///nonexistent"),
+        }
+    )
+    async with serve(create_app(settings), socket, http=LaneProtocol), client_of(socket) as client:
+        ready = await client.get("/readyz")
+        answers = [await client.get("/a") for _ in range(10)]
+
+        assert (await client.get("/livez")).status_code == 200
+    assert (ready.status_code, ready.json()["missing"]) == (503, ["postgres"])
+    assert {(answer.status_code, answer.headers["retry-after"]) for answer in answers} == {(503, "1")}
+
+
+async def test_process_that_starts_without_postgres_serves_from_redis(
+    redirect_settings: RedirectSettings, socket: Path, visitor: httpx.AsyncClient, add_link: AddLink
+) -> None:
+    """What another process left in Redis is followed, because no edit can be committed meanwhile."""
+    await add_link("a", URL)
+    await visitor.get("/a")
+    settings = redirect_settings.model_copy(
+        update={"redirect_database_url": SecretStr("postgresql://x@/x?host=/nonexistent")}
+    )
+    place = socket.with_suffix(".cut-off")
+    async with serve(create_app(settings), place, http=LaneProtocol), client_of(place) as client, asyncio.timeout(10):
+        while (answer := await client.get("/a")).status_code == 503:
+            await asyncio.sleep(0.01)
+
+    assert answer.headers["location"] == URL
