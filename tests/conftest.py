@@ -13,12 +13,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 import uvloop
+from pydantic import SecretStr
 from redis import Redis
 
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, spawn_options
 from deploy.local.valkey import Valkey
 from shared.postgres import Connection
+from shared.settings import LinksSettings
 
 TEMPLATE = "template_tinyurl"
 START_TIMEOUT_S = 60
@@ -106,6 +108,17 @@ async def database(postgres: Postgres) -> AsyncIterator[Database]:
 def socket(socket_folder: Path) -> Path:
     """A path for a service of this test."""
     return socket_folder / f"{secrets.token_hex(6)}.sock"
+
+
+@pytest.fixture
+def links_settings(database: Database) -> LinksSettings:
+    return LinksSettings(
+        links_database_url=SecretStr(database.links_url),
+        fastapi_secret_key=SecretStr("a secret of the tests, long enough"),
+        public_base_url="https://sho.rt",
+        domains=("go.example.org",),
+        log_level="error",
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from services.links.app import create_app
 from services.links.keys import create_key
@@ -16,17 +15,6 @@ from tests.conftest import Database
 from tests.serving import client_of, serve
 
 ClientOf = Callable[..., Awaitable[httpx.AsyncClient]]
-
-
-@pytest.fixture
-def links_settings(database: Database) -> LinksSettings:
-    return LinksSettings(
-        links_database_url=SecretStr(database.links_url),
-        fastapi_secret_key=SecretStr("a secret of the tests, long enough"),
-        public_base_url="https://sho.rt",
-        domains=("go.example.org",),
-        log_level="error",
-    )
 
 
 @pytest.fixture

@@ -1,0 +1,90 @@
+"""Settings: from the environment or files, checked once, each mistake named."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared import settings as module
+from shared.settings import LinksSettings, RedirectSettings, load_settings
+
+GOOD = {
+    "LINKS_DATABASE_URL": "postgresql:///x",
+    "FASTAPI_SECRET_KEY": "x" * 32,
+    "PUBLIC_BASE_URL": "https://Sho.rt:8443/",
+    "DOMAINS": "b.example, C.example",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_links_settings(environment: pytest.MonkeyPatch) -> None:
+    """Names are normalised, lists are split, secrets do not show."""
+    settings = load_settings(LinksSettings)
+
+    assert settings.public_base_url == "https://sho.rt:8443"
+    assert settings.default_domain == "sho.rt"
+    assert settings.own_domains == {"sho.rt", "b.example", "c.example"}
+    assert "x" * 32 not in repr(settings)
+
+
+def test_secrets_come_from_files_too(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file of the setting's name is read; the environment wins."""
+    (tmp_path / "fastapi_secret_key").write_text("from a file, and long enough to be taken\n")
+    (tmp_path / "public_base_url").write_text("https://other.example")
+    environment.setattr(module, "SECRETS_DIR", tmp_path)
+    environment.delenv("FASTAPI_SECRET_KEY")
+    settings = load_settings(LinksSettings)
+
+    assert settings.fastapi_secret_key.get_secret_value() == "from a file, and long enough to be taken"
+    assert settings.default_domain == "sho.rt"
+
+
+BAD = [
+    ("FASTAPI_SECRET_KEY", "short"),
+    ("PUBLIC_BASE_URL", "sho.rt"),
+    ("PUBLIC_BASE_URL", "https://sho.rt/path"),
+    ("PUBLIC_BASE_URL", "https://bücher.example"),
+    ("PUBLIC_BASE_URL", "ftp://sho.rt"),
+    ("LISTEN", "8000"),
+    ("LISTEN", "127.0.0.1:99999"),
+    ("LISTEN", "unix:relative"),
+    ("LINKS_POOL_SIZE", "0"),
+    ("LOG_LEVEL", "loud"),
+    ("ALLOW_PRIVATE_TARGETS", "perhaps"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_bad_setting_ends_the_start_with_its_name(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    """A setting that cannot be is named in one line, without its value."""
+    environment.setenv(name, value)
+    with pytest.raises(SystemExit) as error:
+        load_settings(LinksSettings)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+
+    assert error.value.code == 2
+    assert line.startswith(f"setting {name} (in the environment): ")
+    assert value not in line or name in ("LISTEN", "PUBLIC_BASE_URL")
+
+
+def test_missing_settings_are_all_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything that is missing is said at once."""
+    with pytest.raises(SystemExit):
+        load_settings(RedirectSettings)
+
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["REDIRECT_DATABASE_URL", "REDIS_URL"]
+
+
+def test_settings_cannot_be_changed(environment: pytest.MonkeyPatch) -> None:
+    """What was read at the start stays."""
+    settings = load_settings(LinksSettings)
+    with pytest.raises(ValidationError):
+        settings.public_base_url = "https://other.example"
