@@ -109,3 +109,7 @@ def _say(line: str) -> None:
 
 def main() -> None:
     app()
+
+
+if __name__ == "__main__":
+    main()

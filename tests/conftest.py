@@ -158,15 +158,6 @@ class running:  # noqa: N801  # used like a function
 
 
 async def _prepare(server: Postgres) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            await server.prepare(TEMPLATE)
-        except (OSError, asyncpg.CannotConnectNowError):
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.05)
-        else:
-            break
+    await server.prepare(TEMPLATE)
     # A second one, for tests that roll back what they do.
     await server.prepare()

@@ -55,12 +55,11 @@ class Postgres:
             **({} if self.durable else {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        socket = self.sockets / ".s.PGSQL.5432"
         return Program(
             name="postgres",
             command=unprivileged([str(binaries() / "postgres"), "-D", str(self.data), *options]),
-            is_ready=lambda: accepts_connections(socket),
-            address=socket,
+            is_ready=self._is_ready,
+            address=self._socket,
             stop_signal=signal.SIGINT,
             before_start=self._drop_stale_lock,
         )
@@ -119,10 +118,19 @@ class Postgres:
         finally:
             await conn.close()
 
+    @property
+    def _socket(self) -> Path:
+        return self.sockets / ".s.PGSQL.5432"
+
+    def _is_ready(self) -> bool:
+        """It listens earlier than it lets anyone in: after a crash it recovers first."""
+        command = [str(binaries() / "pg_isready"), "--quiet", "--host", str(self.sockets), "--timeout", "1"]
+        return accepts_connections(self._socket) and subprocess.run(command, timeout=10, check=False).returncode == 0
+
     def _drop_stale_lock(self) -> None:
         """After a SIGKILL the lock file names a process id that a stranger may have now."""
         lock = self.data / "postmaster.pid"
-        if lock.exists() and not accepts_connections(self.sockets / ".s.PGSQL.5432"):
+        if lock.exists() and not accepts_connections(self._socket):
             pid = lock.read_text().split()[:1]
             command_line = Path(f"/proc/{pid[0]}/cmdline") if pid else Path("/nonexistent")
             if not command_line.exists() or str(self.data).encode() not in command_line.read_bytes():

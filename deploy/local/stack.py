@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import fcntl
 import json
 import os
@@ -93,7 +92,6 @@ class _Stack:
         valkey = Valkey(self._sockets / "valkey.sock", self._secrets["valkey"], self._secrets["valkey_admin"])
         await asyncio.to_thread(postgres.init)
         await supervisor.start(postgres.program(), valkey.program())
-        await _connectable(postgres)
         await postgres.prepare()
         api_key = await self._api_key(postgres)
         links = self._links(postgres)
@@ -163,17 +161,6 @@ class _Stack:
 def _path(program: Program) -> Path:
     assert isinstance(program.address, Path)
     return program.address
-
-
-async def _connectable(postgres: Postgres) -> None:
-    """Wait until it has recovered: it listens earlier than it lets anyone in."""
-    async with asyncio.timeout(60):
-        while True:
-            with contextlib.suppress(OSError, asyncpg.CannotConnectNowError):
-                conn = await asyncpg.connect(postgres.url(SUPERUSER, "postgres"), timeout=10)
-                await conn.close()
-                return
-            await asyncio.sleep(0.05)
 
 
 def _check_port(port: int) -> None:

@@ -1,0 +1,293 @@
+"""`tinyurl up` as a newcomer meets it: it starts, works, survives what dies, stops, and says what is wrong in one line."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.postgres import major_version
+from tests.nginx.conftest import free_port
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 5
+
+TINYURL = [sys.executable, "-m", "deploy.cli"]
+
+
+@dataclass
+class Up:
+    """A running `tinyurl up`."""
+
+    process: "subprocess.Popen[str]"
+    data: Path
+    port: int
+    output: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.data / "state.json").read_text())
+        return state
+
+    def pids(self) -> dict[str, int]:
+        return {process["name"]: process["pid"] for process in self.state()["processes"]}
+
+    def create(self, **fields: object) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.state()['api_key']}"}
+        return httpx.post(f"{self.url}/api/v1/links", json=fields, headers=headers)
+
+    def stop(self, number: signal.Signals) -> float:
+        """End it, and return how long it took, seconds."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(timeout=30)
+        return time.monotonic() - started
+
+
+StartUp = Callable[..., Up]
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def processes_of(data: Path) -> list[str]:
+    """The command lines of all processes that belong to a stack: its data or its settings are of that folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                known = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                marked = str(data).encode() in known or b"TINYURL_TEST=" + str(data).encode() in known
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                if marked and int(entry.name) != os.getpid() and state != "Z":
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+@pytest.fixture
+def start_up(tmp_path: Path) -> Iterator[StartUp]:
+    """Starts `tinyurl up` and waits until it says that it is up."""
+    started: list[Up] = []
+
+    def start(*options: str, data: Path = tmp_path / "data", port: int | None = None) -> Up:
+        port = port or free_port()
+        output = tmp_path / f"output-{len(started)}"
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                [*TINYURL, "up", "--data", str(data), "--port", str(port), *options],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        up = Up(process, data, port, output)
+        started.append(up)
+        wait_for(lambda: "Stop it with" in output.read_text() or process.poll() is not None)
+        assert process.poll() is None, output.read_text()
+        return up
+
+    yield start
+    for up in started:
+        if up.process.poll() is None:
+            up.stop(signal.SIGTERM)
+
+
+def test_what_it_prints_works_when_pasted(start_up: StartUp) -> None:
+    """It prints the address, a key and a curl line; pasted into a shell the line makes a link that can be followed."""
+    up = start_up("--workers", "2")
+    shown = up.output.read_text()
+    line = next(line.strip() for line in shown.splitlines() if line.strip().startswith("curl"))
+    created = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True, timeout=30)
+    link = json.loads(created.stdout)
+    followed = httpx.get(link["short_url"])
+
+    assert f"TinyURL is up at {up.url}" in shown
+    assert up.state()["api_key"] in shown
+    assert (followed.status_code, followed.headers["location"]) == (302, "https://www.python.org/")
+    assert httpx.get(f"{up.url}/", follow_redirects=True).status_code == 200
+
+
+def test_state_file_tells_what_runs(start_up: StartUp) -> None:
+    """`state.json` has the address, the key, and of each process its name, id and where it listens; only the owner reads it."""
+    up = start_up("--workers", "2")
+    state = up.state()
+
+    assert state["url"] == up.url
+    assert list(up.pids()) == ["postgres", "valkey", "links", "redirect-1", "redirect-2", "nginx"]
+    for process in state["processes"]:
+        assert Path(f"/proc/{process['pid']}").exists()
+        assert process.get("port") == up.port or Path(process["socket"]).exists()
+    for name in ("state.json", "secrets.json", "services.env"):
+        assert (up.data / name).stat().st_mode & 0o077 == 0
+    up.stop(signal.SIGTERM)
+    assert not (up.data / "state.json").exists()
+
+
+def test_data_and_key_survive_a_restart(start_up: StartUp) -> None:
+    """The next `up` on the same folder has all the links, and the same key."""
+    first = start_up()
+    short_url = first.create(url="https://www.example.com/kept").json()["short_url"]
+    key = first.state()["api_key"]
+    first.stop(signal.SIGINT)
+    second = start_up(port=first.port)
+
+    assert second.state()["api_key"] == key
+    assert httpx.get(short_url).headers["location"] == "https://www.example.com/kept"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_in_time_and_leaves_nothing(start_up: StartUp, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM end everything within five seconds, also while clients are connected."""
+    up = start_up()
+    with httpx.Client() as client:
+        client.get(f"{up.url}/docs")
+        took = up.stop(number)
+
+    assert took < STOP_TIMEOUT_S
+    assert up.process.returncode == 0
+    assert processes_of(up.data) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another kernel does not tell children that their parent died")
+def test_even_a_kill_leaves_nothing(start_up: StartUp) -> None:
+    """When the command itself is killed its processes end too, and the next `up` has the data."""
+    up = start_up()
+    short_url = up.create(url="https://www.example.com/kept").json()["short_url"]
+    up.process.kill()
+    up.process.wait()
+    wait_for(lambda: processes_of(up.data) == [], 20)
+    start_up(port=up.port)
+
+    assert httpx.get(short_url).headers["location"] == "https://www.example.com/kept"
+
+
+@pytest.mark.parametrize("name", ["postgres", "valkey", "links", "redirect-1", "nginx"])
+def test_what_dies_is_started_again(start_up: StartUp, name: str) -> None:
+    """Each process that is killed comes back by itself, it is said, and everything works again."""
+    up = start_up()
+    code = up.create(url="https://www.example.com/").json()["code"]
+    pid = up.pids()[name]
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: f"{name} runs again" in up.output.read_text())
+
+    assert f"{name} ended with SIGKILL; starting it again" in up.output.read_text()
+    assert up.pids()[name] != pid
+    # A redirector that could not ask Postgres tries again after two seconds at the latest.
+    wait_for(lambda: httpx.get(f"{up.url}/{code}").status_code == 302, 10)
+    assert up.create(url="https://www.example.com/").status_code == 201
+
+
+def run(*arguments: str, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*TINYURL, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def one_line(done: "subprocess.CompletedProcess[str]") -> str:
+    """The one line that a command that failed says."""
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    return line
+
+
+def test_taken_port_is_said(tmp_path: Path, start_up: StartUp) -> None:
+    """A port in use ends it with a line that says so, and nothing is left running."""
+    up = start_up()
+    line = one_line(run("up", "--data", str(tmp_path / "other"), "--port", str(up.port)))
+
+    assert f"Port {up.port} cannot be used" in line
+    assert "--port" in line
+
+
+def test_second_up_on_the_same_data_is_said(start_up: StartUp) -> None:
+    """Two on one folder are kept apart; the line names the first one's process."""
+    up = start_up()
+    line = one_line(run("up", "--data", str(up.data), "--port", str(free_port())))
+
+    assert f"in use by another `tinyurl up` (process {up.process.pid})" in line
+    assert httpx.get(f"{up.url}/docs").status_code == 200
+
+
+def test_data_of_another_postgres_is_said(tmp_path: Path) -> None:
+    """A folder that another version of PostgreSQL made is not touched."""
+    version = tmp_path / "data" / "postgres" / "PG_VERSION"
+    version.parent.mkdir(parents=True)
+    version.write_text("12\n")
+    line = one_line(run("up", "--data", str(tmp_path / "data"), "--port", str(free_port())))
+
+    assert f"was made by PostgreSQL 12, this is {major_version()}" in line
+    assert version.read_text() == "12\n"
+
+
+def test_ephemeral_stack_leaves_nothing(start_up: StartUp, tmp_path: Path) -> None:
+    """`--ephemeral` works like any other, and keeps no file."""
+    up = start_up("--ephemeral")
+    shown = up.output.read_text()
+    folder = Path(re.findall(r"Data and logs are in (\S+)\. ", shown)[0])
+    line = shlex.split(next(line for line in shown.splitlines() if line.strip().startswith("curl")))
+    assert json.loads(subprocess.run(line, capture_output=True, check=True, timeout=30).stdout)["version"] == 1
+    assert folder.exists()
+    up.stop(signal.SIGTERM)
+
+    assert not folder.exists()
+    assert not up.data.exists()
+
+
+def test_keys_command(start_up: StartUp) -> None:
+    """Keys are created, listed and revoked on the host; what cannot be is said."""
+    up = start_up()
+    data = ("--data", str(up.data))
+    created = run("keys", "create", "--owner", "team", "--scope", "links:write", "--name", "CI", "--days", "9", *data)
+    key = created.stdout.strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    assert (
+        httpx.post(f"{up.url}/api/v1/links", json={"url": "https://www.example.com/"}, headers=headers).status_code
+        == 201
+    )
+    assert httpx.get(f"{up.url}/api/v1/links", headers=headers).status_code == 403
+
+    key_id = key.split("_")[1]
+    assert re.search(rf"^{key_id}  valid .*  team  links:write  CI$", run("keys", "list", *data).stdout, re.MULTILINE)
+    assert run("keys", "revoke", key, *data).stdout == f"revoked {key_id}\n"
+    assert re.search(rf"^{key_id}  revoked", run("keys", "list", *data).stdout, re.MULTILINE)
+    wait_for(lambda: httpx.post(f"{up.url}/api/v1/links", json={}, headers=headers).status_code == 401, 1.0)
+    assert "no key nothing" in one_line(run("keys", "revoke", "nothing", *data))
+    assert "no scope root" in run("keys", "create", "--owner", "x", "--scope", "root", *data).stderr
+    assert run("keys", "create", "--owner", "a b", *data).returncode == 2
+
+
+def test_keys_command_without_a_database(tmp_path: Path) -> None:
+    """Without a stack and without a setting it says which setting is missing."""
+    done = run("keys", "list", "--data", str(tmp_path))
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("setting LINKS_DATABASE_URL (not set)")
+
+
+def test_migrate_command(start_up: StartUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what it did, or why it could not."""
+    up = start_up()
+    secrets = json.loads((up.data / "secrets.json").read_text())
+    socket = next(
+        Path(process["socket"]).parent for process in up.state()["processes"] if process["name"] == "postgres"
+    )
+    monkeypatch.setenv("OWNER_DATABASE_URL", f"postgresql://tinyurl:{secrets['tinyurl']}@/tinyurl?host={socket}")
+    assert run("migrate").stdout == "nothing to do\n"
+    monkeypatch.setenv("OWNER_DATABASE_URL", "postgresql://tinyurl@/tinyurl?host=/nonexistent")
+
+    assert one_line(run("migrate")).startswith("tinyurl migrate: ")
