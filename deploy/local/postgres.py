@@ -33,7 +33,7 @@ class Postgres:
         data: Its folder.
         sockets: The folder of its Unix socket.
         passwords: Of each role, by name.
-        durable: Whether a commit waits for the disk; not for a throw-away stack.
+        durable: Whether a commit waits for the disk, which a throw-away stack does not.
     """
 
     data: Path
@@ -52,7 +52,8 @@ class Postgres:
             "shared_buffers": "256MB",
             "max_wal_size": "4GB",
             "log_min_messages": "warning",
-            **({} if self.durable else {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}),
+            # What was committed is with the kernel still, so no killed process loses it; a power cut may.
+            **({} if self.durable else {"fsync": "off", "full_page_writes": "off"}),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Program(

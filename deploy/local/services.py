@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.local.programs import Program
+from deploy.local.programs import Program, accepts_connections
 
 READY_TIMEOUT_S = 2.0
 
@@ -23,7 +23,11 @@ def service(name: str, module: Sequence[str], listen: str, **environment: str) -
     uds = listen.removeprefix("unix:") if listen.startswith("unix:") else None
     url = f"http://{'service' if uds else listen}/readyz"
 
+    address = Path(uds) if uds else int(listen.rpartition(":")[2])
+
     def is_ready() -> bool:
+        if not accepts_connections(address):
+            return False
         try:
             with httpx.Client(transport=httpx.HTTPTransport(uds=uds), timeout=READY_TIMEOUT_S) as client:
                 return client.get(url).status_code == 200
@@ -35,5 +39,5 @@ def service(name: str, module: Sequence[str], listen: str, **environment: str) -
         command=[sys.executable, "-m", *module],
         is_ready=is_ready,
         environment={"LISTEN": listen, "LOG_FORMAT": "json", **environment},
-        address=Path(uds) if uds else int(listen.rpartition(":")[2]),
+        address=address,
     )

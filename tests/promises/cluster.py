@@ -1,0 +1,209 @@
+"""All of it as separate processes that a test may kill, stop or cut off: the thing itself, or the naive design as a control."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import asyncpg
+import httpx
+from redis.asyncio import Redis
+
+from deploy.local.nginx import Nginx
+from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
+from deploy.local.programs import Program, accepts_connections, spawn_options, wait_until
+from deploy.local.services import service
+from deploy.local.valkey import Valkey
+from services.links.keys import SCOPES, create_key
+from tests.faults import FaultyProxy, faulty_proxy
+from tests.nginx.conftest import free_port
+
+Kind = Literal["real", "naive"]
+
+START_TIMEOUT_S = 60
+REDIRECTS = ("redirect-1", "redirect-2", "redirect-3")
+STORES = ("postgres", "valkey")
+
+NAIVE_TABLE = """
+CREATE TABLE naive_links (code text, url text);
+GRANT SELECT, INSERT, UPDATE, DELETE ON naive_links TO tinyurl_links, tinyurl_redirect;
+"""
+
+
+@dataclass
+class Cluster:
+    """The running processes.
+
+    Attributes:
+        folder: Sockets and logs.
+        proxies: Before Postgres, as each redirector sees it.
+        key: Of an admin.
+    """
+
+    folder: Path
+    port: int
+    postgres: Postgres
+    valkey: Valkey
+    proxies: dict[str, FaultyProxy]
+    key: str = ""
+    programs: dict[str, Program] = field(default_factory=dict)
+    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.programs)
+
+    def socket(self, name: str) -> Path:
+        return self.folder / f"{name}.sock"
+
+    def client(self, timeout_s: float = 10.0) -> httpx.AsyncClient:
+        """A client that comes through nginx, with the key."""
+        return httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Authorization": f"Bearer {self.key}", "Host": "sho.rt"},
+            timeout=timeout_s,
+        )
+
+    async def start(self, name: str) -> None:
+        """Start a process and wait until it is ready."""
+        await self.launch(name)
+        program, process = self.programs[name], self.processes[name]
+        if not await wait_until(lambda: program.is_ready() or process.returncode is not None, START_TIMEOUT_S):
+            raise TimeoutError(name)
+        assert process.returncode is None, (self.folder / f"{name}.log").read_text()[-2000:]
+
+    async def launch(self, name: str) -> None:
+        """Start a process without waiting for it."""
+        program = self.programs[name]
+        program.before_start()
+        with (self.folder / f"{name}.log").open("ab") as output:
+            self.processes[name] = await asyncio.create_subprocess_exec(
+                *program.command, stdout=output, stderr=asyncio.subprocess.STDOUT, **spawn_options(program)
+            )
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL a process and, as the kernel does not do that, what it started."""
+        process = self.processes[name]
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP a process and what it started."""
+        os.killpg(self.processes[name].pid, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        os.killpg(self.processes[name].pid, signal.SIGCONT)
+
+    def admin_redis(self) -> Redis:
+        return Redis.from_url(self.valkey.admin_url)
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection to Postgres as its superuser, past the proxies."""
+        return await asyncpg.connect(self.postgres.url(SUPERUSER))
+
+
+@asynccontextmanager
+async def run_cluster(kind: Kind = "real") -> AsyncIterator[Cluster]:
+    """Start Postgres, Valkey, the write service, three redirectors and nginx."""
+    folder = Path(tempfile.mkdtemp(prefix="tinyurl-promise-"))
+    folder.chmod(0o755)
+    sockets = folder / "postgres"
+    sockets.mkdir()
+    sockets.chmod(0o777)
+    passwords = {role: secrets.token_urlsafe(16) for role in (SUPERUSER, OWNER, *ROLES)}
+    postgres = Postgres(folder / "data", sockets, passwords, durable=False)
+    valkey = Valkey(folder / "valkey.sock", secrets.token_urlsafe(16), secrets.token_urlsafe(16))
+    async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        proxies = {}
+        for name in REDIRECTS:
+            place = folder / f"{name}-postgres"
+            place.mkdir()
+            proxy = faulty_proxy(place / ".s.PGSQL.5432", sockets / ".s.PGSQL.5432")
+            proxies[name] = await stack.enter_async_context(proxy)
+        cluster = Cluster(folder, free_port(), postgres, valkey, proxies)
+        stack.push_async_callback(_stop, cluster)
+        await asyncio.to_thread(postgres.init)
+        cluster.programs |= {"postgres": postgres.program(), "valkey": valkey.program()}
+        await asyncio.gather(*map(cluster.start, STORES))
+        await _prepare(cluster)
+        cluster.programs |= _services(cluster, kind)
+        await asyncio.gather(*map(cluster.start, ("links", *REDIRECTS)))
+        await cluster.start("nginx")
+        yield cluster
+
+
+async def _prepare(cluster: Cluster) -> None:
+    await cluster.postgres.prepare()
+    conn = await asyncpg.connect(cluster.postgres.url(OWNER))
+    await conn.execute(NAIVE_TABLE)
+    _, cluster.key = await create_key(conn, owner="tests", scopes=SCOPES)
+    await conn.close()
+
+
+def _services(cluster: Cluster, kind: Kind) -> dict[str, Program]:
+    postgres, sockets = cluster.postgres, quote(str(cluster.postgres.sockets), safe="")
+    programs = {
+        "links": service(
+            "links",
+            ["services.links"],
+            f"unix:{cluster.socket('links')}",
+            LINKS_DATABASE_URL=postgres.url("tinyurl_links"),
+            FASTAPI_SECRET_KEY="x" * 32,
+            PUBLIC_BASE_URL="http://sho.rt",
+        )
+    }
+    for name in REDIRECTS:
+        behind_proxy = quote(str(cluster.folder / f"{name}-postgres"), safe="")
+        programs[name] = service(
+            name,
+            ["services.redirect"],
+            f"unix:{cluster.socket(name)}",
+            REDIRECT_DATABASE_URL=postgres.url("tinyurl_redirect").replace(sockets, behind_proxy),
+            REDIS_URL=cluster.valkey.url,
+        )
+    if kind == "naive":
+        for name, program in programs.items():
+            database_url = program.environment.get("REDIRECT_DATABASE_URL", postgres.url("tinyurl_links"))
+            programs[name] = _naive(name, cluster.socket(name), database_url, cluster.valkey.admin_url)
+    nginx = Nginx(
+        folder=cluster.folder / "nginx",
+        port=cluster.port,
+        domains=["sho.rt"],
+        links=[cluster.socket("links")],
+        redirect=[cluster.socket(name) for name in REDIRECTS],
+        access_log=f"{cluster.folder / 'access.log'} json",
+        limits=False,
+    )
+    return {**programs, "nginx": nginx.program()}
+
+
+def _naive(name: str, socket: Path, database_url: str, redis_url: str) -> Program:
+    return Program(
+        name=name,
+        command=[sys.executable, "-m", "uvicorn", "tests.promises.naive:app", "--uds", str(socket), "--no-access-log"],
+        is_ready=lambda: accepts_connections(socket),
+        environment={"DATABASE_URL": database_url, "REDIS_URL": redis_url},
+        address=socket,
+        before_start=lambda: socket.unlink(missing_ok=True),
+    )
+
+
+async def _stop(cluster: Cluster) -> None:
+    for name in reversed(list(cluster.processes)):
+        with contextlib.suppress(ProcessLookupError):
+            cluster.resume(name)
+        await cluster.kill(name)
