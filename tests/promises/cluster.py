@@ -25,6 +25,7 @@ from deploy.local.programs import Program, accepts_connections, spawn_options, w
 from deploy.local.services import service
 from deploy.local.valkey import Valkey
 from services.links.keys import SCOPES, create_key
+from tests.bench.measure import children
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.nginx.conftest import free_port
 
@@ -101,11 +102,16 @@ class Cluster:
             os.killpg(process.pid, signal.SIGKILL)
 
     def pause(self, name: str) -> None:
-        """SIGSTOP a process and what it started."""
-        os.killpg(self.processes[name].pid, signal.SIGSTOP)
+        """SIGSTOP a process and what it started: the backends of PostgreSQL, the workers of nginx."""
+        self._signal_all(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
-        os.killpg(self.processes[name].pid, signal.SIGCONT)
+        self._signal_all(name, signal.SIGCONT)
+
+    def _signal_all(self, name: str, number: signal.Signals) -> None:
+        pid = self.processes[name].pid
+        for each in (pid, *children(pid)):
+            os.kill(each, number)
 
     def admin_redis(self) -> Redis:
         return Redis.from_url(self.valkey.admin_url)
@@ -204,6 +210,6 @@ def _naive(name: str, socket: Path, database_url: str, redis_url: str) -> Progra
 
 async def _stop(cluster: Cluster) -> None:
     for name in reversed(list(cluster.processes)):
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(OSError):
             cluster.resume(name)
         await cluster.kill(name)

@@ -29,33 +29,34 @@ class Ledger:
 
 async def create_and_follow(cluster: Cluster, ledger: Ledger, number: int, done: asyncio.Event) -> None:
     """One client: creates links of every kind, repeats what may be repeated, and follows each at once."""
-    visitor = Visitor(cluster.port)
     sent = 0
     async with cluster.client() as client:
-        while not done.is_set():
-            sent += 1
-            url = f"https://www.example.com/{number}/{sent}"
-            body: dict[str, str] = {"url": url}
-            headers = {}
-            if sent % 3 == 1:
-                body["code"] = f"custom-{number}-{sent}"
-            if sent % 3 == 2:
-                headers["Idempotency-Key"] = f"{number}-{sent}"
-            response = await post_until_answered(client, ledger, body, headers, done)
-            if response is None or response.status_code != 201:
-                continue
-            if headers:
-                ledger.repeated.append(url)
-            code = response.json()["code"]
-            ledger.acknowledged[code] = url
-            acknowledged_at = time.monotonic()
-            seen = await visitor.visit(code)
-            while "code" in body and seen.status == 404 and time.monotonic() < acknowledged_at + CUSTOM_CODE_VISIBLE_S:
+        with Visitor(cluster.port) as visitor:
+            while not done.is_set():
+                sent += 1
+                url = f"https://www.example.com/{number}/{sent}"
+                body: dict[str, str] = {"url": url}
+                headers = {}
+                if sent % 3 == 1:
+                    body["code"] = f"custom-{number}-{sent}"
+                if sent % 3 == 2:
+                    headers["Idempotency-Key"] = f"{number}-{sent}"
+                response = await post_until_answered(client, ledger, body, headers, done)
+                if response is None or response.status_code != 201:
+                    continue
+                if headers:
+                    ledger.repeated.append(url)
+                code = response.json()["code"]
+                ledger.acknowledged[code] = url
+                acknowledged_at = time.monotonic()
                 seen = await visitor.visit(code)
-            # 503 and a broken connection are what a visitor of a dying process may see; anything else is not.
-            if seen.status not in (0, 503) and (seen.status, seen.location) != (302, url):
-                ledger.violations.append(f"{code}: {seen} right after it was acknowledged for {url}")
-    visitor.close()
+                while (
+                    "code" in body and seen.status == 404 and time.monotonic() < acknowledged_at + CUSTOM_CODE_VISIBLE_S
+                ):
+                    seen = await visitor.visit(code)
+                # 503 and a broken connection are what a visitor of a dying process may see; anything else is not.
+                if seen.status not in (0, 503) and (seen.status, seen.location) != (302, url):
+                    ledger.violations.append(f"{code}: {seen} right after it was acknowledged for {url}")
 
 
 async def post_until_answered(
@@ -92,14 +93,13 @@ async def run(cluster: Cluster) -> Ledger:
             tasks.create_task(create_and_follow(cluster, ledger, number, done))
         tasks.create_task(kill_at_random(cluster, done))
     for name in REDIRECTS:
-        visitor = Visitor(cluster.socket(name))
-        for code, url in ledger.acknowledged.items():
-            deadline = time.monotonic() + 10
-            while (seen := await visitor.visit(code)).status in (0, 503) and time.monotonic() < deadline:
-                await asyncio.sleep(0.05)
-            if (seen.status, seen.location) != (302, url):
-                ledger.violations.append(f"{code}: {seen} at {name} in the end, acknowledged for {url}")
-        visitor.close()
+        with Visitor(cluster.socket(name)) as visitor:
+            for code, url in ledger.acknowledged.items():
+                deadline = time.monotonic() + 10
+                while (seen := await visitor.visit(code)).status in (0, 503) and time.monotonic() < deadline:
+                    await asyncio.sleep(0.05)
+                if (seen.status, seen.location) != (302, url):
+                    ledger.violations.append(f"{code}: {seen} at {name} in the end, acknowledged for {url}")
     return ledger
 
 

@@ -56,14 +56,14 @@ class Trial:
 
     async def read(self, name: str) -> None:
         """Visit hot links at one redirector all the time, and judge every answer."""
-        visitor, chance = Visitor(self.cluster.socket(name)), random.Random(SEED)
-        while not self.done.is_set():
-            code = chance.choice(list(self.histories))
-            started_at = time.monotonic()
-            seen = await visitor.visit(code)
-            self._judge(name, code, seen, started_at)
-            await asyncio.sleep(READ_PAUSE_S)
-        visitor.close()
+        chance = random.Random(SEED)
+        with Visitor(self.cluster.socket(name)) as visitor:
+            while not self.done.is_set():
+                code = chance.choice(list(self.histories))
+                started_at = time.monotonic()
+                seen = await visitor.visit(code)
+                self._judge(name, code, seen, started_at)
+                await asyncio.sleep(READ_PAUSE_S)
 
     def _judge(self, name: str, code: str, seen: Seen, started_at: float) -> None:
         self.visits += 1

@@ -25,11 +25,20 @@ class Seen:
 
 
 class Visitor:
-    """One keep-alive connection to a redirector's socket, or to nginx's port; it connects again when it breaks."""
+    """One keep-alive connection to a redirector's socket, or to nginx's port; it connects again when it breaks.
+
+    Used in a `with` block, which closes it.
+    """
 
     def __init__(self, address: Path | int) -> None:
         self._address = address
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    def __enter__(self) -> "Visitor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     async def visit(self, code: str) -> Seen:
         request = (
@@ -47,6 +56,7 @@ class Visitor:
         except (OSError, EOFError, TimeoutError):
             self.close()
             return Seen(0)
+
         location = _location.search(head)
         return Seen(int(head.split(b" ", 2)[1]), location[1].decode() if location else None)
 
