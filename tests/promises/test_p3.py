@@ -182,6 +182,7 @@ async def test_no_answer_is_stale_for_longer_than_a_second() -> None:
         await run(trial)
 
     print(f"{trial.changes} changes, {trial.deleted} deletions, {trial.visits} visits, {trial.unavailable} unavailable")
+    print(*trial.faults[:20], sep="\n")
     assert trial.faults == []
     assert trial.changes == CHANGES
     assert trial.visits > 3000
@@ -217,6 +218,7 @@ async def test_cut_off_replica_is_right_a_second_after_it_can_read_again() -> No
                 trial.done.set()
 
     print(f"{trial.changes} changes, {trial.visits} visits, {trial.unavailable} unavailable")
+    print(*trial.faults[:20], sep="\n")
     assert trial.faults == []
     assert trial.visits > 1000
 
