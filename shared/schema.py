@@ -4,11 +4,8 @@ import re
 from importlib import resources
 
 import asyncpg
-import structlog
 
 from shared.postgres import CONNECT_TIMEOUT_S, Connection
-
-log = structlog.get_logger()
 
 _MIGRATION_LOCK = 0x6D69_6772
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
@@ -54,7 +51,6 @@ async def migrate(url: str) -> list[int]:
             async with conn.transaction():
                 await conn.execute(sql)
                 await conn.execute("INSERT INTO schema_migrations (number) VALUES ($1)", number)
-            log.info("migration_applied", number=number)
         return list(pending)
     finally:
         await conn.close(timeout=CONNECT_TIMEOUT_S)

@@ -16,6 +16,10 @@ ErrorFormat = Literal["html", "json"]
 Header = tuple[bytes, bytes]
 
 NO_STORE = b"private, no-store"
+
+LONGEST_LOCATION = 16 * 1024
+"""Bytes. nginx takes a header of 20 KiB (`proxy_buffer_size` in deploy/nginx/redirect.conf)."""
+
 RETRY_AFTER_S = 1
 
 _ROBOTS = (b"x-robots-tag", b"noindex")
@@ -97,13 +101,17 @@ def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None)
 
 
 def add_query(target: bytes, query: bytes) -> bytes:
-    """Add the visitor's parameters to a target; those that the target has itself win, its fragment stays last."""
+    """Add the visitor's parameters to a target; those that the target has itself win, its fragment stays last.
+
+    A query that would make the location too long for what stands before this service is left out.
+    """
     base, hash_sign, fragment = target.partition(b"#")
     path, _, own = base.partition(b"?")
     taken = {_parameter_name(pair) for pair in own.split(b"&") if pair}
     added = [pair for pair in query.split(b"&") if pair and _parameter_name(pair) not in taken]
     pairs = b"&".join([*([own] if own else []), *(_UNSAFE_IN_QUERY.sub(_percent_encode, pair) for pair in added)])
-    return path + (b"?" + pairs if pairs else b"") + hash_sign + fragment
+    location = path + (b"?" + pairs if pairs else b"") + hash_sign + fragment
+    return location if len(location) <= LONGEST_LOCATION else target
 
 
 def _redirect(status: int, location: bytes, cache_control: bytes, *, is_click: bool = False) -> Answer:

@@ -119,6 +119,17 @@ async def test_link_through_nginx(site: Site) -> None:
     assert head.headers["location"] == link["url"]
 
 
+async def test_longest_target_and_query(site: Site) -> None:
+    """A target of 8 KiB, with as much of a visitor's query as a location may have, comes through."""
+    url = "https://www.example.com/" + "a" * (8192 - 24)
+    await site.create(url=url, code="long", forward_query=True)
+    for query, location in (("", url), ("?x=" + "y" * 7000, f"{url}?x={'y' * 7000}"), ("?x=" + "%22" * 2500, None)):
+        for _ in range(2):
+            answer = await site.client.get(f"/long{query}")
+            assert answer.status_code == 302
+            assert answer.headers["location"] == (location or f"{url}{query}")
+
+
 ROUTES = [
     ("GET", "/", 302),
     ("GET", "/docs", 200),

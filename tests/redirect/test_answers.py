@@ -140,6 +140,14 @@ def test_query_is_forwarded(target: str, query: bytes, location: bytes) -> None:
     assert header(visit(PLAIN._replace(url=target), query), b"location") == target.encode()
 
 
+def test_query_that_is_too_long_is_not_forwarded() -> None:
+    """A location stays within what nginx takes, whatever the visitor adds."""
+    target = b"https://a.com/" + b"p" * 8000
+
+    assert add_query(target, b"x=" + b"\xff" * 2700) == target + b"?x=" + b"%FF" * 2700
+    assert add_query(target, b"x=" + b"\xff" * 2800) == target
+
+
 @given(
     target=st.from_regex(rb"https://a\.com/[a-z]{0,5}(\?[a-z=&%0-9+]{0,20})?(#[a-z?]{0,5})?", fullmatch=True),
     query=st.binary(max_size=60).filter(lambda text: b"#" not in text),
