@@ -7,6 +7,7 @@ from there to the app, which answers the same. What this buys is in `PROMISES.md
 
 import asyncio
 import re
+from collections.abc import Callable
 from time import time
 from typing import Any
 
@@ -49,26 +50,22 @@ class Lane:
         self.find = memory.entries.get
         self.hits = 0
         self._record_clicks = record_clicks
-        self._loop = asyncio.get_running_loop()
-        self._answers: list[tuple[asyncio.Transport, bytes]] = []
-        self._clicks: list[Click] = []
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self.owed: list[tuple[Callable[[bytes], None], bytes, Click]] = []
 
-    def add(self, transport: asyncio.Transport, response: bytes, click: Click) -> None:
-        """Owe an answer until the end of this tick."""
-        if not self._answers:
-            self._loop.call_soon(self.flush)
-        self._answers.append((transport, response))
-        self._clicks.append(click)
+    def flush_soon(self) -> None:
+        self._call_soon(self.flush)
 
     def flush(self) -> None:
         """Record the clicks of this tick in one call, then write their answers."""
-        answers, self._answers = self._answers, []
-        clicks, self._clicks = self._clicks, []
-        if self._record_clicks is not None and clicks:
-            self._record_clicks(clicks)
-        self.hits += len(answers)
-        for transport, response in answers:
-            transport.write(response)
+        owed = self.owed[:]
+        # The connections hold this very list.
+        self.owed.clear()
+        if self._record_clicks is not None and owed:
+            self._record_clicks([click for _, _, click in owed])
+        self.hits += len(owed)
+        for write, response, _ in owed:
+            write(response)
 
 
 class LaneProtocol(HttpToolsProtocol):
@@ -90,12 +87,13 @@ class LaneProtocol(HttpToolsProtocol):
         self.is_idle = True
         self._lane: Lane = app_state["lane"]
         self._find = self._lane.find
-        self._owe = self._lane.add
+        self._owed = self._lane.owed
         self._is_between_messages = True
         self._was_used = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._write = transport.write
         self._arm_keep_alive()
 
     def data_received(self, data: bytes) -> None:
@@ -108,8 +106,10 @@ class LaneProtocol(HttpToolsProtocol):
                 and data.translate(_CONTROLS) is data
                 and data.count(b"\r") == _LINES - request.count(None)
             ):
+                if not self._owed:
+                    self._lane.flush_soon()
+                self._owed.append((self._write, entry.response, (now, entry.link_id, request)))
                 self._was_used = True
-                self._owe(self.transport, entry.response, (now, entry.link_id, request))
                 return
         self._lane.flush()
         super().data_received(data)
