@@ -8,13 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import asyncpg
 import typer
 
 from deploy.key_commands import keys
 from deploy.local.programs import StartFailed
-from shared.schema import migrate
-from shared.settings import MigrationSettings, load_settings
+from deploy.release_commands import migrate_command, nginx_files, smoke_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +22,9 @@ app = typer.Typer(
     epilog="Begin with `tinyurl up`.",
 )
 app.add_typer(keys, name="keys")
+app.command("migrate")(migrate_command)
+app.command("nginx-files")(nginx_files)
+app.command("smoke")(smoke_command)
 
 DEFAULT_DATA = Path(".tinyurl")
 
@@ -50,22 +51,6 @@ def up(
     except StartFailed as error:
         typer.echo(f"tinyurl up: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-@app.command("migrate")
-def migrate_command() -> None:
-    """Bring the database of OWNER_DATABASE_URL up to this release.
-
-    A deployment runs it before it starts the new services; it waits for another one that runs, and does nothing if there
-    is nothing to do.
-    """
-    settings = load_settings(MigrationSettings)
-    try:
-        applied = asyncio.run(migrate(settings.owner_database_url.get_secret_value()))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        typer.echo(f"tinyurl migrate: {error or type(error).__name__}", err=True)
-        raise typer.Exit(1) from None
-    typer.echo(f"applied: {', '.join(map(str, applied))}" if applied else "nothing to do")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

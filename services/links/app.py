@@ -50,6 +50,7 @@ class State(TypedDict):
     keyring: Keyring
     creator: Creator
     metrics: Metrics
+    release: str
 
 
 def create_app(settings: LinksSettings | None = None) -> ASGIApp:
@@ -75,6 +76,7 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
                 "keyring": Keyring(pool),
                 "creator": Creator(pool),
                 "metrics": metrics,
+                "release": settings.release,
             }
 
     api = FastAPI(

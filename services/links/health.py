@@ -20,7 +20,9 @@ async def livez() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """Ready when Postgres answers and its schema is not behind this release."""
+    """Ready when Postgres answers and its schema is not behind this release, until it is asked to stop."""
+    if getattr(request.state, "is_draining", False):
+        return _not_ready("draining", "this process is about to stop")
     try:
         async with connection(request.state.pool, deadline_s=READY_DEADLINE_S) as conn:
             await check_schema(conn)
@@ -28,7 +30,7 @@ async def readyz(request: Request) -> Response:
         return _not_ready("postgres", type(error).__name__)
     except SchemaBehind as error:
         return _not_ready("migrations", str(error))
-    return JSONResponse({"status": "ready"})
+    return JSONResponse({"status": "ready", "release": request.state.release})
 
 
 @router.get("/metrics")

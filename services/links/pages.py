@@ -29,14 +29,15 @@ class Cursors:
 
     Args:
         secret: Signs them, so that one that was altered is refused instead of misread.
+        previous: The secret before this one, whose cursors are still read.
     """
 
-    def __init__(self, secret: bytes) -> None:
-        self._key = hashlib.sha256(b"cursor:" + secret).digest()
+    def __init__(self, secret: bytes, previous: bytes | None = None) -> None:
+        self._keys = [hashlib.sha256(b"cursor:" + each).digest() for each in (secret, previous) if each]
 
     def write(self, position: Position, sort: str) -> str:
         packed: bytes = msgpack.packb((sort, position.value, position.row_id), datetime=True)
-        return base64.urlsafe_b64encode(self._sign(packed) + packed).decode().rstrip("=")
+        return base64.urlsafe_b64encode(_sign(self._keys[0], packed) + packed).decode().rstrip("=")
 
     def read(self, text: str, sort: str) -> Position:
         """Read a cursor.
@@ -49,12 +50,13 @@ class Cursors:
         except (UnicodeEncodeError, binascii.Error):
             raise CursorRefused("is not a cursor of this server") from None
         signature, packed = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-        if not hmac.compare_digest(signature, self._sign(packed)):
+        if not any(hmac.compare_digest(signature, _sign(key, packed)) for key in self._keys):
             raise CursorRefused("is not a cursor of this server")
         made_for, value, row_id = msgpack.unpackb(packed, timestamp=3)
         if made_for != sort:
             raise CursorRefused(f"belongs to a list sorted by {made_for}")
         return Position(value, row_id)
 
-    def _sign(self, packed: bytes) -> bytes:
-        return hmac.digest(self._key, packed, "sha256")[:_SIGNATURE_BYTES]
+
+def _sign(key: bytes, packed: bytes) -> bytes:
+    return hmac.digest(key, packed, "sha256")[:_SIGNATURE_BYTES]

@@ -14,9 +14,13 @@ class Site:
     def __init__(self, settings: LinksSettings) -> None:
         base = urlsplit(settings.public_base_url)
         self.default_domain = settings.default_domain
-        self.own_domains = settings.own_domains
+        self.own_domains = frozenset(settings.own_domains)
         self.rules = TargetRules(own_domains=self.own_domains, allow_private=settings.allow_private_targets)
-        self.cursors = Cursors(settings.fastapi_secret_key.get_secret_value().encode())
+        previous = settings.fastapi_secret_key_previous
+        self.cursors = Cursors(
+            settings.fastapi_secret_key.get_secret_value().encode(),
+            previous.get_secret_value().encode() if previous else None,
+        )
         port = "" if base.port is None else f":{base.port}"
         self._bases = {domain: f"{base.scheme}://{domain}{port}/" for domain in self.own_domains}
 

@@ -48,6 +48,7 @@ class State(TypedDict):
     lane: Lane
     feed: Feed
     registry: CollectorRegistry
+    release: str
 
 
 def create_app(settings: RedirectSettings | None = None, record_clicks: RecordClicks | None = None) -> ASGIApp:
@@ -87,6 +88,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                 "lane": lane,
                 "feed": feed,
                 "registry": registry,
+                "release": settings.release,
             }
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)

@@ -16,10 +16,16 @@ async def livez(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Ready once the change feed was read; from then on no store that the redirectors share can make this one unready."""
+    if getattr(request.state, "is_draining", False):
+        return _not_ready("draining")
     if request.state.feed.is_known:
-        return JSONResponse({"status": "ready"})
-    return JSONResponse({"status": "not ready", "missing": ["postgres"]}, status_code=503)
+        return JSONResponse({"status": "ready", "release": request.state.release})
+    return _not_ready("postgres")
 
 
 async def metrics(request: Request) -> Response:
     return Response(generate_latest(request.state.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _not_ready(missing: str) -> Response:
+    return JSONResponse({"status": "not ready", "missing": [missing]}, status_code=503)

@@ -73,7 +73,7 @@ class LaneProtocol(HttpToolsProtocol):
 
     Attributes:
         is_idle: Nothing fed to the parser is unfinished, no request waits or is being answered, and the transport takes
-            what is written. The lane runs only then.
+            what is written, and the server stays. The lane runs only then.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class LaneProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.is_idle = True
+        self.is_idle = self._may_idle = "is_draining" not in app_state
         self._lane: Lane = app_state["lane"]
         self._find = self._lane.find
         self._owed = self._lane.owed
@@ -137,6 +137,10 @@ class LaneProtocol(HttpToolsProtocol):
         self._lane.flush()
         super().shutdown()
 
+    def drain(self) -> None:
+        """Leave the lane: uvicorn's own way tells the client that the connection ends."""
+        self.is_idle = self._may_idle = False
+
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection not used since the timer was set; the lane does not set it anew for each answer."""
         if self._was_used:
@@ -153,4 +157,5 @@ class LaneProtocol(HttpToolsProtocol):
             self._is_between_messages
             and (self.cycle is None or self.cycle.response_complete)
             and not self.flow.write_paused
+            and self._may_idle
         )

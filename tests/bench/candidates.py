@@ -132,7 +132,7 @@ class Servers:
             links=[Path(path) for path in links or ["/nonexistent"]],
             redirect=[Path(path) for path in redirect or ["/nonexistent"]],
             access_log=f"{self.folder / name}.log json buffer=64k flush=1s",
-            limits=False,
+            options={"limits": False},
             binary=self.nginx_binary,
         )
         return replace(front.program(), name=name), port

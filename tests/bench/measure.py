@@ -53,7 +53,7 @@ def measure(
         processes: The process ids of each part of the candidate.
         connections: Kept open at once.
     """
-    before = {part: sum(map(cpu_seconds, pids)) for part, pids in processes.items()}
+    before = {part: [cpu_seconds(pid) for pid in pids] for part, pids in processes.items()}
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "5s", "-s", str(LOAD)]
     command += [f"http://127.0.0.1:{port}/", "--", str(links), order, str(request)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
@@ -61,7 +61,7 @@ def measure(
     if done.returncode != 0 or not lines or not lines[-1].startswith("{"):
         raise MeasuringFailed(f"wrk failed: {(done.stderr or done.stdout).strip()}")
     seen = json.loads(lines[-1])
-    spent = {part: sum(map(cpu_seconds, pids)) - before[part] for part, pids in processes.items()}
+    spent = {part: sum(map(_cpu_since, pids, before[part])) for part, pids in processes.items()}
     return Measurement(
         requests_per_second=seen["requests"] / seen["seconds"],
         p50_ms=seen["p50_ms"],
@@ -72,9 +72,17 @@ def measure(
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """User and system time of a process and all its threads; 0 of one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def _cpu_since(pid: int, before: float) -> float:
+    """What a process used since; of one that ended meanwhile, such as a vacuum worker of PostgreSQL, nothing is known."""
+    return max(0.0, cpu_seconds(pid) - before)
 
 
 def resident_mb(pid: int) -> float:

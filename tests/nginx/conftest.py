@@ -77,7 +77,7 @@ def start_front(socket: Path) -> Iterator[StartFront]:
                 links=links,
                 redirect=redirect,
                 access_log=f"{log} json",
-                **options,
+                options=options,
             )
             stack.enter_context(running(nginx.program(), folder.with_suffix(".log")))
             return Front(port, log)

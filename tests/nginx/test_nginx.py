@@ -33,7 +33,7 @@ def configuration(tmp_path: Path) -> Nginx:
         links=[Path("/nonexistent/links.sock")],
         redirect=[Path("/nonexistent/redirect.sock")],
         access_log="off",
-        trusted_proxies=["10.0.0.0/8", "192.0.2.1"],
+        options={"trusted_proxies": ["10.0.0.0/8", "192.0.2.1"]},
     )
 
 
@@ -44,7 +44,7 @@ def test_configuration_is_valid(configuration: Nginx) -> None:
 
 def test_configuration_has_no_known_weakness(configuration: Nginx) -> None:
     """gixy finds nothing."""
-    configuration.render()
+    configuration.write()
     done = subprocess.run(
         [sys.executable, "-m", "gixy", "--format", "json", str(configuration.configuration)],
         capture_output=True,

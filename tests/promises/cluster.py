@@ -192,7 +192,7 @@ def _services(cluster: Cluster, kind: Kind) -> dict[str, Program]:
         links=[cluster.socket("links")],
         redirect=[cluster.socket(name) for name in REDIRECTS],
         access_log=f"{cluster.folder / 'access.log'} json",
-        limits=False,
+        options={"limits": False},
     )
     return {**programs, "nginx": nginx.program()}
 

@@ -162,7 +162,7 @@ async def test_alive_ready_and_metrics(visitor: httpx.AsyncClient, add_link: Add
     metrics = (await visitor.get("/metrics")).text
 
     assert (await visitor.get("/livez")).json() == {"status": "alive"}
-    assert (await visitor.get("/readyz")).json() == {"status": "ready"}
+    assert (await visitor.get("/readyz")).json() == {"status": "ready", "release": "unreleased"}
     for line in (
         'redirect_answers_total{status="302",way="asgi"}',
         'redirect_answers_total{status="404",way="asgi"} 1.0',

@@ -29,7 +29,7 @@ def test_links_settings(environment: pytest.MonkeyPatch) -> None:
 
     assert settings.public_base_url == "https://sho.rt:8443"
     assert settings.default_domain == "sho.rt"
-    assert settings.own_domains == {"sho.rt", "b.example", "c.example"}
+    assert settings.own_domains == ("sho.rt", "b.example", "c.example")
     assert "x" * 32 not in repr(settings)
 
 

@@ -1,0 +1,49 @@
+# One image for links, redirect, the migrations and the commands; a release is its digest.
+#
+# It has the Compose files, nginx's templates and the deployment's code in /release.
+# Built by deploy/release/build.
+
+ARG PYTHON=python:3.14-slim
+
+# The digests of the other images of a release, which only deploy/release/build gives, as a context of this name.
+FROM scratch AS release
+FROM ghcr.io/astral-sh/uv:0.13 AS uv
+FROM postgres:18 AS postgres
+
+# pg_dump and pg_restore of the very server, with the libraries that they need beyond those of every Debian.
+RUN mkdir -p /programs/bin /programs/lib && cp /usr/lib/postgresql/*/bin/pg_dump /usr/lib/postgresql/*/bin/pg_restore /programs/lib/ \
+ && ldd /programs/lib/pg_dump /programs/lib/pg_restore \
+  | awk '$2 == "=>" && $1 !~ /^(libc|libm|libresolv|libpthread|libdl)\.so/ { print $3 }' | sort -u \
+  | xargs -I {} cp -L {} /programs/lib/ \
+ && for name in pg_dump pg_restore; do \
+      printf '#!/bin/sh\nLD_LIBRARY_PATH=/opt/postgres/lib exec /opt/postgres/lib/%s "$@"\n' "$name" >/programs/bin/$name; \
+    done && chmod 755 /programs/bin/*
+
+FROM ${PYTHON} AS build
+COPY --from=uv /uv /usr/local/bin/
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEV=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/app
+WORKDIR /source
+# The dependencies alone, which change seldom.
+RUN --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=bind,source=pyproject.toml,target=pyproject.toml \
+    --mount=type=bind,source=uv.lock,target=uv.lock \
+    uv sync --locked --no-install-project
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-editable
+
+FROM ${PYTHON} AS app
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="TinyURL" \
+      org.opencontainers.image.description="A self-hosted link shortener" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=postgres /programs /opt/postgres
+COPY --from=build /app /app
+COPY compose.yaml compose.prod.yaml /release/
+COPY deploy /release/deploy
+COPY --from=release / /release/
+ENV PATH=/app/bin:/opt/postgres/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# A number, so that an orchestrator can tell that it is not root.
+USER 10001:10001
+WORKDIR /app
+CMD ["tinyurl", "--help"]

@@ -1,0 +1,136 @@
+"""Docker and Compose, called as commands with a deadline; every step of a rollout goes through here."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.host.site import HostError, Site
+
+TIMEOUT_S = 120.0
+PULL_TIMEOUT_S = 900.0
+
+
+class DockerFailed(HostError):
+    """A command of Docker failed; the message has its last lines."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of a project.
+
+    Attributes:
+        id: Whole.
+        service: Of the Compose file.
+        number: Among the replicas of its service.
+        is_running: Whether it runs now.
+        config_hash: What it was made from, as Compose sums it up.
+    """
+
+    id: str
+    service: str
+    number: int
+    is_running: bool
+    config_hash: str
+
+    @property
+    def socket(self) -> str:
+        """Where it listens: LISTEN of `compose.prod.yaml`, with the name that Docker gives a container."""
+        return f"unix:/run/tinyurl/{self.service}-{self.id[:12]}.sock"
+
+
+def docker(
+    *arguments: str,
+    timeout_s: float = TIMEOUT_S,
+    stdin: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run `docker`.
+
+    Returns:
+        Its standard output.
+
+    Raises:
+        DockerFailed: It did not end well, or in time.
+    """
+    shown = " ".join(arguments[:3])
+    try:
+        done = subprocess.run(
+            ["docker", *arguments],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env={**os.environ, **(environment or {})},
+            # The lock of the journal with them: a rollout that is killed holds it until its last command has ended.
+            close_fds=False,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise DockerFailed(f"docker {shown} took longer than {timeout_s:g} s") from None
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise DockerFailed(f"docker {shown} failed: {' | '.join(lines[-6:])}")
+    return done.stdout
+
+
+def project_containers(project: str) -> list[Container]:
+    """Every container of a Compose project, those of `run` left out."""
+    ids = docker(
+        "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}"
+    ).split()
+    if not ids:
+        return []
+    found = []
+    for each in json.loads(docker("inspect", *ids)):
+        labels = each["Config"]["Labels"]
+        if labels.get("com.docker.compose.oneoff") != "True":
+            found.append(
+                Container(
+                    id=each["Id"],
+                    service=labels["com.docker.compose.service"],
+                    number=int(labels["com.docker.compose.container-number"]),
+                    is_running=each["State"]["Running"],
+                    config_hash=labels["com.docker.compose.config-hash"],
+                )
+            )
+    return sorted(found, key=lambda container: (container.service, container.number))
+
+
+def inspect(name: str, template: str) -> Any:
+    """Read something of a container, as `--format '{{json …}}'` has it."""
+    return json.loads(docker("inspect", "--format", f"{{{{json {template}}}}}", name))
+
+
+class Compose:
+    """The Compose files of one release, for one project.
+
+    Args:
+        site: The host.
+        project: `tinyurl` for what stays, `tinyurl-blue` and `tinyurl-green` for the colours.
+        variables: What the files need besides `host.env`.
+        folder: Where the files are.
+    """
+
+    def __init__(self, site: Site, project: str, variables: Mapping[str, str], folder: str) -> None:
+        self.project = project
+        self._environment = {**variables, "TINYURL_ROOT": str(site.root)}
+        files = [part for name in ("compose.yaml", "compose.prod.yaml") for part in ("--file", f"{folder}/{name}")]
+        self._command = ("compose", "--project-name", project, "--env-file", str(site.environment_file), *files)
+
+    def call(self, *arguments: str, timeout_s: float = TIMEOUT_S, stdin: str | None = None) -> str:
+        return docker(*self._command, *arguments, timeout_s=timeout_s, stdin=stdin, environment=self._environment)
+
+    def run_tool(self, service: str, command: Sequence[str], *options: str, timeout_s: float = TIMEOUT_S) -> str:
+        """Run a command in a container of its own that goes afterwards."""
+        return self.call(
+            "run", "--rm", "--no-deps", "--quiet-pull", "-T", *options, service, *command, timeout_s=timeout_s
+        )
+
+    def config_hashes(self) -> dict[str, str]:
+        """What each service would be made from now."""
+        lines = self.call("config", "--hash", "*").splitlines()
+        return dict(line.split() for line in lines if line.strip())

@@ -1,0 +1,115 @@
+"""nginx in front: which processes it uses is a folder of files, and a switch is one rename and a reload.
+
+`nginx/current` leads to the folder in use, `nginx/0007` for example; nginx reads it anew on SIGHUP, and its old workers end
+when the requests that they have are answered. nginx itself is never stopped here.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+
+from deploy.host.docker import Compose, Container, docker, inspect, project_containers
+from deploy.host.journal import sync_folder
+from deploy.host.releases import Release
+from deploy.host.site import HostError, Site
+
+DRAIN_TIMEOUT_S = 45.0
+"""Beyond nginx's own `worker_shutdown_timeout` (30 s)."""
+
+HOST_PORT = 8081
+_KEEP_GENERATIONS = 10
+
+
+class Edge:
+    """The nginx of one installation."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._folder = site.root / "nginx"
+
+    def write_generation(self, release: Release, containers: Sequence[Container]) -> int:
+        """Write files that use these processes, and let nginx test them.
+
+        Returns:
+            The number of the generation, for `switch`.
+
+        Raises:
+            HostError: nginx refuses the files.
+        """
+        number = max((int(path.name) for path in self._folder.iterdir() if path.name.isdigit()), default=0) + 1
+        command = ["tinyurl", "nginx-files", "--tls", "--output", f"/nginx/{number:04}"]
+        for container in containers:
+            command += [f"--{container.service}", container.socket]
+        compose = release.compose(self._site)
+        compose.run_tool("nginx-files", command)
+        self._test(compose, number)
+        return number
+
+    def switch(self, generation: int) -> None:
+        """Make a generation the one that nginx reads from now on."""
+        link = self._folder / ".current.new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"{generation:04}")
+        link.replace(self._folder / "current")
+        sync_folder(self._folder)
+
+    def current(self) -> int | None:
+        link = self._folder / "current"
+        return int(link.readlink().name) if link.is_symlink() else None
+
+    def reload(self, compose: Compose) -> None:
+        """Let nginx read the current files; start it where it does not run."""
+        container = self.container()
+        if container is None:
+            compose.call("up", "--detach", "--no-deps", "--wait", "nginx")
+        elif not container.is_running:
+            docker("start", container.id)
+        else:
+            docker("kill", "--signal", "HUP", container.id)
+
+    def drain(self) -> None:
+        """Wait until no old worker is left, so that nothing is sent to processes that are no longer in the files.
+
+        Raises:
+            HostError: One is left, though nginx should have ended it.
+        """
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        # The reload is a signal: the new workers are there before the old ones are told to leave.
+        time.sleep(0.5)
+        while (container := self.container()) is not None and container.is_running:
+            if "shutting down" not in docker("top", container.id, "-o", "pid,args"):
+                return
+            if time.monotonic() > deadline:
+                raise HostError("an old worker of nginx does not end")
+            time.sleep(0.2)
+
+    def container(self) -> Container | None:
+        found = [each for each in project_containers(self._site.tinyurl_name) if each.service == "nginx"]
+        return found[0] if found else None
+
+    def address(self) -> tuple[str, int]:
+        """Where the host itself reaches the site, without TLS."""
+        container = self.container()
+        if container is None:
+            raise HostError("nginx does not run")
+        networks = inspect(container.id, ".NetworkSettings.Networks")
+        return networks[f"{self._site.tinyurl_name}-edge"]["IPAddress"], HOST_PORT
+
+    def prune(self) -> None:
+        """Remove the oldest generations and the sockets of containers that are gone."""
+        numbers = sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdigit())
+        for number in numbers[:-_KEEP_GENERATIONS]:
+            if number != self.current():
+                shutil.rmtree(self._folder / f"{number:04}")
+        known = {line[:12] for line in docker("ps", "--all", "--quiet", "--no-trunc").split()}
+        for socket in self._site.sockets.glob("*.sock"):
+            if socket.stem.rpartition("-")[2] not in known:
+                socket.unlink(missing_ok=True)
+
+    def _test(self, compose: Compose, generation: int) -> None:
+        path = f"/etc/tinyurl/{generation:04}/nginx.conf"
+        container = self.container()
+        if container is not None and container.is_running:
+            docker("exec", container.id, "nginx", "-t", "-q", "-c", path)
+        else:
+            compose.run_tool("nginx", ["-t", "-q", "-c", path], "--entrypoint", "nginx")

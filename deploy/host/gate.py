@@ -1,0 +1,138 @@
+"""The gate: the few verbs that the deploy key may say, and nothing else.
+
+sshd starts it for the key, whatever the client asks for (`command=` in authorized_keys); what was asked is in
+SSH_ORIGINAL_COMMAND. A verb that changes something runs detached, so that a lost connection does not kill it.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.host.journal import Journal, now
+from deploy.host.rollout import Rollouts
+from deploy.host.site import HostError, Site, load_site
+from deploy.host.status import describe
+from deploy.host.vault import ROTATED, Vault
+
+USAGE = """The verbs of this gate:
+  deploy DIGEST        put a release live (sha256:...)
+  rollback             put the previous one live again
+  status               what runs, and what was done last
+  scale SERVICE N      so many processes of links or redirect, from now on
+  maintain             replace nginx and the stores where the release has others; requests can be lost
+  rotate NAME          change a secret without a pause: {rotated}
+  put-secret NAME      take POSTGRES_PASSWORD or FASTAPI_SECRET_KEY from standard input""".format(
+    rotated=", ".join(ROTATED)
+)
+
+VERBS = {
+    "deploy": r"deploy (sha256:[0-9a-f]{64})",
+    "rollback": r"rollback",
+    "status": r"status",
+    "scale": r"scale (links|redirect) ([0-9]{1,2})",
+    "maintain": r"maintain",
+    "rotate": rf"rotate ({'|'.join(ROTATED)})",
+    "put-secret": r"put-secret (POSTGRES_PASSWORD|FASTAPI_SECRET_KEY)",
+}
+_SECRET_LIMIT = 4096
+
+
+def parse_verb(text: str) -> list[str]:
+    """Read a command, exactly in the form that is shown.
+
+    Raises:
+        HostError: It is none; the message has the usage.
+    """
+    for verb, pattern in VERBS.items():
+        match = re.fullmatch(pattern, text)
+        if match:
+            return [verb, *match.groups()]
+    raise HostError(f"not a verb: {text[:100]!r}\n{USAGE}")
+
+
+def main(root: Path, arguments: Sequence[str]) -> int:
+    """Do what was asked.
+
+    Returns:
+        The exit status: 0, or 1 if it did not work, 2 if it was not understood.
+    """
+    detached = arguments[:1] == ["--detached"]
+    text = " ".join(arguments[1:] if detached else arguments) or os.environ.get("SSH_ORIGINAL_COMMAND", "")
+    try:
+        verb, *values = parse_verb(text.strip())
+    except HostError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        site = load_site(root)
+        if verb == "status":
+            journal = Journal(site.root)
+            print("\n".join(describe(site, journal, Rollouts(site, journal, _say))))
+        elif verb == "put-secret":
+            _put_secret(site, values[0])
+        elif detached:
+            _run(site, verb, values)
+        else:
+            return _detach(site, text.strip())
+    except HostError as error:
+        print(f"{verb}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(site: Site, verb: str, values: list[str]) -> None:
+    journal = Journal(site.root)
+    with journal.lock(" ".join([verb, *values])):
+        rollouts = Rollouts(site, journal, _say)
+        Vault(site).draw()
+        rollouts.recover()
+        if verb == "deploy":
+            rollouts.deploy(*values)
+        elif verb == "rollback":
+            rollouts.rollback()
+        elif verb == "rotate":
+            rollouts.rotate(*values)
+        elif verb == "scale":
+            rollouts.scale(values[0], int(values[1]))
+        else:
+            rollouts.maintain()
+    _say("done")
+
+
+def _put_secret(site: Site, name: str) -> None:
+    value = sys.stdin.read(_SECRET_LIMIT)
+    with Journal(site.root).lock(f"put-secret {name}"):
+        changed = Vault(site).put(name, value)
+    print(f"{name}: {'changed' if changed else 'as it was'}")
+
+
+def _detach(site: Site, text: str) -> int:
+    """Start the verb in a session of its own, and show what it says until it ends."""
+    logs = site.root / "logs"
+    logs.mkdir(exist_ok=True)
+    path = logs / f"{now().replace(':', '')}-{text.split(maxsplit=1)[0]}-{os.getpid()}.log"
+    # This very module, from where it is installed; both ends of the log are files, so nothing of the connection is held.
+    command = [sys.executable, "-m", "deploy.host", "--root", str(site.root), "--detached", *text.split()]
+    with path.open("w") as output, path.open() as shown:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=Path(__file__).parents[2],
+        )
+        while True:
+            ended = process.poll()
+            print(shown.read(), end="", flush=True)
+            if ended is not None:
+                return ended
+            time.sleep(0.2)
+
+
+def _say(line: str) -> None:
+    print(f"{now()} {line}", flush=True)

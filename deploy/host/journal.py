@@ -1,0 +1,144 @@
+"""What is live, what is under way, and what was done: written so that no crash of a rollout or of the host loses it."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from deploy.host.site import HostError
+
+Colour = Literal["blue", "green"]
+
+LOG_NAME = "releases.jsonl"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A release in a colour."""
+
+    digest: str
+    colour: Colour
+    since: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What is under way.
+
+    Attributes:
+        verb: `deploy`, `rollback`, `rotate` or `scale`.
+        digest: Where it goes.
+        colour: In which colour.
+        step: The one that began last.
+        generation: Of nginx's files, from the switch on.
+        reason: For a rollback that came by itself.
+        secret: What `rotate` changes.
+    """
+
+    verb: str
+    digest: str
+    colour: Colour
+    step: str
+    generation: int | None = None
+    reason: str = ""
+    secret: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a verb has to know of the verbs before it."""
+
+    live: Deployed | None = None
+    previous: Deployed | None = None
+    rollout: Rollout | None = None
+    replicas: dict[str, int] = field(default_factory=lambda: {"links": 1, "redirect": 2})
+
+
+class Journal:
+    """The state file, the release log and the lock of one installation."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / "state.json"
+        self.state = self._load()
+
+    def write(self, **changes: Any) -> None:
+        """Change the state: on the disk first, in one step."""
+        state = replace(self.state, **changes)
+        write_file(self._path, json.dumps(asdict(state), indent=2) + "\n", 0o644)
+        self.state = state
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Add a line to the release log."""
+        line = json.dumps({"time": now(), "event": event, **facts})
+        with (self._root / LOG_NAME).open("a") as log:
+            log.write(line + "\n")
+            log.flush()
+            os.fsync(log.fileno())
+
+    def last_notes(self, count: int) -> list[dict[str, Any]]:
+        path = self._root / LOG_NAME
+        return [json.loads(line) for line in path.read_text().splitlines()[-count:]] if path.exists() else []
+
+    @contextmanager
+    def lock(self, what: str) -> Iterator[None]:
+        """Be the only one who changes this installation.
+
+        Raises:
+            HostError: Someone else is; the message tells who and since when.
+        """
+        with (self._root / "lock").open("a+") as holder:
+            try:
+                fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder.seek(0)
+                raise HostError(f"another verb is under way: {holder.read().strip() or 'unknown'}") from None
+            os.set_inheritable(holder.fileno(), True)  # see deploy/host/docker.py
+            holder.truncate(0)
+            holder.write(f"{what} since {now()}, process {os.getpid()}")
+            holder.flush()
+            # What the one before left may have been written after this object was made.
+            self.state = self._load()
+            yield
+            holder.truncate(0)
+
+    def _load(self) -> State:
+        if not self._path.exists():
+            return State()
+        read = json.loads(self._path.read_text())
+        return State(
+            live=Deployed(**read["live"]) if read["live"] else None,
+            previous=Deployed(**read["previous"]) if read["previous"] else None,
+            rollout=Rollout(**read["rollout"]) if read["rollout"] else None,
+            replicas=read["replicas"],
+        )
+
+
+def write_file(path: Path, text: str, mode: int) -> None:
+    """Replace a file in one step that a crash of the host cannot tear."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

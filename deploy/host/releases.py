@@ -1,0 +1,111 @@
+"""Releases on this host: an image by its digest, and the files that it carries, in a folder of their own."""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.host.docker import PULL_TIMEOUT_S, Compose, docker
+from deploy.host.site import HostError, Site
+
+_digest = re.compile(r"sha256:[0-9a-f]{64}")
+
+IMAGE_VARIABLES = {
+    "postgres": "POSTGRES_IMAGE",
+    "valkey": "VALKEY_IMAGE",
+    "nginx": "NGINX_IMAGE",
+    "certbot": "CERTBOT_IMAGE",
+}
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that is here.
+
+    Attributes:
+        digest: Its name.
+        folder: Its Compose files and configuration.
+        images: The other images that go with it, by what they are.
+    """
+
+    digest: str
+    folder: Path
+    images: dict[str, str]
+
+    def compose(self, site: Site, colour: str | None = None) -> Compose:
+        """Its Compose files: for a colour, or for what stays."""
+        variables = {
+            "IMAGE": f"{site.repository}@{self.digest}",
+            "RELEASE": self.digest,
+            "RELEASE_FOLDER": str(self.folder),
+            **{variable: self.images[name] for name, variable in IMAGE_VARIABLES.items()},
+        }
+        project = site.tinyurl_name if colour is None else f"{site.tinyurl_name}-{colour}"
+        return Compose(site, project, variables, str(self.folder))
+
+
+def check_digest(text: str) -> str:
+    if not _digest.fullmatch(text):
+        raise HostError("a release is named by its digest, sha256: and 64 hexadecimal digits")
+    return text
+
+
+def fetch_release(site: Site, digest: str) -> Release:
+    """Pull an image, unless it is here, and unpack the files of its release."""
+    image = f"{site.repository}@{check_digest(digest)}"
+    docker("pull", "--quiet", image, timeout_s=PULL_TIMEOUT_S)
+    folder = _folder(site, digest)
+    if not folder.exists():
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(exist_ok=True)
+        container = docker("create", image).strip()
+        try:
+            docker("cp", f"{container}:/release", str(partial))
+        finally:
+            docker("rm", container)
+        partial.rename(folder)
+    return load_release(site, digest)
+
+
+def load_release(site: Site, digest: str) -> Release:
+    """Find a release that was fetched before.
+
+    Raises:
+        HostError: It is not here, or incomplete.
+    """
+    folder = _folder(site, check_digest(digest))
+    try:
+        images = json.loads((folder / "images.json").read_text())
+    except FileNotFoundError:
+        raise HostError(f"release {digest} is not on this host") from None
+    missing = set(IMAGE_VARIABLES) - set(images)
+    if missing:
+        raise HostError(f"release {digest} names no image for {', '.join(sorted(missing))}")
+    return Release(digest, folder, images)
+
+
+def prune_releases(site: Site, keep: set[str]) -> list[str]:
+    """Remove the oldest releases and their images beyond `keep_releases`.
+
+    Args:
+        site: The host.
+        keep: Digests that stay in any case.
+
+    Returns:
+        The digests that went.
+    """
+    folders = sorted((site.root / "releases").glob("sha256-*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    gone = []
+    for folder in folders[site.keep_releases :]:
+        digest = folder.name.replace("-", ":", 1)
+        if digest not in keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            docker("image", "rm", "--force", f"{site.repository}@{digest}")
+            gone.append(digest)
+    return gone
+
+
+def _folder(site: Site, digest: str) -> Path:
+    return site.root / "releases" / digest.replace(":", "-")

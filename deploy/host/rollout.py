@@ -1,0 +1,292 @@
+"""A release goes live: the other colour is started and tried, nginx is switched to it, and what was live is kept.
+
+Each step is written down before it begins. A rollout that was killed is finished by the next verb if nginx had been switched,
+and undone if not; both are safe to repeat. Nothing before the switch touches what is live.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from shutil import disk_usage
+
+from deploy.host.docker import Container, docker, project_containers
+from deploy.host.edge import Edge
+from deploy.host.journal import Colour, Deployed, Journal, Rollout, now
+from deploy.host.prepare import install_tools
+from deploy.host.releases import Release, fetch_release, load_release, prune_releases
+from deploy.host.site import HostError, Site
+from deploy.host.vault import Vault
+from deploy.host.watch import watch
+
+SERVICES = ("links", "redirect")
+STORES = ("db", "cache")
+COMPANIONS = ("certificates", "backup")
+"""What follows the release without anyone noticing. nginx and the stores do not: `maintain` replaces them."""
+
+MIGRATE_TIMEOUT_S = 900.0
+BACKUP_TIMEOUT_S = 3600.0
+STOP_TIMEOUT_S = 60.0
+
+
+class RolledBack(HostError):
+    """A release was live, and is not any more; the one before it is."""
+
+
+class Rollouts:
+    """Everything that changes which release is live, and with how many processes."""
+
+    def __init__(self, site: Site, journal: Journal, say: Callable[[str], None]) -> None:
+        self._site = site
+        self._journal = journal
+        self._say = say
+        self._edge = Edge(site)
+        self._vault = Vault(site)
+
+    def deploy(self, digest: str) -> None:
+        """Put a release live."""
+        missing = self._vault.missing()
+        if missing:
+            raise HostError(f"put-secret {' and '.join(missing)} first")
+        self._go(Rollout("deploy", digest, self._free_colour(), "fetch"))
+
+    def rollback(self, reason: str = "") -> None:
+        """Put the release live that was before."""
+        previous = self._journal.state.previous
+        if previous is None:
+            raise HostError("there is no release to go back to")
+        self._go(Rollout("rollback", previous.digest, self._free_colour(), "fetch", reason=reason))
+
+    def rotate(self, secret: str) -> None:
+        """Change a secret that services use among themselves, by a deployment of what is live."""
+        live = self._live()
+        rollout = Rollout("rotate", live.digest, self._free_colour(), "fetch", secret=secret)
+        self._journal.write(rollout=rollout)
+        try:
+            self._vault.begin_rotation(secret)
+        except HostError:
+            self._journal.write(rollout=None)
+            raise
+        self._go(rollout)
+
+    def scale(self, service: str, count: int) -> None:
+        """Let so many processes of a service run, now and in every deployment to come."""
+        if service not in SERVICES or not 1 <= count <= 64:
+            raise HostError("scale takes links or redirect, and a number from 1 to 64")
+        live = self._live()
+        rollout = Rollout("scale", live.digest, live.colour, "scale")
+        self._journal.write(replicas={**self._journal.state.replicas, service: count}, rollout=rollout)
+        self._converge(live)
+        self._journal.note("scale", service=service, count=count)
+
+    def maintain(self) -> None:
+        """Replace nginx and the stores where the live release has others, and this program; requests can be lost meanwhile."""
+        release = load_release(self._site, self._live().digest)
+        compose = release.compose(self._site)
+        self._say(f"replacing: {', '.join(self.outdated(release)) or 'nothing'}")
+        compose.call(
+            "up",
+            "--detach",
+            "--no-deps",
+            "--wait",
+            "--wait-timeout",
+            "120",
+            *STORES,
+            "nginx",
+            *COMPANIONS,
+            timeout_s=600,
+        )
+        install_tools(self._site.root, release.folder)
+        self._journal.note("maintain", digest=release.digest)
+
+    def recover(self) -> None:
+        """Finish or undo what a killed verb left."""
+        rollout = self._journal.state.rollout
+        if rollout is None:
+            return
+        if rollout.verb == "scale":
+            self._say("finishing a change of scale that was interrupted")
+            self._converge(self._live())
+        elif rollout.generation is not None and self._edge.current() == rollout.generation:
+            self._say(f"finishing the {rollout.verb} of {rollout.digest} that was interrupted at: {rollout.step}")
+            self._after_switch(rollout, load_release(self._site, rollout.digest))
+        else:
+            self._say(f"undoing the {rollout.verb} of {rollout.digest} that was interrupted at: {rollout.step}")
+            self._undo(rollout, "interrupted")
+
+    def outdated(self, release: Release) -> list[str]:
+        """What runs otherwise than a release has it, and is left alone by deployments."""
+        wanted = release.compose(self._site).config_hashes()
+        containers = project_containers(self._site.tinyurl_name)
+        return [each.service for each in containers if each.config_hash != wanted.get(each.service)]
+
+    def _go(self, rollout: Rollout) -> None:
+        self._journal.note("begin", verb=rollout.verb, digest=rollout.digest, reason=rollout.reason)
+        try:
+            release, rollout = self._before_switch(rollout)
+        except HostError as error:
+            self._undo(rollout, str(error))
+            raise
+        self._after_switch(rollout, release)
+
+    def _before_switch(self, rollout: Rollout) -> tuple[Release, Rollout]:
+        site, live = self._site, self._journal.state.live
+        rollout = self._step(rollout, "fetch")
+        free = disk_usage(site.root).free // 2**20
+        if free < site.free_space_mb:
+            raise HostError(
+                f"only {free} MB are free on the disk of {site.root}; FREE_SPACE_MB asks for {site.free_space_mb}"
+            )
+        release = fetch_release(site, rollout.digest)
+        compose, colour = release.compose(site), release.compose(site, rollout.colour)
+        if live is None:
+            rollout = self._step(rollout, "stores")
+            compose.call("up", "--detach", "--no-deps", "--wait", "--wait-timeout", "120", *STORES, timeout_s=900)
+        elif rollout.verb == "deploy":
+            rollout = self._step(rollout, "backup")
+            age = f"{site.backup_max_age_hours:g}"
+            compose.run_tool("backup", ["tinyurl", "backup", "--if-older-than", age], timeout_s=BACKUP_TIMEOUT_S)
+        if rollout.verb != "rollback":
+            rollout = self._step(rollout, "migrate")
+            compose.run_tool("migrate", ["tinyurl", "migrate"], timeout_s=MIGRATE_TIMEOUT_S)
+        rollout = self._step(rollout, "start")
+        scales = [
+            part for service in SERVICES for part in ("--scale", f"{service}={self._journal.state.replicas[service]}")
+        ]
+        timeout = ("--wait", "--wait-timeout", self._start_timeout)
+        colour.call("up", "--detach", "--no-deps", *timeout, *scales, *SERVICES, timeout_s=site.start_timeout_s + 120)
+        started = self._running(rollout.colour)
+        rollout = self._step(rollout, "smoke")
+        command = ["tinyurl", "smoke"]
+        for each in started:
+            command += [f"--{each.service}", each.socket]
+        compose.run_tool("smoke", command)
+        rollout = self._step(rollout, "switch")
+        rollout = replace(rollout, generation=self._edge.write_generation(release, started))
+        self._journal.write(rollout=rollout)
+        return release, rollout
+
+    def _after_switch(self, rollout: Rollout, release: Release) -> None:
+        """Everything from the switch on; each part may be repeated."""
+        assert rollout.generation is not None
+        compose = release.compose(self._site)
+        self._edge.switch(rollout.generation)
+        self._edge.reload(compose)
+        rollout = self._step(rollout, "drain")
+        self._edge.drain()
+        rollout = self._step(rollout, "stop")
+        before = self._journal.state.live
+        if before is None or before.colour != rollout.colour:
+            # One write: from here on the new one is live, whatever happens.
+            live = Deployed(rollout.digest, rollout.colour, now())
+            previous = before if rollout.verb != "rotate" else self._journal.state.previous
+            if rollout.reason:
+                # Nobody wants to go back to what was just taken back.
+                previous = None
+            self._journal.write(live=live, previous=previous)
+        self._stop(self._other(rollout.colour))
+        if rollout.secret:
+            self._vault.end_rotation(rollout.secret, keep_new=True)
+        compose.call("up", "--detach", "--no-deps", *COMPANIONS, timeout_s=300)
+        rollout = self._step(rollout, "watch")
+        nginx = self._edge.container()
+        trouble = watch(self._site, self._edge.address, nginx.id) if nginx else "nginx does not run"
+        self._journal.write(rollout=None)
+        self._journal.note("live", verb=rollout.verb, digest=rollout.digest, colour=rollout.colour, trouble=trouble)
+        if trouble and rollout.verb == "deploy" and self._journal.state.previous is not None:
+            self._say(f"{trouble}: going back")
+            self.rollback(trouble)
+            raise RolledBack(f"{rollout.digest} was rolled back: {trouble}")
+        if trouble:
+            raise HostError(f"{rollout.digest} is live, but: {trouble}")
+        outdated = self.outdated(release)
+        if outdated:
+            self._say(f"not as this release has them, see `maintain`: {', '.join(outdated)}")
+        self._prune()
+
+    def _undo(self, rollout: Rollout, reason: str) -> None:
+        """Take away what a rollout that did not reach the switch has started."""
+        for each in project_containers(self._project(rollout.colour)):
+            if rollout.step in ("start", "smoke"):
+                self._say(f"the last lines of {each.service}-{each.number}:\n{docker('logs', '--tail', '20', each.id)}")
+        self._stop(rollout.colour)
+        if rollout.secret:
+            self._vault.end_rotation(rollout.secret, keep_new=False)
+        self._journal.write(rollout=None)
+        self._journal.note("undone", verb=rollout.verb, digest=rollout.digest, step=rollout.step, reason=reason)
+
+    def _converge(self, live: Deployed) -> None:
+        """Let as many processes run as the state says: who joins is ready first, who leaves is out of nginx first."""
+        release = load_release(self._site, live.digest)
+        compose = release.compose(self._site, live.colour)
+        self._say("starting whoever is missing")
+        for service in SERVICES:
+            if len(self._running_of(live.colour, service)) < self._journal.state.replicas[service]:
+                arguments = ("--no-recreate", "--scale", f"{service}={self._journal.state.replicas[service]}", service)
+                compose.call("up", "--detach", "--no-deps", "--wait", "--wait-timeout", self._start_timeout, *arguments)
+        staying: list[Container] = []
+        leaving: list[Container] = []
+        for service in SERVICES:
+            running = self._running_of(live.colour, service)
+            staying += running[: self._journal.state.replicas[service]]
+            leaving += running[self._journal.state.replicas[service] :]
+        self._say(f"switching nginx to {len(staying)} processes")
+        self._edge.switch(self._edge.write_generation(release, staying))
+        self._edge.reload(release.compose(self._site))
+        self._edge.drain()
+        if leaving:
+            self._say(f"stopping {len(leaving)}")
+            ids = [each.id for each in leaving]
+            docker("stop", *ids, timeout_s=STOP_TIMEOUT_S)
+            docker("rm", *ids)
+        self._journal.write(rollout=None)
+        self._edge.prune()
+
+    def _running_of(self, colour: Colour, service: str) -> list[Container]:
+        return [
+            each for each in project_containers(self._project(colour)) if each.service == service and each.is_running
+        ]
+
+    def _step(self, rollout: Rollout, step: str) -> Rollout:
+        self._say(f"{rollout.verb} {rollout.digest[7:19]} {rollout.colour}: {step}")
+        rollout = replace(rollout, step=step)
+        self._journal.write(rollout=rollout)
+        return rollout
+
+    def _stop(self, colour: Colour) -> None:
+        """Stop the processes of a colour; the containers stay, so that Docker does not start them after a reboot."""
+        running = [each.id for each in project_containers(self._project(colour))]
+        if running:
+            docker("stop", *running, timeout_s=STOP_TIMEOUT_S)
+
+    def _running(self, colour: Colour) -> Sequence[Container]:
+        found = [each for each in project_containers(self._project(colour)) if each.is_running]
+        if {each.service for each in found} != set(SERVICES):
+            raise HostError(f"of {colour} only {', '.join(each.service for each in found) or 'nothing'} runs")
+        return found
+
+    def _live(self) -> Deployed:
+        live = self._journal.state.live
+        if live is None:
+            raise HostError("nothing is live yet: deploy first")
+        return live
+
+    def _free_colour(self) -> Colour:
+        live = self._journal.state.live
+        return "blue" if live is None else self._other(live.colour)
+
+    @staticmethod
+    def _other(colour: Colour) -> Colour:
+        return "green" if colour == "blue" else "blue"
+
+    def _project(self, colour: Colour) -> str:
+        return f"{self._site.tinyurl_name}-{colour}"
+
+    def _prune(self) -> None:
+        state = self._journal.state
+        keep = {each.digest for each in (state.live, state.previous) if each is not None}
+        for digest in prune_releases(self._site, keep):
+            self._say(f"removed the old release {digest}")
+        self._edge.prune()
+
+    @property
+    def _start_timeout(self) -> str:
+        return str(self._site.start_timeout_s)

@@ -1,0 +1,96 @@
+"""What a host is told: its folder, and the settings in `host.env`, which bootstrap writes and an operator may edit.
+
+Everything in `deploy/host/` runs on the host itself under its own Python (3.11 or newer) with the standard library alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+class HostError(Exception):
+    """A verb cannot go on; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One installation on this host.
+
+    Attributes:
+        root: Its folder.
+        values: All of `host.env`, which the Compose files take their variables from.
+        tinyurl_name: Begins the names of its projects, networks and volumes.
+        repository: Of the image, without tag or digest.
+        public_base_url: The address of the short links.
+        start_timeout_s: For a colour to become healthy.
+        watch_s: How long a new release is watched after the switch.
+        canary_failures: So many failed canaries within that time undo the release.
+        error_share: So does this share of answers 5xx,
+        error_minimum: of at least so many answers.
+        backup_max_age_hours: An older backup is renewed before a deployment.
+        keep_releases: Releases whose image and files stay.
+        free_space_mb: What the disk must have before anything is pulled.
+    """
+
+    root: Path
+    values: Mapping[str, str] = field(repr=False)
+    tinyurl_name: str
+    repository: str
+    public_base_url: str
+    start_timeout_s: int = 60
+    watch_s: int = 60
+    canary_failures: int = 3
+    error_share: float = 0.01
+    error_minimum: int = 100
+    backup_max_age_hours: float = 24
+    keep_releases: int = 5
+    free_space_mb: int = 1024
+
+    @property
+    def environment_file(self) -> Path:
+        return self.root / "host.env"
+
+    @property
+    def sockets(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def domain(self) -> str:
+        """The default domain, without a port."""
+        return self.public_base_url.rpartition("//")[2].partition(":")[0]
+
+
+_KINDS = {each.name: type(each.default) for each in fields(Site) if isinstance(each.default, int | float)}
+
+
+def load_site(root: Path) -> Site:
+    """Read `host.env`.
+
+    Raises:
+        HostError: It is missing, or a line, or a setting is wrong; the message names it.
+    """
+    path = root / "host.env"
+    if not path.is_file():
+        raise HostError(f"{path} is missing: run deploy/host/bootstrap first")
+    values: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.isidentifier():
+            raise HostError(f"{path}:{number}: expected NAME=value")
+        values[name] = value.strip()
+    arguments: dict[str, Any] = {}
+    for each in fields(Site):
+        text = values.get(each.name.upper())
+        if each.name in ("root", "values") or not text:
+            continue
+        try:
+            arguments[each.name] = _KINDS[each.name](text) if each.name in _KINDS else text
+        except ValueError:
+            raise HostError(f"{path}: {each.name.upper()} must be a number, not {text!r}") from None
+    for name in ("tinyurl_name", "repository", "public_base_url"):
+        if name not in arguments:
+            raise HostError(f"{path}: {name.upper()} is not set")
+    return Site(root=root, values=values, **arguments)

@@ -1,0 +1,63 @@
+"""What runs, in a few lines: for `status`, and for whoever looks after the host."""
+
+import json
+import time
+from collections.abc import Iterator
+
+from deploy.host.docker import project_containers
+from deploy.host.journal import Journal
+from deploy.host.releases import load_release
+from deploy.host.rollout import Rollouts
+from deploy.host.site import HostError, Site
+
+_DAY_S = 86400
+CERTIFICATE_ALERT_DAYS = 14
+BACKUP_ALERT_HOURS = 26
+
+
+def describe(site: Site, journal: Journal, rollouts: Rollouts) -> Iterator[str]:
+    """Tell what is live, what is under way, what is not as it should be, and what was done last."""
+    state = journal.state
+    if state.live is None:
+        yield "live: nothing yet"
+    else:
+        yield f"live: {state.live.digest} ({state.live.colour}, since {state.live.since})"
+        running = [
+            each.service for each in project_containers(f"{site.tinyurl_name}-{state.live.colour}") if each.is_running
+        ]
+        for service, wanted in state.replicas.items():
+            mark = "" if running.count(service) == wanted else "   <- not as it should be"
+            yield f"  {service}: {running.count(service)} of {wanted}{mark}"
+        try:
+            outdated = rollouts.outdated(load_release(site, state.live.digest))
+        except HostError as error:
+            outdated = [str(error)]
+        if outdated:
+            yield f"  not as this release has them, see `maintain`: {', '.join(outdated)}"
+    if state.previous is not None:
+        yield f"previous: {state.previous.digest}"
+    if state.rollout is not None:
+        yield f"under way or interrupted: {state.rollout.verb} of {state.rollout.digest}, at {state.rollout.step}"
+    yield from _certificate(site)
+    yield from _backup(site)
+    for note in journal.last_notes(5):
+        facts = " ".join(f"{name}={value}" for name, value in note.items() if name not in ("time", "event") and value)
+        yield f"{note['time']} {note['event']} {facts}"
+
+
+def _certificate(site: Site) -> Iterator[str]:
+    path = site.root / "certificates" / "live" / "live.json"
+    if not path.exists():
+        yield "certificate: none yet   <- not as it should be"
+        return
+    days = (json.loads(path.read_text())["not_after"] - time.time()) / _DAY_S
+    yield f"certificate: {days:.0f} days left{'   <- renew' if days < CERTIFICATE_ALERT_DAYS else ''}"
+
+
+def _backup(site: Site) -> Iterator[str]:
+    newest = max((path.stat().st_mtime for path in (site.root / "backups").glob("*.dump")), default=None)
+    if newest is None:
+        yield "backup: none yet"
+        return
+    hours = (time.time() - newest) / 3600
+    yield f"backup: {hours:.0f} hours old{'   <- too old' if hours > BACKUP_ALERT_HOURS else ''}"

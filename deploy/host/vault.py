@@ -1,0 +1,164 @@
+"""The secrets of an installation: one file each, readable by the service that needs it and by nobody else.
+
+What only services use among themselves is drawn here; POSTGRES_PASSWORD and FASTAPI_SECRET_KEY come from outside.
+"""
+
+import os
+import re
+import secrets
+from urllib.parse import quote, urlsplit
+
+from deploy.cache_users import ADMIN, REDIRECT, acl_lines, acl_password
+from deploy.host.docker import Container, docker, project_containers
+from deploy.host.journal import write_file
+from deploy.host.site import HostError, Site
+
+APP_UID = 10001
+STORE_UID = 999
+
+FROM_OUTSIDE = {"POSTGRES_PASSWORD": "postgres_password", "FASTAPI_SECRET_KEY": "fastapi_secret_key"}
+SHORTEST = {"POSTGRES_PASSWORD": 16, "FASTAPI_SECRET_KEY": 32}
+ROTATED = ("links_database_url", "redirect_database_url", "redis_url")
+
+_OWNERS = {"postgres_password": STORE_UID, "cache_users": STORE_UID}
+_url_safe = re.compile(r"[!-~]+")
+
+
+class Vault:
+    """The folder of the secrets."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._folder = site.root / "secrets"
+
+    def draw(self) -> None:
+        """Draw what is not there yet."""
+        for role in ("links", "redirect"):
+            if not self._read(f"{role}_database_url"):
+                self._write(f"{role}_database_url", _login_url(role, "a"))
+        if not self._read("redis_url"):
+            self._write("redis_admin_url", _redis_url(ADMIN))
+            self._write("redis_url", _redis_url(REDIRECT))
+        if not self._read("fastapi_secret_key_previous"):
+            self._write("fastapi_secret_key_previous", "")
+        self._write_cache_users("redis_url")
+
+    def missing(self) -> list[str]:
+        """The secrets from outside that nobody has put here yet."""
+        return [name for name, file in FROM_OUTSIDE.items() if not self._read(file)]
+
+    def put(self, name: str, value: str) -> bool:
+        """Take a secret from outside.
+
+        Returns:
+            Whether it is another one than before.
+
+        Raises:
+            HostError: There is no such secret, or the value cannot be one.
+        """
+        if name not in FROM_OUTSIDE:
+            raise HostError(f"put-secret takes {' or '.join(FROM_OUTSIDE)}, not {name!r}")
+        value = value.strip()
+        if len(value) < SHORTEST[name] or not _url_safe.fullmatch(value):
+            raise HostError(f"{name} must be at least {SHORTEST[name]} printable ASCII characters without blanks")
+        before = self._read(FROM_OUTSIDE[name])
+        if value == before:
+            return False
+        if name == "POSTGRES_PASSWORD":
+            database = self._container("db")
+            if database is not None:
+                _psql(database, f"ALTER ROLE tinyurl PASSWORD {_quoted(value)}")
+            self._write("owner_database_url", f"postgresql://tinyurl:{quote(value, safe='')}@db/tinyurl")
+        elif before:
+            self._write("fastapi_secret_key_previous", before)
+        self._write(FROM_OUTSIDE[name], value)
+        return True
+
+    def begin_rotation(self, name: str) -> None:
+        """Draw a new value beside the one in use, and make both count; a deployment then brings it to the services."""
+        if name not in ROTATED:
+            raise HostError(f"rotate takes {', '.join(ROTATED)}; what comes from outside is changed with put-secret")
+        before = self._read(name)
+        if not self._read(f"{name}.before"):
+            self._write(f"{name}.before", before)
+        before = self._read(f"{name}.before")
+        if name == "redis_url":
+            self._write(name, _redis_url(REDIRECT))
+            self._write_cache_users(name, f"{name}.before")
+            self._tell_cache(f"{acl_password(_password(self._read(name)))}")
+        else:
+            role = name.partition("_")[0]
+            # Two logins take turns; `tinyurl migrate`, a step of the deployment, sets up the one that comes.
+            other = "b" if _user(before).endswith("_a") else "a"
+            self._write(name, _login_url(role, other))
+
+    def end_rotation(self, name: str, *, keep_new: bool) -> None:
+        """Refuse the old value from now on, or go back to it."""
+        before = self._read(f"{name}.before")
+        if not before:
+            return
+        gone = before if keep_new else self._read(name)
+        if not keep_new:
+            self._write(name, before)
+        if name == "redis_url":
+            self._write_cache_users(name)
+            self._tell_cache("!" + acl_password(_password(gone)).removeprefix("#"))
+        else:
+            database = self._container("db")
+            if database is not None and _user(gone) != _user(self._read(name)):
+                _psql(database, f'ALTER ROLE "{_user(gone)}" NOLOGIN')
+        (self._folder / f"{name}.before").unlink()
+
+    def _write_cache_users(self, *names: str) -> None:
+        passwords = [_password(self._read(name)) for name in names]
+        lines = acl_lines(passwords, _password(self._read("redis_admin_url")))
+        self._write("cache_users", "\n".join(lines) + "\n")
+
+    def _tell_cache(self, rule: str) -> None:
+        cache = self._container("cache")
+        if cache is not None:
+            command = ["valkey-cli", "--user", ADMIN, "ACL", "SETUSER", REDIRECT, rule]
+            environment = {"REDISCLI_AUTH": _password(self._read("redis_admin_url"))}
+            said = docker("exec", "--env", "REDISCLI_AUTH", cache.id, *command, environment=environment).strip()
+            if said != "OK":
+                raise HostError(f"Redis refused to change its user: {said}")
+
+    def _container(self, service: str) -> Container | None:
+        found = [each for each in project_containers(self._site.tinyurl_name) if each.service == service]
+        return found[0] if found and found[0].is_running else None
+
+    def _read(self, name: str) -> str:
+        path = self._folder / name
+        return path.read_text().strip() if path.exists() else ""
+
+    def _write(self, name: str, value: str) -> None:
+        path = self._folder / name
+        write_file(path, value, 0o400)
+        if os.geteuid() == 0:
+            os.chown(path, _OWNERS.get(name, APP_UID), 0)
+
+
+def _login_url(role: str, turn: str) -> str:
+    return f"postgresql://tinyurl_{role}_{turn}:{secrets.token_urlsafe(24)}@db/tinyurl"
+
+
+def _redis_url(user: str) -> str:
+    return f"redis://{user}:{secrets.token_urlsafe(24)}@cache:6379"
+
+
+def _user(url: str) -> str:
+    return urlsplit(url).username or ""
+
+
+def _password(url: str) -> str:
+    return urlsplit(url).password or ""
+
+
+def _psql(database: Container, statement: str) -> None:
+    """Run a statement as the owner, on the server's own socket, where it needs no password."""
+    command = ["psql", "--username", "tinyurl", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
+    docker("exec", "--interactive", database.id, *command, stdin=statement + ";\n")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

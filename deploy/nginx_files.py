@@ -1,0 +1,108 @@
+"""nginx's configuration from the templates of `deploy/nginx/`: for the local stack, the containers and the benchmark."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+MAIN = "nginx.conf"
+
+_variable = re.compile(r"\$\{([A-Z_]+)\}")
+
+
+@dataclass(frozen=True)
+class NginxFiles:
+    """What the templates leave open.
+
+    Attributes:
+        run: The folder for nginx's own temporary files.
+        access_log: As `access_log` takes it.
+        domains: The domains of the short links, the default one first.
+        links: The addresses of the write service, as `server` takes them.
+        redirect: Those of the redirectors.
+        listen: Where it listens without TLS; empty for TLS on 443, with the way to it on 80.
+        certificate: With TLS, the file with the certificate chain and its key.
+        challenges: With TLS, the folder whose `.well-known/acme-challenge/` the certificate authority reads.
+        resolver: A name server, asked every second for the addresses that are names; without it they are fixed.
+        aliases: Other names for the default domain.
+        root_url: Where `/` leads.
+        limits: Whether clients are limited.
+        workers: Worker processes, a number or `auto`.
+        user: Whom the workers become, as `user` takes it; empty where nginx is not root.
+        trusted_proxies: Addresses or networks whose `X-Forwarded-For` is believed.
+        redirect_rate: Visits per second and client address.
+        api_rate: API calls per second and client address.
+        api_body_size: Of a request to the API.
+        keepalive_min_timeout: How long the old workers keep idle connections after a reload, so that no client meets a
+            connection being closed; nginx has it since 1.27.4.
+    """
+
+    run: str
+    access_log: str
+    domains: Sequence[str]
+    links: Sequence[str]
+    redirect: Sequence[str]
+    listen: str = ""
+    certificate: str = ""
+    challenges: str = ""
+    resolver: str = ""
+    aliases: Sequence[str] = ()
+    root_url: str = "/docs"
+    limits: bool = True
+    workers: str = "1"
+    user: str = ""
+    trusted_proxies: Sequence[str] = ()
+    redirect_rate: int = 1000
+    api_rate: int = 1000
+    api_body_size: str = "16k"
+    keepalive_min_timeout: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write the files, those that nginx includes beside `nginx.conf`."""
+        values = self._values()
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        for source in (resources.files("deploy") / "nginx").iterdir():
+            (folder / source.name).write_text(_variable.sub(lambda match: values[match[1]], source.read_text()))
+
+    def _values(self) -> dict[str, str]:
+        return {
+            "NGINX_WORKERS": self.workers,
+            "NGINX_USER": f"user {self.user};" if self.user else "",
+            "NGINX_RUN": self.run,
+            "ACCESS_LOG": self.access_log,
+            "KEEPALIVE_MIN_TIMEOUT": (
+                f"keepalive_min_timeout {self.keepalive_min_timeout};" if self.keepalive_min_timeout else ""
+            ),
+            "TRUSTED_PROXIES": _trust(self.trusted_proxies),
+            "LIMITS": "on" if self.limits else "off",
+            "REDIRECT_RATE": str(self.redirect_rate),
+            "API_RATE": str(self.api_rate),
+            "API_BODY_SIZE": self.api_body_size,
+            "DEFAULT_DOMAIN": self.domains[0],
+            "OWN_DOMAINS": " ".join(f"{domain} {domain};" for domain in self.domains),
+            "RESOLVER": f"resolver {self.resolver} valid=1s; resolver_timeout 1s;" if self.resolver else "",
+            "REDIRECT_SERVERS": self._servers("redirect", self.redirect),
+            "LINKS_SERVERS": self._servers("links", self.links),
+            "SERVERS": "plain.conf" if self.listen else "tls.conf",
+            "LISTEN": self.listen,
+            "SERVER_NAMES": " ".join(dict.fromkeys([*self.domains, *self.aliases])),
+            "CERTIFICATE": self.certificate,
+            "CHALLENGES": self.challenges,
+            "ROOT_URL": self.root_url,
+        }
+
+    def _servers(self, upstream: str, addresses: Sequence[str]) -> str:
+        # One of a few servers is never put aside for ten seconds because one try failed.
+        options = "resolve max_fails=0" if self.resolver else "max_fails=0"
+        # Names that are asked again are shared by the workers in a zone.
+        zone = f"zone {upstream}_servers 128k; " if self.resolver else ""
+        return zone + " ".join(f"server {address} {options};" for address in addresses)
+
+
+def _trust(proxies: Sequence[str]) -> str:
+    if not proxies:
+        return ""
+    lines = [f"set_real_ip_from {proxy};" for proxy in proxies]
+    return " ".join([*lines, "real_ip_header X-Forwarded-For;", "real_ip_recursive on;"])

@@ -1,0 +1,38 @@
+"""A Docker engine for the tests of delivery: without one they are skipped, and say so; in `.ci/run` they must run."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+NEEDED = "DELIVERY_TESTS_NEEDED"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = [item for item in items if HERE in item.path.parents]
+    reason = "" if not ours else engine_is_missing()
+    for item in ours:
+        item.add_marker(pytest.mark.delivery)
+        # One after the other: they share the engine, and a load that is to lose nothing.
+        item.add_marker(pytest.mark.xdist_group("delivery"))
+        item.add_marker(pytest.mark.timeout(1800))
+        if reason and not os.environ.get(NEEDED):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def engine_is_missing() -> str:
+    """Tell what is missing; empty if an engine with Compose answers."""
+    for command, what in (
+        (["docker", "version"], "no Docker engine answers"),
+        (["docker", "compose", "version"], "Docker has no Compose plugin"),
+        (["docker", "buildx", "version"], "Docker has no Buildx plugin"),
+    ):
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return what
+        if done.returncode != 0:
+            return what
+    return ""
