@@ -3,16 +3,19 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from deploy.host.site import HostError
 
 Colour = Literal["blue", "green"]
+
+_LAST_COMMAND_TIMEOUT_S = 300.0
 
 LOG_NAME = "releases.jsonl"
 
@@ -89,15 +92,19 @@ class Journal:
     def lock(self, what: str) -> Iterator[None]:
         """Be the only one who changes this installation.
 
+        If the one before was killed, this waits for the last command that it ran.
+
         Raises:
             HostError: Someone else is; the message tells who and since when.
         """
         with (self._root / "lock").open("a+") as holder:
-            try:
-                fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            deadline = time.monotonic() + _LAST_COMMAND_TIMEOUT_S
+            while not _try_lock(holder):
                 holder.seek(0)
-                raise HostError(f"another verb is under way: {holder.read().strip() or 'unknown'}") from None
+                text = holder.read().strip()
+                if _is_alive(text.rpartition(" ")[2]) or time.monotonic() > deadline:
+                    raise HostError(f"another verb is under way: {text or 'unknown'}")
+                time.sleep(0.2)
             os.set_inheritable(holder.fileno(), True)  # see deploy/host/docker.py
             holder.truncate(0)
             holder.write(f"{what} since {now()}, process {os.getpid()}")
@@ -142,3 +149,16 @@ def sync_folder(folder: Path) -> None:
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _try_lock(holder: IO[str]) -> bool:
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(pid: str) -> bool:
+    """Whether the process that noted its number in the lock still runs; whoever is about to note it counts as alive."""
+    return not pid.isdigit() or Path(f"/proc/{pid}").exists()

@@ -177,10 +177,12 @@ class Rollouts:
         if before is None or before.colour != rollout.colour:
             # One write: from here on the new one is live, whatever happens.
             live = Deployed(rollout.digest, rollout.colour, now())
-            previous = before if rollout.verb != "rotate" else self._journal.state.previous
+            previous = self._journal.state.previous
             if rollout.reason:
                 # Nobody wants to go back to what was just taken back.
                 previous = None
+            elif before is None or before.digest != rollout.digest:
+                previous = before
             self._journal.write(live=live, previous=previous)
         self._stop(self._other(rollout.colour))
         if rollout.secret:
@@ -188,7 +190,7 @@ class Rollouts:
         compose.call("up", "--detach", "--no-deps", *COMPANIONS, timeout_s=300)
         rollout = self._step(rollout, "watch")
         nginx = self._edge.container()
-        trouble = watch(self._site, self._edge.address, nginx.id) if nginx else "nginx does not run"
+        trouble = watch(self._site, self._edge.address(), nginx.id) if nginx else "nginx does not run"
         self._journal.write(rollout=None)
         self._journal.note("live", verb=rollout.verb, digest=rollout.digest, colour=rollout.colour, trouble=trouble)
         if trouble and rollout.verb == "deploy" and self._journal.state.previous is not None:

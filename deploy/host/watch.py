@@ -4,7 +4,6 @@ import http.client
 import json
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploy.host.docker import docker
@@ -41,7 +40,7 @@ class Tally:
         self.errors += status >= 500
 
 
-def watch(site: Site, address: Callable[[], tuple[str, int]], nginx: str) -> str:
+def watch(site: Site, address: tuple[str, int], nginx: str) -> str:
     """Watch for the time that the settings say.
 
     Args:
@@ -56,7 +55,7 @@ def watch(site: Site, address: Callable[[], tuple[str, int]], nginx: str) -> str
     seen_until = time.time()
     deadline = time.monotonic() + site.watch_s
     while not (verdict := tally.verdict(site)) and time.monotonic() < deadline:
-        failure = try_canary(address(), site.domain)
+        failure = try_canary(address, site.domain)
         if failure:
             tally.canary_failures += 1
             tally.last_failure = failure

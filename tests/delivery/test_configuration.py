@@ -1,0 +1,134 @@
+"""What production runs with, as Compose renders it: nothing more than each part needs."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from shared.server import GRACE_S
+from tests.delivery.engine import ROOT, run
+
+DIGEST = f"@sha256:{'0' * 64}"
+VARIABLES = {
+    "TINYURL_ROOT": "/opt/tinyurl",
+    "TINYURL_NAME": "tinyurl",
+    "IMAGE": f"ghcr.io/owner/tinyurl{DIGEST}",
+    "POSTGRES_IMAGE": f"postgres{DIGEST}",
+    "VALKEY_IMAGE": f"valkey/valkey{DIGEST}",
+    "NGINX_IMAGE": f"nginx{DIGEST}",
+    "CERTBOT_IMAGE": f"certbot/certbot{DIGEST}",
+    "RELEASE": DIGEST[1:],
+    "RELEASE_FOLDER": "/opt/tinyurl/releases/0",
+    "PUBLIC_BASE_URL": "https://sho.rt",
+}
+LONG_RUNNING = {"db", "cache", "links", "redirect", "nginx", "certificates", "backup"}
+SECRETS = {
+    "db": {"postgres_password"},
+    "cache": {"cache_users"},
+    "migrate": {"owner_database_url", "links_database_url", "redirect_database_url"},
+    "links": {"links_database_url", "fastapi_secret_key", "fastapi_secret_key_previous"},
+    "redirect": {"redirect_database_url", "redis_url"},
+    "backup": {"owner_database_url", "redis_admin_url"},
+    "smoke": {"links_database_url"},
+}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    command = ("docker", "compose", "--file", "compose.yaml", "--file", "compose.prod.yaml", "--profile", "tools")
+    rendered = run(*command, "config", "--format", "json", environment=VARIABLES).stdout
+    found: dict[str, Any] = json.loads(rendered)["services"]
+    return found
+
+
+def test_images_are_digests(services: dict[str, Any]) -> None:
+    """Nothing is built on the host, and no tag can drift."""
+    for name, service in services.items():
+        assert DIGEST in service["image"], name
+        assert "build" not in service, name
+
+
+def test_an_image_that_is_not_named_is_an_error() -> None:
+    """A variable that nobody has set stops Compose, and names itself."""
+    for name in ("IMAGE", "NGINX_IMAGE", "RELEASE", "TINYURL_ROOT"):
+        command = ("docker", "compose", "--file", "compose.yaml", "--file", "compose.prod.yaml", "config")
+        done = run(*command, environment={**VARIABLES, name: ""}, check=False)
+
+        assert done.returncode != 0
+        assert name in done.stderr
+
+
+def test_every_part_is_hardened(services: dict[str, Any]) -> None:
+    """Read-only, without capabilities and new privileges, bounded in memory, processes and logs; nobody is root who serves."""
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert not service.get("cap_add"), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not service.get("privileged"), name
+        assert int(service["mem_limit"]) > 0, name
+        assert service["pids_limit"] > 0, name
+        assert service["logging"]["options"]["max-size"], name
+    for name in LONG_RUNNING - {"links", "redirect", "backup"}:
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", services[name]["user"]), name
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_nothing_reaches_the_engine_or_the_sources(services: dict[str, Any]) -> None:
+    """No docker.sock, and no folder of the host outside of the installation's."""
+    for name, service in services.items():
+        for volume in service.get("volumes", []):
+            if volume["type"] == "bind":
+                assert volume["source"].startswith("/opt/tinyurl/"), (name, volume)
+                assert "docker.sock" not in volume["source"]
+
+
+def test_secrets_are_files(services: dict[str, Any]) -> None:
+    """No secret is in an environment or a command, and each service has its own and no more."""
+    for name, service in services.items():
+        assert {secret["source"] for secret in service.get("secrets", [])} == SECRETS.get(name, set()), name
+        for variable, value in (service.get("environment") or {}).items():
+            is_file = variable.endswith("_FILE") and str(value).startswith("/run/secrets/")
+            assert is_file or not re.search(r"PASSWORD|SECRET|KEY|TOKEN|DATABASE_URL|REDIS", variable), (name, variable)
+        assert "development" not in json.dumps(service), name
+
+
+def test_only_nginx_is_published(services: dict[str, Any]) -> None:
+    """80 and 443, and nothing else."""
+    published = {
+        name: sorted(port["published"] for port in service["ports"])
+        for name, service in services.items()
+        if "ports" in service
+    }
+
+    assert published == {"nginx": ["443", "80"]}
+    assert {name for name, service in services.items() if "edge" in (service.get("networks") or {})} == {
+        "nginx",
+        "certificates",
+        "backup",
+    }
+
+
+def test_nothing_is_reloaded_and_all_of_it_comes_back(services: dict[str, Any]) -> None:
+    """No source is watched; what serves is started again by itself, after a reboot too; what is run once is not."""
+    for name, service in services.items():
+        assert "--reload" not in (service["command"] or []), name
+        assert service["restart"] == ("unless-stopped" if name in LONG_RUNNING else "no"), name
+
+
+def test_who_serves_has_time_to_finish(services: dict[str, Any]) -> None:
+    """The time between SIGTERM and SIGKILL is longer than draining and the requests under way take."""
+
+    for name in ("links", "redirect"):
+        drain = float(services[name]["environment"]["DRAIN_SECONDS"])
+        assert seconds(services[name]["stop_grace_period"]) > drain + GRACE_S
+        assert services[name]["healthcheck"]["test"][:2] == ["CMD", "python"]
+    assert seconds(services["nginx"]["stop_grace_period"]) >= 30
+    assert services["nginx"]["stop_signal"] == "SIGQUIT"
+    assert seconds(services["db"]["stop_grace_period"]) >= 60
+
+
+def seconds(text: str) -> float:
+    minutes, _, rest = text.rpartition("m")
+    return float(minutes or 0) * 60 + float(rest.removesuffix("s") or 0)

@@ -1,0 +1,258 @@
+"""Promise P7 on a real engine: nothing that the pipeline does to a host that is live loses a request."""
+
+import asyncio
+import hashlib
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.delivery.engine import docker, inspect
+from tests.delivery.load import Outcome, Target, load
+from tests.delivery.production import (
+    DOMAIN,
+    Change,
+    Production,
+    production,
+    start_certificate_authority,
+    wait_for,
+)
+
+MIGRATION = "ALTER TABLE links ADD COLUMN added_by_the_test text;\n"
+
+
+@dataclass
+class Live:
+    """A host on which a first release is live, with a certificate.
+
+    Attributes:
+        digests: Of the releases by what they are.
+        keys: Of the API.
+    """
+
+    site: Production
+    digests: dict[str, str] = field(default_factory=dict)
+    key: str = ""
+    codes: list[str] = field(default_factory=list)
+
+    @property
+    def target(self) -> Target:
+        return Target(self.site.https_port, DOMAIN, self.key, self.codes, tls=True)
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    with production() as site:
+        found = Live(site)
+        found.digests["first"] = site.build("first")
+        said = site.ship("deploy", found.digests["first"]).stdout
+        assert "done" in said
+        found.key = site.api_key()
+        found.codes = [f"prod{n}" for n in range(20)]
+        found.digests["migration"] = site.build("migration", add_migration)
+        found.digests["second"] = site.build("second", mark("second"))
+        found.digests["unhealthy"] = site.build("unhealthy", break_readiness)
+        found.digests["faulty"] = site.build("faulty", break_documentation)
+        found.digests["third"] = site.build("third", mark("third"))
+        yield found
+        print(report(site))
+
+
+def test_first_deployment(live: Live) -> None:
+    """nginx answers without a certificate, gets one by the challenge, and only 80 and 443 are open."""
+    site = live.site
+    state = site.state()
+
+    assert state["live"]["digest"] == live.digests["first"]
+    assert state["rollout"] is None
+    with pytest.raises((ssl.SSLError, OSError)):
+        certificate_of(site)
+    assert plain_answer(site, "/some/path?q=1") == (308, f"https://{DOMAIN}/some/path?q=1")
+    start_certificate_authority(site)
+    docker("restart", "--time", "1", site.container("certificates"))
+    wait_for(lambda: "live.pem" in site.on_host("ls", f"{site.root}/certificates/live"), "a certificate", 90)
+    serial = certificate_of(site)
+
+    assert len(serial) == 64
+    for container in (f"{site.name}-{service}-1" for service in ("db", "cache", "certificates", "backup")):
+        assert not [port for port in inspect(container)["NetworkSettings"]["Ports"].values() if port]
+    asyncio.run(create_links(live))
+
+
+async def test_nothing_is_lost(live: Live) -> None:
+    """Five deployments (a migration, an unhealthy release, a faulty one, one killed twice), a rollback, a renewal, scaling."""
+    site = live.site
+    nginx = inspect(site.container("nginx"))["State"]["StartedAt"]
+    before = certificate_of(site)
+    async with load(live.target) as outcome:
+        began = time.monotonic()
+        try:
+            await live_through_everything(live)
+        finally:
+            seconds = time.monotonic() - began
+            show(outcome, seconds)
+
+    assert outcome.failures == []
+    assert sum(outcome.answers.values()) > 250 * seconds
+    assert inspect(site.container("nginx"))["State"]["StartedAt"] == nginx
+    assert certificate_of(site) != before
+    stored = site.sql("SELECT url FROM links WHERE url LIKE 'https://www.example.com/%/%'")
+    assert len(stored) == len(set(stored))
+    assert set(outcome.acknowledged) <= set(stored)
+
+
+async def live_through_everything(live: Live) -> None:
+    """What an operator and a pipeline do, one after the other."""
+    site, digests = live.site, live.digests
+    await ship(site, "deploy", digests["migration"])
+    assert "added_by_the_test" in "".join(
+        site.sql("SELECT column_name FROM information_schema.columns WHERE table_name = 'links'")
+    )
+    await ship(site, "deploy", digests["second"])
+    unhealthy = await ship(site, "deploy", digests["unhealthy"], check=False)
+    assert unhealthy.returncode == 1
+    assert site.state()["live"]["digest"] == digests["second"]
+    faulty = await ship(site, "deploy", digests["faulty"], check=False)
+    assert faulty.returncode == 1
+    assert "rolled back" in faulty.stdout, faulty.stdout
+    assert site.state()["live"]["digest"] == digests["second"]
+    for step in ("smoke", "drain"):
+        await killed_at(site, step, "deploy", digests["third"])
+    await ship(site, "deploy", digests["third"])
+    assert site.state()["live"]["digest"] == digests["third"]
+    await ship(site, "rollback")
+    assert site.state()["live"]["digest"] == digests["second"]
+    await asyncio.to_thread(renew, site)
+    await ship(site, "scale", "redirect", "4")
+    assert running(site, "redirect") == 4
+    await ship(site, "scale", "redirect", "1")
+    assert running(site, "redirect") == 1
+    await ship(site, "rotate", "links_database_url")
+    await ship(site, "rotate", "redis_url")
+    assert site.sql("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'tinyurl_links_%'") == [
+        "tinyurl_links_b"
+    ]
+
+
+async def test_plain_compose_up_loses_requests(live: Live) -> None:
+    """The control: what everyone does first, `docker compose up -d` of the new containers, fails the same test."""
+    colour = live.site.state()["live"]["colour"]
+    containers = docker("ps", "--quiet", "--filter", f"name={live.site.name}-{colour}").split()
+    async with load(live.target) as outcome:
+        await asyncio.sleep(1)
+        # Compose recreates by stop, remove, start; these are its containers.
+        await asyncio.to_thread(docker, "restart", *containers)
+        await asyncio.sleep(2)
+    print(f"control: {len(outcome.failures)} of {sum(outcome.answers.values())} failed")
+
+    assert len(outcome.failures) > 10
+
+
+def report(site: Production) -> str:
+    image = f"{site.repository}@{site.state()['live']['digest']}"
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
+    lines = [f"image: {size / 1e6:.0f} MB"]
+    lines += [f"{seconds:6.1f} s  {what}" for what, seconds in site.times.items()]
+    return "\n".join(lines)
+
+
+def show(outcome: Outcome, seconds: float) -> None:
+    print(f"{sum(outcome.answers.values())} answers in {seconds:.0f} s, {len(outcome.failures)} failures")
+    for kind, count in sorted(outcome.answers.items()):
+        print(f"  {count:7}  {kind}")
+    for failure in outcome.failures[:20]:
+        print(f"  {failure}")
+
+
+async def ship(site: Production, *verb: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    done = await asyncio.to_thread(site.ship, *verb, check=check)
+    print(f"--- {' '.join(verb)}: {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+async def killed_at(site: Production, step: str, *verb: str) -> None:
+    """Begin a verb and kill it, and what it runs on the host, when it has reached a step."""
+    task = asyncio.create_task(ship(site, *verb, check=False))
+    await asyncio.to_thread(wait_for, lambda: (site.state()["rollout"] or {}).get("step") == step, f"step {step}")
+    site.on_host("pkill", "-KILL", "-f", "--", "--detached", check=False)
+    assert (await task).returncode != 0
+
+
+async def create_links(live: Live) -> None:
+    for code in live.codes:
+        live.site.sql(
+            f"INSERT INTO links (domain, code, owner, url) VALUES ('{DOMAIN}', '{code}', 'operator', 'https://www.example.com/')"
+        )
+    async with load(live.target, rate=40) as outcome:
+        await asyncio.sleep(2)
+
+    assert outcome.failures == []
+
+
+def running(site: Production, service: str) -> int:
+    colour = site.state()["live"]["colour"]
+    return len(docker("ps", "--quiet", "--filter", f"name={site.name}-{colour}-{service}").split())
+
+
+def renew(site: Production) -> None:
+    """A renewal by hand, as the runbook has it; nginx takes it within a minute."""
+    before = certificate_of(site)
+    docker("exec", site.container("certificates"), "python", "/release/deploy/certificates.py", "--now")
+    wait_for(lambda: certificate_of(site) != before, "the new certificate", 60)
+
+
+def certificate_of(site: Production) -> str:
+    """The SHA-256 of the certificate that nginx shows."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    plain = socket.create_connection(("127.0.0.1", site.https_port), timeout=5)
+    # The handshake apart, so that one that fails leaves no socket open.
+    with context.wrap_socket(plain, server_hostname=DOMAIN, do_handshake_on_connect=False) as connection:
+        connection.do_handshake()
+        shown = connection.getpeercert(binary_form=True)
+    assert shown is not None
+    return hashlib.sha256(shown).hexdigest()
+
+
+def plain_answer(site: Production, path: str) -> tuple[int, str]:
+    response = httpx.get(f"http://127.0.0.1:{site.http_port}{path}", headers={"Host": DOMAIN}, timeout=5)
+    return response.status_code, response.headers["Location"]
+
+
+def mark(word: str) -> Change:
+    """A release that differs in nothing but its name."""
+
+    def change(source: Path) -> None:
+        edit(source / "services/links/app.py", 'title="TinyURL"', f'title="TinyURL {word}"')
+
+    return change
+
+
+def add_migration(source: Path) -> None:
+    (source / "shared/migrations/0099_of_the_test.sql").write_text(MIGRATION)
+
+
+def break_readiness(source: Path) -> None:
+    edit(source / "services/redirect/health.py", "if request.state.feed.is_known:", "if False:")
+
+
+def break_documentation(source: Path) -> None:
+    """Nothing that the clients of the test use, nor the smoke test: only the canaries see it."""
+    edit(
+        source / "services/links/app.py",
+        "    api = FastAPI(\n",
+        '    api = FastAPI(\n        openapi_url="/elsewhere.json",\n',
+    )
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1, (path, old)
+    path.write_text(text.replace(old, new))
