@@ -1,4 +1,4 @@
-"""The command `tinyurl`: run it all on this machine, migrate, manage API keys, measure."""
+"""The command `tinyurl`: run it all on this machine, migrate, back up and restore, manage API keys, measure."""
 
 import asyncio
 import os
@@ -11,6 +11,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
+from deploy.backup_commands import backup_command, restore_command
 from deploy.key_commands import keys
 from deploy.local.programs import StartFailed
 from shared.schema import migrate
@@ -24,6 +25,8 @@ app = typer.Typer(
     epilog="Begin with `tinyurl up`.",
 )
 app.add_typer(keys, name="keys")
+app.command("backup")(backup_command)
+app.command("restore")(restore_command)
 
 DEFAULT_DATA = Path(".tinyurl")
 
