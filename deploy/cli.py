@@ -1,4 +1,4 @@
-"""The command `tinyurl`: run it all on this machine, migrate, manage API keys, measure."""
+"""The command `tinyurl`: run it all on this machine, migrate, back up and restore, manage API keys, measure."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.backup_commands import backup_command, restore_command
 from deploy.key_commands import keys
 from deploy.local.programs import StartFailed
 from deploy.release_commands import migrate_command, nginx_files, smoke_command
@@ -25,6 +26,8 @@ app.add_typer(keys, name="keys")
 app.command("migrate")(migrate_command)
 app.command("nginx-files")(nginx_files)
 app.command("smoke")(smoke_command)
+app.command("backup")(backup_command)
+app.command("restore")(restore_command)
 
 DEFAULT_DATA = Path(".tinyurl")
 

@@ -12,6 +12,10 @@ RETENTION = "1 day"
 _FEED_LOCK = 0x7469_6E79
 
 
+EVERYTHING: LinkKey = ("", "")
+"""Announced as changed after a restore: whatever was read before counts for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     version: int
@@ -31,6 +35,14 @@ async def insert_change(conn: Connection, key: LinkKey) -> int:
         "INSERT INTO link_changes (domain, code) VALUES ($1, $2) RETURNING version", *key
     )
     return version
+
+
+async def select_version(conn: Connection) -> int:
+    """The newest version that was ever given out; only the owner of the table may ask."""
+    version: int | None = await conn.fetchval(
+        "SELECT pg_sequence_last_value(pg_get_serial_sequence('link_changes', 'version')::regclass)"
+    )
+    return version or 0
 
 
 async def select_changes(conn: Connection, *, after: int, limit: int) -> list[Change]:

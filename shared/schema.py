@@ -45,7 +45,7 @@ async def migrate(url: str) -> list[int]:
             """
         )
         await conn.execute("GRANT SELECT ON schema_migrations TO PUBLIC")
-        head = await _select_head(conn)
+        head = await select_head(conn)
         pending = {number: sql for number, sql in migrations().items() if number > head}
         for number, sql in pending.items():
             async with conn.transaction():
@@ -64,13 +64,14 @@ async def check_schema(conn: Connection) -> None:
     """
     needed = max(migrations())
     try:
-        head = await _select_head(conn)
+        head = await select_head(conn)
     except asyncpg.UndefinedTableError:
         head = 0
     if head < needed:
         raise SchemaBehind(f"the database is at migration {head}, this release needs {needed}: run `tinyurl migrate`")
 
 
-async def _select_head(conn: Connection) -> int:
+async def select_head(conn: Connection) -> int:
+    """The newest migration of a database; 0 before the first."""
     head: int = await conn.fetchval("SELECT coalesce(max(number), 0) FROM schema_migrations")
     return head

@@ -171,6 +171,15 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+class BackupSettings(MigrationSettings):
+    """`tinyurl backup` and `tinyurl restore`, which the owner of the database runs."""
+
+    backup_dir: Path = Path("backups")
+    backup_keep: int = Field(default=14, ge=1)
+    backup_copy_command: str = ""
+    redis_admin_url: SecretStr | None = None
+
+
 def load_settings(cls: type[S], env_file: Path | None = None) -> S:
     """Read a service's settings, or end the process with one line for each that is missing or wrong.
 

@@ -108,6 +108,8 @@ class Postgres:
         try:
             if not await conn.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", OWNER):
                 await conn.execute("CREATE ROLE tinyurl LOGIN CREATEROLE")
+            # A restore makes a database beside the one in use, and ends the services' sessions to swap the two.
+            await conn.execute("ALTER ROLE tinyurl CREATEDB; GRANT pg_signal_backend TO tinyurl")
             await set_password(conn, OWNER, self.passwords[OWNER])
             if not await conn.fetchval("SELECT true FROM pg_database WHERE datname = $1", database):
                 await conn.execute(

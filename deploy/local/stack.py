@@ -11,7 +11,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +96,12 @@ class _Stack:
         api_key = await self._api_key(postgres)
         links = self._links(postgres)
         redirects = [self._redirect(n, postgres, valkey) for n in range(1, options.workers + 1)]
-        _write_environment(options.data, links, redirects[0])
+        owner = {
+            "OWNER_DATABASE_URL": postgres.url(OWNER),
+            "REDIS_ADMIN_URL": valkey.admin_url,
+            "BACKUP_DIR": str(options.data / "backups"),
+        }
+        _write_environment(options.data, links.environment, redirects[0].environment, owner)
         await supervisor.start(links, *redirects)
         nginx = Nginx(
             folder=self._sockets / "nginx",
@@ -220,9 +225,9 @@ def _store_secrets(data: Path, values: dict[str, str]) -> None:
     _write_private(data / "secrets.json", json.dumps(values, indent=2) + "\n")
 
 
-def _write_environment(data: Path, *programs: Program) -> None:
-    """Leave the services' settings where the commands of this folder, such as `tinyurl keys`, find them."""
-    lines = [f"{name}={value}" for program in programs for name, value in program.environment.items()]
+def _write_environment(data: Path, *environments: Mapping[str, str]) -> None:
+    """Leave the settings where the commands of this folder, such as `tinyurl keys`, find them."""
+    lines = [f"{name}={value}" for environment in environments for name, value in environment.items()]
     _write_private(data / "services.env", "\n".join(dict.fromkeys(lines)) + "\n")
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import asyncpg
 import structlog
 
-from shared.changes import Change, select_changes, select_recent_changes
+from shared.changes import EVERYTHING, Change, select_changes, select_recent_changes
 from shared.postgres import FAILURES, Connection, server_settings
 from shared.records import RECORD_LIFETIME_S, LinkKey
 
@@ -93,6 +93,9 @@ class Feed:
             self._raise_floor(changes[0].version - 1)
             self._follower.clear()
         for change in changes:
+            if change.key == EVERYTHING:
+                self._raise_floor(change.version)
+                self._follower.clear()
             self._changed[change.key] = change.version
             self._order.append((now, change))
             self._follower.forget(change.key)

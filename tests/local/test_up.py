@@ -291,3 +291,28 @@ def test_migrate_command(start_up: StartUp, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OWNER_DATABASE_URL", "postgresql://tinyurl@/tinyurl?host=/nonexistent")
 
     assert one_line(run("migrate")).startswith("tinyurl migrate: ")
+
+
+def test_backup_and_restore_commands(start_up: StartUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup of the running stack lands in its folder; restored, it is what visitors see, with nothing stopped."""
+    up = start_up()
+    monkeypatch.chdir(tmp_path)
+    link = up.create(url="https://www.example.com/then", code="edited").json()
+    assert httpx.get(link["short_url"]).headers["location"] == "https://www.example.com/then"
+    backup = run("backup", "--data", str(up.data))
+    assert backup.returncode == 0, backup.stderr
+    dump = backup.stdout.split(": ")[0]
+    headers = {"Authorization": f"Bearer {up.state()['api_key']}"}
+    edited = {"url": "https://www.example.com/lost"}
+    assert httpx.patch(f"{up.url}/api/v1/links/edited", json=edited, headers=headers).status_code == 200
+    wait_for(lambda: httpx.get(link["short_url"]).headers["location"] == "https://www.example.com/lost", 1.0)
+    assert "--replace" in one_line(run("restore", dump, "--data", str(up.data)))
+    pids = up.pids()
+    restored = run("restore", dump, "--replace", "--data", str(up.data))
+
+    assert restored.returncode == 0, restored.stderr
+    assert "emptied the cache" in restored.stdout
+    wait_for(lambda: httpx.get(link["short_url"]).headers["location"] == "https://www.example.com/then", 1.0)
+    assert up.create(url="https://www.example.com/").status_code == 201
+    assert up.pids() == pids
+    assert Path(dump).is_relative_to(up.data / "backups")

@@ -3,11 +3,12 @@
 import asyncio
 
 import asyncpg
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.redirect.feed import LONGEST_GAP_S, REMEMBERED_S, Feed, FeedReader
-from shared.changes import Change
+from shared.changes import EVERYTHING, Change
 from shared.records import LinkKey
 from tests.conftest import Database
 
@@ -122,6 +123,22 @@ def test_too_many_changes_raise_the_floor() -> None:
     feed.extend([change(11, "w")])
     assert not feed.counts(key("x"), 7)
     assert feed.counts(key("x"), 8)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_change_of_everything_leaves_nothing(is_first: bool) -> None:
+    """After a restore no reading from before it counts, of any code, and memory is empty; what is read then counts."""
+    dropped = Dropped()
+    feed = Feed(dropped, Clock())
+    feed.begin([change(5, "a"), *([Change(1000, EVERYTHING)] if is_first else [])])
+    if not is_first:
+        feed.extend([change(6, "b"), Change(1000, EVERYTHING), change(1001, "c")])
+
+    assert dropped.cleared == 2
+    assert not any(feed.counts(key(name), 999) for name in "abcd")
+    assert feed.counts(key("a"), 1000)
+    assert feed.counts(key("d"), 1000)
+    assert feed.counts(key("c"), 1000) is is_first
 
 
 @given(
