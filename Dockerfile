@@ -42,6 +42,8 @@ COPY --from=build /app /app
 COPY compose.yaml compose.prod.yaml /release/
 COPY deploy /release/deploy
 COPY --from=release / /release/
+# Fails where the libraries of the two images do not fit.
+RUN /opt/postgres/bin/pg_dump --version
 ENV PATH=/app/bin:/opt/postgres/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # A number, so that an orchestrator can tell that it is not root.
 USER 10001:10001

@@ -60,7 +60,8 @@ async def create_link(
         return _created(await request.state.creator.create(wish), site)
     async with connection(request.state.pool) as conn, conn.transaction():
         if idempotency_key is not None:
-            asked = body.model_dump_json().encode()
+            # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
+            asked = body.model_dump_json(exclude_defaults=True).encode()
             if answer := await recall_or_begin(conn, caller.owner, idempotency_key, asked):
                 return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
         row, is_new = await _find_or_insert(conn, body, wish)

@@ -55,7 +55,7 @@ class Cluster:
     port: int
     postgres: Postgres
     valkey: Valkey
-    proxies: dict[str, FaultyProxy]
+    proxies: dict[str, FaultyProxy] = field(default_factory=dict)
     key: str = ""
     programs: dict[str, Program] = field(default_factory=dict)
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
@@ -122,8 +122,8 @@ class Cluster:
 
 
 @asynccontextmanager
-async def run_cluster(kind: Kind = "real") -> AsyncIterator[Cluster]:
-    """Start Postgres, Valkey, the write service, three redirectors and nginx."""
+async def run_stores() -> AsyncIterator[Cluster]:
+    """Start Postgres and Valkey, both empty, and at the end stop whatever the cluster has by then."""
     folder = Path(tempfile.mkdtemp(prefix="tinyurl-promise-"))
     folder.chmod(0o755)
     sockets = folder / "postgres"
@@ -132,24 +132,59 @@ async def run_cluster(kind: Kind = "real") -> AsyncIterator[Cluster]:
     passwords = {role: secrets.token_urlsafe(16) for role in (SUPERUSER, OWNER, *ROLES)}
     postgres = Postgres(folder / "data", sockets, passwords, durable=False)
     valkey = Valkey(folder / "valkey.sock", secrets.token_urlsafe(16), secrets.token_urlsafe(16))
+    cluster = Cluster(folder, free_port(), postgres, valkey)
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        proxies = {}
-        for name in REDIRECTS:
-            place = folder / f"{name}-postgres"
-            place.mkdir()
-            proxy = faulty_proxy(place / ".s.PGSQL.5432", sockets / ".s.PGSQL.5432")
-            proxies[name] = await stack.enter_async_context(proxy)
-        cluster = Cluster(folder, free_port(), postgres, valkey, proxies)
         stack.push_async_callback(_stop, cluster)
         await asyncio.to_thread(postgres.init)
         cluster.programs |= {"postgres": postgres.program(), "valkey": valkey.program()}
         await asyncio.gather(*map(cluster.start, STORES))
+        yield cluster
+
+
+@asynccontextmanager
+async def run_cluster(kind: Kind = "real") -> AsyncIterator[Cluster]:
+    """Start Postgres, Valkey, the write service, three redirectors and nginx."""
+    async with run_stores() as cluster, AsyncExitStack() as stack:
+        for name in REDIRECTS:
+            place = cluster.folder / f"{name}-postgres"
+            place.mkdir()
+            proxy = faulty_proxy(place / ".s.PGSQL.5432", cluster.postgres.sockets / ".s.PGSQL.5432")
+            cluster.proxies[name] = await stack.enter_async_context(proxy)
         await _prepare(cluster)
         cluster.programs |= _services(cluster, kind)
         await asyncio.gather(*map(cluster.start, ("links", *REDIRECTS)))
         await cluster.start("nginx")
         yield cluster
+
+
+def links_service(cluster: Cluster, name: str) -> Program:
+    """The write service, with the domain `sho.rt`."""
+    return service(
+        name,
+        ["services.links"],
+        f"unix:{cluster.socket(name)}",
+        LINKS_DATABASE_URL=cluster.postgres.url("tinyurl_links"),
+        FASTAPI_SECRET_KEY="x" * 32,
+        PUBLIC_BASE_URL="http://sho.rt",
+    )
+
+
+def redirect_service(cluster: Cluster, name: str) -> Program:
+    """A redirector, behind its proxy before Postgres if it has one."""
+    database_url = cluster.postgres.url("tinyurl_redirect")
+    if name in cluster.proxies:
+        sockets, behind_proxy = (
+            quote(str(folder), safe="") for folder in (cluster.postgres.sockets, cluster.folder / f"{name}-postgres")
+        )
+        database_url = database_url.replace(sockets, behind_proxy)
+    return service(
+        name,
+        ["services.redirect"],
+        f"unix:{cluster.socket(name)}",
+        REDIRECT_DATABASE_URL=database_url,
+        REDIS_URL=cluster.valkey.url,
+    )
 
 
 async def _prepare(cluster: Cluster) -> None:
@@ -161,29 +196,11 @@ async def _prepare(cluster: Cluster) -> None:
 
 
 def _services(cluster: Cluster, kind: Kind) -> dict[str, Program]:
-    postgres, sockets = cluster.postgres, quote(str(cluster.postgres.sockets), safe="")
-    programs = {
-        "links": service(
-            "links",
-            ["services.links"],
-            f"unix:{cluster.socket('links')}",
-            LINKS_DATABASE_URL=postgres.url("tinyurl_links"),
-            FASTAPI_SECRET_KEY="x" * 32,
-            PUBLIC_BASE_URL="http://sho.rt",
-        )
-    }
-    for name in REDIRECTS:
-        behind_proxy = quote(str(cluster.folder / f"{name}-postgres"), safe="")
-        programs[name] = service(
-            name,
-            ["services.redirect"],
-            f"unix:{cluster.socket(name)}",
-            REDIRECT_DATABASE_URL=postgres.url("tinyurl_redirect").replace(sockets, behind_proxy),
-            REDIS_URL=cluster.valkey.url,
-        )
+    programs = {"links": links_service(cluster, "links")}
+    programs |= {name: redirect_service(cluster, name) for name in REDIRECTS}
     if kind == "naive":
         for name, program in programs.items():
-            database_url = program.environment.get("REDIRECT_DATABASE_URL", postgres.url("tinyurl_links"))
+            database_url = program.environment.get("REDIRECT_DATABASE_URL", cluster.postgres.url("tinyurl_links"))
             programs[name] = _naive(name, cluster.socket(name), database_url, cluster.valkey.admin_url)
     nginx = Nginx(
         folder=cluster.folder / "nginx",

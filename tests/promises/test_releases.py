@@ -1,0 +1,181 @@
+"""P7, mixed releases: the previous release and this one run side by side on the same stores, as in a deployment."""
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.schema import migrations
+from tests.promises.mixed_releases import ANSWER_TIMEOUT_S, OVER, SIDES, URL, Deployment, deploying
+from tests.promises.releases import ROOT, THIS, Release, check_out_previous
+
+TESTS_TIMEOUT_S = 240
+VISIBLE_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def previous(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """The release before this one."""
+    return check_out_previous(tmp_path_factory.mktemp("previous") / "release")
+
+
+@pytest.fixture
+def overlaid(previous: Release, tmp_path: Path) -> Iterator[Release]:
+    """The release before this one, with this one's migrations."""
+    folder = tmp_path / "overlaid"
+    shutil.copytree(previous.folder, folder, ignore=shutil.ignore_patterns(".venv"))
+    for file in (ROOT / "shared" / "migrations").glob("*.sql"):
+        shutil.copy(file, folder / "shared" / "migrations")
+    yield Release(folder, previous.python)
+    shutil.rmtree(folder)
+
+
+def run_tests(release: Release, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run tests of a release, and those that failed again, alone: a deadline that a busy machine missed holds then."""
+    done = release.run("pytest", *arguments, timeout_s=TESTS_TIMEOUT_S)
+    if done.returncode == 1:
+        print(done.stdout[-2000:])
+        done = release.run("pytest", *arguments, "--last-failed", "-n", "0", timeout_s=TESTS_TIMEOUT_S)
+    return done
+
+
+@pytest.mark.promise
+@pytest.mark.timeout(2 * TESTS_TIMEOUT_S + 60)
+def test_previous_release_reads_a_database_of_this_one(overlaid: Release) -> None:
+    """The previous release's own tests of reading pass on the schema that this release makes."""
+    done = run_tests(overlaid, "tests/redirect", "-n", "2")
+
+    print(done.stdout.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+
+
+@pytest.mark.promise
+def test_control_that_contracts_too_early_is_caught(overlaid: Release) -> None:
+    """The control, a migration that renames a column which the previous release reads, fails those tests."""
+    contraction = overlaid.folder / "shared" / "migrations" / "9999_contract.sql"
+    contraction.write_text("ALTER VIEW link_records RENAME COLUMN url TO target;")
+    done = run_tests(overlaid, "tests/redirect/test_app.py", "-x", "-n", "0")
+
+    assert done.returncode == 1, done.stdout[-4000:]
+    assert " 1 failed" in done.stdout
+
+
+@pytest.mark.promise
+def test_released_migrations_are_never_edited(previous: Release) -> None:
+    """What the previous release ran is there unchanged, so a database that it made and a new one end up the same."""
+    for path in sorted((previous.folder / "shared" / "migrations").glob("*.sql")):
+        assert migrations()[int(path.name[:4])] == path.read_text(), path.name
+
+
+@pytest.mark.promise
+async def test_links_of_both_releases_are_answered_alike(previous: Release) -> None:
+    """Links of every kind, made by either write service, get the same bytes from both redirectors, through all tiers."""
+    async with deploying(previous) as deployment:
+        faults = await deployment.compare()
+
+    print(f"{len(deployment.links)} links")
+    assert faults == []
+
+
+@pytest.mark.promise
+async def test_control_that_changes_a_record_in_its_place_is_caught(tmp_path: Path) -> None:
+    """The control, a release that orders a record's fields otherwise under the same key, is told from this one."""
+    for folder in ("deploy", "services", "shared"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    records = tmp_path / "shared" / "records.py"
+    text = records.read_text()
+    for before, after in (
+        ("    url: str\n    status_code: int\n", "    status_code: int\n    url: str\n"),
+        ("r.url, r.status_code", "r.status_code, r.url"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    records.write_text(text)
+    async with deploying(Release(tmp_path, THIS.python)) as deployment:
+        faults = await deployment.compare()
+
+    assert faults
+
+
+@pytest.mark.promise
+async def test_edits_of_either_release_are_seen_by_both(previous: Release) -> None:
+    """Edits, disabling and deletion by either write service reach both redirectors, which had the link, within a second."""
+    async with deploying(previous) as deployment:
+        delays: list[float] = []
+        async with asyncio.TaskGroup() as tasks:
+            for maker in SIDES:
+                for editor in SIDES:
+                    for number in range(3):
+                        code = f"hot-{maker}-{editor}-{number}"
+                        tasks.create_task(edit_and_watch(deployment, code, maker, editor, delays))
+
+    print(f"{len(delays)} changes seen, the slowest after {max(delays):.2f} s")
+    assert len(delays) == 4 * 3 * 5 * 2
+    assert max(delays) < VISIBLE_S
+
+
+async def edit_and_watch(deployment: Deployment, code: str, maker: str, editor: str, delays: list[float]) -> None:
+    """Create a link, change it again and again, and note how long after the acknowledgement each redirector answers so."""
+    created = await deployment.clients[maker].post("/links", json={"url": URL, "code": code})
+    assert created.status_code == 201
+    client, path = deployment.clients[editor], f"/links/{code}"
+    changes: list[tuple[dict[str, Any] | None, tuple[int, str | None]]] = [
+        ({}, (302, URL)),
+        ({"url": OVER}, (302, OVER)),
+        ({"enabled": False}, (410, None)),
+        ({"enabled": True, "status_code": 308}, (308, OVER)),
+        (None, (410, None)),
+    ]
+    for fields, expected in changes:
+        changed = await (client.delete(path) if fields is None else client.patch(path, json=fields))
+        assert changed.status_code in (200, 204), changed.text
+        acknowledged_at = time.monotonic()
+        delays += await asyncio.gather(*(watch(deployment, side, code, expected, acknowledged_at) for side in SIDES))
+
+
+async def watch(
+    deployment: Deployment, side: str, code: str, expected: tuple[int, str | None], acknowledged_at: float
+) -> float:
+    """Visit until the answer is what is expected, and a second time, which has to be the same.
+
+    Returns:
+        How long after the acknowledgement the last visit with another answer began, seconds.
+    """
+    delay = 0.0
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        while True:
+            started_at = time.monotonic()
+            if await deployment.outcome(side, code) == expected:
+                break
+            delay = started_at - acknowledged_at
+            await asyncio.sleep(0.01)
+    assert await deployment.outcome(side, code) == expected
+    return delay
+
+
+@pytest.mark.promise
+async def test_api_of_both_releases_is_one(previous: Release) -> None:
+    """A link reads alike at both, a list goes on at the other, and a request repeated at the other is done once."""
+    async with deploying(previous) as deployment:
+        for code in deployment.links:
+            old, new = [(await client.get(f"/links/{code}")).json() for client in deployment.clients.values()]
+            assert old.items() <= new.items()
+        for maker, other in (SIDES, SIDES[::-1]):
+            one, two = deployment.clients[maker], deployment.clients[other]
+            page = (await one.get("/links", params={"limit": 7})).json()
+            rest = [
+                (await client.get("/links", params={"limit": 7, "cursor": page["next_cursor"]})).json()["items"]
+                for client in (one, two)
+            ]
+            assert [link["code"] for link in rest[0]] == [link["code"] for link in rest[1]]
+            assert len(rest[0]) == 7
+            headers = {"Idempotency-Key": f"{maker}-once"}
+            body = {"url": URL, "tags": ["a"], "expires_at": "2099-01-01T00:00:00Z"}
+            answers = [await client.post("/links", json=body, headers=headers) for client in (one, two)]
+            assert [answer.status_code for answer in answers] == [201, 201]
+            assert answers[0].json()["code"] == answers[1].json()["code"]
