@@ -42,6 +42,10 @@ async def wait_for_lock(installation: Installation, application: str) -> None:
             await asyncio.sleep(0.02)
 
 
+def has_open(pid: int, path: Path) -> bool:
+    return any(link.exists() and link.readlink() == path for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def metric(port: int, name: str) -> float:
     text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     (value,) = re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)
@@ -161,6 +165,7 @@ async def test_two_backups_do_not_run_at_once(installation: Installation) -> Non
         await wait_for_lock(installation, "tinyurl backup")
         second = await installation.run("backup")
         third = await installation.start("backup", "--if-older-than", "1")
+        await wait_for(lambda: has_open(third.pid, installation.folder / ".lock"))
         await transaction.rollback()
 
     assert second.reason == f"tinyurl backup: another backup into {installation.folder} is under way"

@@ -19,6 +19,7 @@ from deploy.local.valkey import Valkey
 from deploy.postgres_programs import with_database
 from deploy.roles import set_password
 from shared.changes import EVERYTHING, insert_change, select_changes
+from shared.postgres import UNAVAILABLE, Connection
 from shared.records import select_records
 from tests.backup.conftest import Installation, finish
 from tests.conftest import running
@@ -192,6 +193,11 @@ async def test_kill_leaves_one_or_the_other(installation: Installation, step: st
     assert await installation.databases() == {"", "_before_restore"}
 
 
+async def wait_for_row(conn: Connection, statement: str) -> None:
+    while not await conn.fetchval(statement):
+        await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_kill_within_the_exchange(installation: Installation, number: signal.Signals) -> None:
     """Killed while the databases are being renamed, the old one is in place and can be used."""
@@ -202,16 +208,30 @@ async def test_kill_within_the_exchange(installation: Installation, number: sign
     async with installation.connected() as conn:
         process = await installation.start("restore", str(backup.dump), "--replace")
         async with asyncio.timeout(60):
-            while not await conn.fetchval(
-                "SELECT true FROM pg_stat_activity WHERE query LIKE 'ALTER DATABASE%RENAME%'"
-            ):
-                await asyncio.sleep(0.02)
+            await wait_for_row(conn, "SELECT true FROM pg_stat_activity WHERE query LIKE 'ALTER DATABASE%RENAME%'")
         process.send_signal(number)
         await finish(process)
 
     assert "kept1" in await installation.links()
     await installation.run("restore", str(backup.dump), "--replace")
     assert "kept1" not in await installation.links()
+
+
+async def test_session_that_comes_within_the_exchange(installation: Installation) -> None:
+    """A service that connects at that moment waits, and is told what means `503`: try again, nothing is wrong with you."""
+    backup = await installation.back_up()
+    async with installation.connected("postgres") as admin, asyncio.timeout(60):
+        async with installation.connected():
+            restoring = await installation.start("restore", str(backup.dump))
+            await wait_for_row(admin, "SELECT true FROM pg_stat_activity WHERE query LIKE 'ALTER DATABASE%RENAME%'")
+            connecting = asyncio.create_task(asyncpg.connect(installation.database.links_url, timeout=30))
+            await wait_for_row(
+                admin, "SELECT true FROM pg_locks WHERE NOT granted AND classid = 'pg_database'::regclass"
+            )
+        with pytest.raises(UNAVAILABLE):
+            await connecting
+
+    assert (await finish(restoring)).code == 0
 
 
 async def test_session_that_cannot_be_ended_is_said(installation: Installation) -> None:
