@@ -65,7 +65,8 @@ class Edge:
         elif not container.is_running:
             docker("start", container.id)
         else:
-            docker("kill", "--signal", "HUP", container.id)
+            # Not `docker kill --signal HUP`: Docker takes that for a stop by hand, and would not start nginx after a reboot.
+            docker("exec", container.id, "nginx", "-s", "reload", "-c", "/etc/tinyurl/current/nginx.conf")
 
     def drain(self) -> None:
         """Wait until no old worker is left, so that nothing is sent to processes that are no longer in the files.

@@ -69,6 +69,10 @@ class Vault:
             if database is not None:
                 _psql(database, f"ALTER ROLE tinyurl PASSWORD {_quoted(value)}")
             self._write("owner_database_url", f"postgresql://tinyurl:{quote(value, safe='')}@db/tinyurl")
+            backup = self._container("backup")
+            if backup is not None:
+                # A secret is a mount of the file as it was when the container was started.
+                docker("restart", backup.id)
         elif before:
             self._write("fastapi_secret_key_previous", before)
         self._write(FROM_OUTSIDE[name], value)

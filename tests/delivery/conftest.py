@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+REPORT = pytest.StashKey[list[str]]()
+"""What is worth reading at the end: sizes, times, what a load saw."""
+
 HERE = Path(__file__).parent
 NEEDED = "DELIVERY_TESTS_NEEDED"
 
@@ -20,6 +23,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.timeout(1800))
         if reason and not os.environ.get(NEEDED):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[REPORT] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash[REPORT]:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def report(request: pytest.FixtureRequest) -> list[str]:
+    """Lines that are shown after the tests."""
+    return request.config.stash[REPORT]
 
 
 def engine_is_missing() -> str:

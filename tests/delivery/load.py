@@ -38,6 +38,7 @@ class Outcome:
 
     Attributes:
         answers: By kind and status.
+        sent: Requests, answered or not.
         failures: What was not as it should be: another status, a reset, no answer in time.
         acknowledged: The URLs of the links whose creation was answered with 201.
     """
@@ -45,6 +46,7 @@ class Outcome:
     answers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
+    sent: int = 0
 
 
 @asynccontextmanager
@@ -73,6 +75,7 @@ async def _client(number: int, target: Target, outcome: Outcome, stopping: async
         url = f"https://www.example.com/{number}/{count}/{time.time_ns()}"
         path = "/api/v1/links" if creates else f"/{target.codes[count % len(target.codes)]}"
         began = time.time()
+        outcome.sent += 1
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 status = await connection.exchange(path, json.dumps({"url": url}) if creates else None, keeps)
