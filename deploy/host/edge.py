@@ -58,31 +58,27 @@ class Edge:
         return int(link.readlink().name) if link.is_symlink() else None
 
     def reload(self, compose: Compose) -> None:
-        """Let nginx read the current files; start it where it does not run."""
+        """Let nginx use the current files; start it where it does not run.
+
+        When this returns no worker of before is left, so nothing is sent any more to processes that are not in the files.
+
+        Raises:
+            HostError: nginx did not take the files, or an old worker does not end though nginx should have ended it.
+        """
         container = self.container()
         if container is None:
             compose.call("up", "--detach", "--no-deps", "--wait", "nginx")
         elif not container.is_running:
             docker("start", container.id)
         else:
+            old = self._workers(container)
             # Not `docker kill --signal HUP`: Docker takes that for a stop by hand, and would not start nginx after a reboot.
             docker("exec", container.id, "nginx", "-s", "reload", "-c", "/etc/tinyurl/current/nginx.conf")
-
-    def drain(self) -> None:
-        """Wait until no old worker is left, so that nothing is sent to processes that are no longer in the files.
-
-        Raises:
-            HostError: One is left, though nginx should have ended it.
-        """
-        deadline = time.monotonic() + DRAIN_TIMEOUT_S
-        # The reload is a signal: the new workers are there before the old ones are told to leave.
-        time.sleep(0.5)
-        while (container := self.container()) is not None and container.is_running:
-            if "shutting down" not in docker("top", container.id, "-o", "pid,args"):
-                return
-            if time.monotonic() > deadline:
-                raise HostError("an old worker of nginx does not end")
-            time.sleep(0.2)
+            deadline = time.monotonic() + DRAIN_TIMEOUT_S
+            while old & self._workers(container):
+                if time.monotonic() > deadline:
+                    raise HostError("old workers of nginx do not end")
+                time.sleep(0.2)
 
     def container(self) -> Container | None:
         found = [each for each in project_containers(self._site.tinyurl_name) if each.service == "nginx"]
@@ -106,6 +102,12 @@ class Edge:
         for socket in self._site.sockets.glob("*.sock"):
             if socket.stem.rpartition("-")[2] not in known:
                 socket.unlink(missing_ok=True)
+
+    @staticmethod
+    def _workers(container: Container) -> set[str]:
+        """The process ids of the workers, those that are about to end included."""
+        lines = docker("top", container.id, "-o", "pid,args").splitlines()
+        return {line.split()[0] for line in lines if "nginx: worker process" in line}
 
     def _test(self, compose: Compose, generation: int) -> None:
         path = f"/etc/tinyurl/{generation:04}/nginx.conf"

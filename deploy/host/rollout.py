@@ -169,9 +169,8 @@ class Rollouts:
         assert rollout.generation is not None
         compose = release.compose(self._site)
         self._edge.switch(rollout.generation)
-        self._edge.reload(compose)
         rollout = self._step(rollout, "drain")
-        self._edge.drain()
+        self._edge.reload(compose)
         rollout = self._step(rollout, "stop")
         before = self._journal.state.live
         if before is None or before.colour != rollout.colour:
@@ -191,12 +190,12 @@ class Rollouts:
         rollout = self._step(rollout, "watch")
         nginx = self._edge.container()
         trouble = watch(self._site, self._edge.address(), nginx.id) if nginx else "nginx does not run"
-        self._journal.write(rollout=None)
         self._journal.note("live", verb=rollout.verb, digest=rollout.digest, colour=rollout.colour, trouble=trouble)
         if trouble and rollout.verb == "deploy" and self._journal.state.previous is not None:
             self._say(f"{trouble}: going back")
             self.rollback(trouble)
             raise RolledBack(f"{rollout.digest} was rolled back: {trouble}")
+        self._journal.write(rollout=None)
         if trouble:
             raise HostError(f"{rollout.digest} is live, but: {trouble}")
         outdated = self.outdated(release)
@@ -233,7 +232,6 @@ class Rollouts:
         self._say(f"switching nginx to {len(staying)} processes")
         self._edge.switch(self._edge.write_generation(release, staying))
         self._edge.reload(release.compose(self._site))
-        self._edge.drain()
         if leaving:
             self._say(f"stopping {len(leaving)}")
             ids = [each.id for each in leaving]
