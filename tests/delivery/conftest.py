@@ -13,12 +13,8 @@ HERE = Path(__file__).parent
 NEEDED = "DELIVERY_TESTS_NEEDED"
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ours = [item for item in items if HERE in item.path.parents]
-    # In the order in which they are written, whatever order the others have: each goes on where the one before it ended.
-    ours.sort(key=lambda item: (item.path, item.reportinfo()[1] or 0))
-    items[:] = [item for item in items if HERE not in item.path.parents] + ours
     reason = "" if not ours else engine_is_missing()
     for item in ours:
         item.add_marker(pytest.mark.delivery)
@@ -29,8 +25,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+class InOrder:
+    """Puts these tests into the order in which they are written: each goes on where the one before it ended."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        ours = [item for item in items if HERE in item.path.parents]
+        ours.sort(key=lambda item: (item.path, item.reportinfo()[1] or 0))
+        items[:] = [item for item in items if HERE not in item.path.parents] + ours
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[REPORT] = []
+    config.pluginmanager.register(InOrder())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
