@@ -41,7 +41,8 @@ class Vault:
             self._write("redis_url", _redis_url(REDIRECT))
         if not self._read("fastapi_secret_key_previous"):
             self._write("fastapi_secret_key_previous", "")
-        self._write_cache_users("redis_url")
+        if not self._read("cache_users"):
+            self._write_cache_users("redis_url")
 
     def missing(self) -> list[str]:
         """The secrets from outside that nobody has put here yet."""
@@ -67,7 +68,7 @@ class Vault:
         if name == "POSTGRES_PASSWORD":
             database = self._container("db")
             if database is not None:
-                _psql(database, f"ALTER ROLE tinyurl PASSWORD {_quoted(value)}")
+                _psql(database, f"ALTER ROLE tinyurl PASSWORD {_quoted(value)};")
             self._write("owner_database_url", f"postgresql://tinyurl:{quote(value, safe='')}@db/tinyurl")
             backup = self._container("backup")
             if backup is not None:
@@ -110,7 +111,11 @@ class Vault:
         else:
             database = self._container("db")
             if database is not None and _user(gone) != _user(self._read(name)):
-                _psql(database, f'ALTER ROLE "{_user(gone)}" NOLOGIN')
+                # A rotation that is undone early has not made the login yet.
+                statement = (
+                    "SELECT format('ALTER ROLE %I NOLOGIN', rolname) FROM pg_roles WHERE rolname = :'role' \\gexec"
+                )
+                _psql(database, statement, role=_user(gone))
         (self._folder / f"{name}.before").unlink()
 
     def _write_cache_users(self, *names: str) -> None:
@@ -158,10 +163,12 @@ def _password(url: str) -> str:
     return urlsplit(url).password or ""
 
 
-def _psql(database: Container, statement: str) -> None:
+def _psql(database: Container, statement: str, **variables: str) -> None:
     """Run a statement as the owner, on the server's own socket, where it needs no password."""
     command = ["psql", "--username", "tinyurl", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
-    docker("exec", "--interactive", database.id, *command, stdin=statement + ";\n")
+    for name, value in variables.items():
+        command += ["--set", f"{name}={value}"]
+    docker("exec", "--interactive", database.id, *command, stdin=statement + "\n")
 
 
 def _quoted(text: str) -> str:

@@ -136,6 +136,7 @@ async def live_through_everything(live: Live) -> None:
     assert running(site, "redirect") == 4
     await ship(site, "scale", "redirect", "1")
     assert running(site, "redirect") == 1
+    await killed_at(site, "fetch", "rotate", "links_database_url")
     await ship(site, "rotate", "links_database_url")
     await ship(site, "rotate", "redis_url")
     assert site.sql("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'tinyurl_links_%'") == [
