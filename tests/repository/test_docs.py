@@ -63,9 +63,7 @@ def test_modules_in_the_map_exist() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands_exist(document: str) -> None:
     """Each `tinyurl …` command in a document is one, with the options that are shown."""
-    commands = set(
-        re.findall(r"tinyurl (keys \w+|[\w-]+)((?: --[\w-]+)*)", (ROOT / document).read_text())
-    )
+    commands = set(re.findall(r"tinyurl (keys \w+|[\w-]+)((?: --[\w-]+)*)", (ROOT / document).read_text()))
     for command, options in commands:
         if command == "bench":
             shown_text = subprocess.run(
