@@ -102,6 +102,8 @@ class LinksSettings(ServerSettings, SiteSettings):
     links_pool_size: int = Field(default=10, ge=2, le=200)
     fastapi_secret_key: SecretStr = Field(min_length=32)
     fastapi_secret_key_previous: SecretStr | None = None
+    internal_token: SecretStr | None = Field(default=None, min_length=32)
+    internal_token_previous: SecretStr | None = None
     allow_private_targets: bool = False
 
 
@@ -112,6 +114,31 @@ class RedirectSettings(ServerSettings):
     redis_url: SecretStr
     memory_links: int = Field(default=50_000, ge=2)
     fast_lane: bool = True
+    journal_dir: Path | None = None
+    journal_max_bytes: int = Field(default=2**30, ge=2**20)
+    links_address: str = ""
+    internal_token: SecretStr | None = Field(default=None, min_length=32)
+
+    @field_validator("journal_dir", "internal_token", mode="before")
+    @classmethod
+    def take_empty_for_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("links_address")
+    @classmethod
+    def check_links_address(cls, value: str) -> str:
+        if value:
+            parse_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def check_journal(self) -> Self:
+        if self.journal_dir is not None:
+            if not self.links_address:
+                raise ValueError("journal_dir needs links_address")
+            if self.internal_token is None:
+                raise ValueError("journal_dir needs internal_token")
+        return self
 
     @model_validator(mode="after")
     def check_redis_url(self) -> Self:

@@ -19,10 +19,13 @@ from services.redirect.answers import Answer, ErrorFormat, answer_visit, error
 from services.redirect.cache import open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.health import health_routes
+from services.redirect.intake import Intake
+from services.redirect.journal import open_journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory, request_slice
-from services.redirect.metrics import RedirectCollector, Visits
+from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
 from services.redirect.resolver import Resolver, Unresolved
+from services.redirect.shipper import run_shipper
 from services.redirect.source import open_source
 from shared.clicks import RecordClicks
 from shared.codes import CODE_PATTERN, is_reserved
@@ -56,7 +59,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
 
     Args:
         settings: Read from the environment if not given.
-        record_clicks: Where clicks go, see `shared/clicks.py`; None while there is no journal.
+        record_clicks: Where clicks go, see `shared/clicks.py`, instead of the journal of the settings.
     """
     settings = settings or load_settings(RedirectSettings)
     configure_logs(settings)
@@ -65,8 +68,11 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
         memory = Memory(settings.memory_links)
         feed = Feed(memory)
-        lane = Lane(memory, record_clicks)
+        registry = CollectorRegistry()
         async with AsyncExitStack() as stack:
+            # First, and so the last to be closed: by then nobody is answered any more.
+            record = record_clicks or await _open_journal(stack, settings, registry)
+            lane = Lane(memory, record)
             cache = await stack.enter_async_context(open_cache(settings.redis_url.get_secret_value()))
             database_url = settings.redirect_database_url.get_secret_value()
             source = await stack.enter_async_context(open_source(database_url))
@@ -77,14 +83,13 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
             stack.callback(follower.cancel)
             resolver = Resolver(memory=memory, cache=cache, source=source, feed=feed)
             visits = Visits()
-            registry = CollectorRegistry()
             registry.register(
                 RedirectCollector(
                     memory=memory, feed=feed, lane=lane, resolver=resolver, cache=cache, source=source, visits=visits
                 )
             )
             yield {
-                "visits": VisitApp(resolver, visits, record_clicks),
+                "visits": VisitApp(resolver, visits, record),
                 "lane": lane,
                 "feed": feed,
                 "registry": registry,
@@ -156,6 +161,18 @@ _CLICK_HEADERS = (
     b"accept-language",
     b"x-error-format",
 )
+
+
+async def _open_journal(
+    stack: AsyncExitStack, settings: RedirectSettings, registry: CollectorRegistry
+) -> RecordClicks | None:
+    """Open the journal, if there is to be one, and ship it."""
+    if settings.journal_dir is None or settings.internal_token is None:
+        return None
+    journal = await stack.enter_async_context(open_journal(settings.journal_dir, settings.journal_max_bytes))
+    intake = Intake(settings.links_address, settings.internal_token.get_secret_value())
+    registry.register(JournalCollector(journal, await stack.enter_async_context(run_shipper(journal, intake))))
+    return journal.record
 
 
 async def _begin(reader: FeedReader) -> None:

@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from time import time
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from services.redirect.cache import Cache
 from services.redirect.feed import Feed
+from services.redirect.journal import Journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory
 from services.redirect.resolver import Resolver
+from services.redirect.shipper import Shipper
 from services.redirect.source import Source
 
 
@@ -79,3 +82,50 @@ class RedirectCollector(Collector):
             "redirect_feed_age_seconds", "Time since the change feed was last read.", self._feed.age_s()
         )
         yield GaugeMetricFamily("redirect_feed_version", "The newest change that is known.", self._feed.version)
+
+
+class JournalCollector(Collector):
+    """What became of the clicks, as far as this process knows."""
+
+    def __init__(self, journal: Journal, shipper: Shipper) -> None:
+        self._journal = journal
+        self._shipper = shipper
+
+    def collect(self) -> Iterator[Metric]:
+        journal, shipper = self._journal, self._shipper
+        yield CounterMetricFamily("redirect_clicks_recorded", "Clicks written to the journal.", journal.recorded)
+        dropped = CounterMetricFamily(
+            "redirect_clicks_dropped",
+            "Clicks not written: the journal's folder is full, or writing failed.",
+            labels=("reason",),
+        )
+        for reason, count in sorted(journal.dropped.items()):
+            dropped.add_metric((reason,), count)
+        yield dropped
+        yield CounterMetricFamily("redirect_clicks_shipped", "Clicks that the write service took.", shipper.shipped)
+        yield CounterMetricFamily(
+            "redirect_clicks_refused", "Clicks that the write service could not read and set aside.", shipper.refused
+        )
+        yield CounterMetricFamily(
+            "redirect_shipper_failures", "Tries to hand over clicks that failed.", shipper.failures
+        )
+        yield CounterMetricFamily(
+            "redirect_journal_damaged_segments", "Segments set aside because they cannot be read.", shipper.damaged
+        )
+        segments = journal.segments
+        yield GaugeMetricFamily(
+            "redirect_journal_waiting_bytes",
+            "What this process has still to ship.",
+            sum(segment.waiting_bytes for segment in segments),
+        )
+        oldest = min((segment.oldest_at for segment in segments if segment.oldest_at is not None), default=None)
+        yield GaugeMetricFamily(
+            "redirect_journal_oldest_seconds",
+            "The age of the oldest click that was not shipped; 0 if all were.",
+            0 if oldest is None else max(0.0, time() - oldest),
+        )
+        yield GaugeMetricFamily(
+            "redirect_journal_folder_bytes",
+            "What all processes have in the journal's folder.",
+            journal.folder_bytes,
+        )

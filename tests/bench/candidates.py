@@ -19,6 +19,7 @@ from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
 from services.links.keys import create_key
+from tests.bench import clicks
 from tests.bench.measure import children
 
 HOT_LINKS = 10_000
@@ -111,16 +112,21 @@ class Servers:
         await self.supervisor.start(*programs)
 
     def redirect(self, name: str, listen: str, *, database: str = "tinyurl", **settings: str) -> Program:
-        """A redirect process; with the setting `clicks` it records them in that file."""
+        """A redirect process."""
         environment = {
             "REDIRECT_DATABASE_URL": self.postgres.url("tinyurl_redirect", database),
             "REDIS_URL": self.cache.url,
             **settings,
         }
-        clicks = environment.pop("clicks", None)
-        if clicks is None:
-            return service(name, ["services.redirect"], listen, **environment)
-        return service(name, ["tests.bench.clicks", clicks], listen, **environment)
+        return service(name, ["services.redirect"], listen, **environment)
+
+    def journal(self, name: str) -> dict[str, str]:
+        """The settings of a redirect process that records clicks in a journal of its own and ships them."""
+        return {
+            "JOURNAL_DIR": str(self.folder / name),
+            "LINKS_ADDRESS": f"unix:{_sink_socket(self)}",
+            "INTERNAL_TOKEN": clicks.TOKEN,
+        }
 
     def front(self, name: str, *, redirect: Sequence[str] = (), links: Sequence[str] = ()) -> tuple[Program, int]:
         """Our nginx with one worker, without limits, in front of services on Unix sockets."""
@@ -231,8 +237,9 @@ async def _start_candidates(servers: Servers) -> None:
     await servers.start(
         returning,
         servers.redirect("redirect-off", f"127.0.0.1:{off}"),
-        servers.redirect("redirect-on", f"127.0.0.1:{on}", clicks=str(folder / "clicks-direct")),
-        servers.redirect("redirect-behind", f"unix:{behind}", clicks=str(folder / "clicks-behind")),
+        _sink(servers),
+        servers.redirect("redirect-on", f"127.0.0.1:{on}", **servers.journal("journal-direct")),
+        servers.redirect("redirect-behind", f"unix:{behind}", **servers.journal("journal-behind")),
         naive,
     )
     front, front_port = servers.front("front", redirect=[behind])
@@ -278,6 +285,21 @@ def _returning_nginx(servers: Servers) -> Program:
         is_ready=lambda: accepts_connections(port),
         address=port,
     )
+
+
+def _sink(servers: Servers) -> Program:
+    """Where the clicks go: someone who takes them at once."""
+    socket_path = _sink_socket(servers)
+    return Program(
+        name="sink",
+        command=[sys.executable, "-m", "tests.bench.clicks", str(socket_path)],
+        is_ready=lambda: accepts_connections(socket_path),
+        address=socket_path,
+    )
+
+
+def _sink_socket(servers: Servers) -> Path:
+    return servers.folder / "sink.sock"
 
 
 def _plain_valkey(servers: Servers) -> Program:

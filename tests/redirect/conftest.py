@@ -1,15 +1,24 @@
 """What the tests of the redirect service share: links in the database, and TCP-free proxies that make stores fail."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from services.redirect.intake import Intake
+from services.redirect.journal import Journal, open_journal
+from services.redirect.shipper import Shipper, run_shipper
 from shared.settings import RedirectSettings
 from tests.conftest import Database
+from tests.redirect.intake_server import TOKEN, IntakeServer
+from tests.redirect.journals import GIB
 
 AddLink = Callable[..., Awaitable[None]]
+Process = tuple[Journal, Shipper]
+StartProcess = Callable[[], AbstractAsyncContextManager[Process]]
 
 
 @pytest.fixture
@@ -31,3 +40,34 @@ def add_link(database: Database) -> AddLink:
         await conn.close()
 
     return add
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+async def journal(folder: Path) -> AsyncIterator[Journal]:
+    async with open_journal(folder, GIB) as opened:
+        yield opened
+
+
+@pytest.fixture
+def links() -> IntakeServer:
+    return IntakeServer()
+
+
+@pytest.fixture
+def start(folder: Path, socket: Path) -> StartProcess:
+    """`start()` is what one redirect process has: a journal in the folder and the shipper of it."""
+
+    @asynccontextmanager
+    async def open_both() -> AsyncIterator[Process]:
+        async with (
+            open_journal(folder, GIB) as journal,
+            run_shipper(journal, Intake(f"unix:{socket}", TOKEN)) as shipper,
+        ):
+            yield journal, shipper
+
+    return open_both

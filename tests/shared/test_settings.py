@@ -83,6 +83,49 @@ def test_missing_settings_are_all_named(capsys: pytest.CaptureFixture[str]) -> N
     assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["REDIRECT_DATABASE_URL", "REDIS_URL"]
 
 
+JOURNAL = {
+    "REDIRECT_DATABASE_URL": "postgresql:///x",
+    "REDIS_URL": "redis://localhost",
+    "JOURNAL_DIR": "/var/lib/tinyurl/journal",
+    "LINKS_ADDRESS": "unix:/run/tinyurl/links-*.sock",
+    "INTERNAL_TOKEN": "x" * 32,
+}
+
+
+@pytest.mark.parametrize("missing", ["LINKS_ADDRESS", "INTERNAL_TOKEN"])
+def test_journal_needs_someone_to_ship_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    """A journal without an address or a token ends the start and names what is missing; an empty one is none."""
+    for name, value in JOURNAL.items():
+        monkeypatch.setenv(name, value)
+    assert str(load_settings(RedirectSettings).journal_dir) == JOURNAL["JOURNAL_DIR"]
+    monkeypatch.setenv(missing, "")
+    with pytest.raises(SystemExit):
+        load_settings(RedirectSettings)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith(f"journal_dir needs {missing.lower()}")
+    monkeypatch.setenv("JOURNAL_DIR", "")
+
+    assert load_settings(RedirectSettings).journal_dir is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("LINKS_ADDRESS", "links"), ("INTERNAL_TOKEN", "short"), ("JOURNAL_MAX_BYTES", "1000")]
+)
+def test_bad_journal_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    """Each setting of the journal that cannot be is named."""
+    for good, usual in JOURNAL.items():
+        monkeypatch.setenv(good, usual)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        load_settings(RedirectSettings)
+
+    assert capsys.readouterr().err.startswith(f"setting {name} (in the environment): ")
+
+
 def test_settings_cannot_be_changed(environment: pytest.MonkeyPatch) -> None:
     """What was read at the start stays."""
     settings = load_settings(LinksSettings)

@@ -1,0 +1,142 @@
+"""The write service's intake as the shipper sees it: one kept connection, one request at a time, a deadline on each.
+
+Forty lines of HTTP/1.1 instead of a client library: what is asked and what is answered is ours, and a library's work per
+request would be done in the event loop that answers visitors.
+"""
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.listen import parse_address
+
+CONNECT_TIMEOUT_S = 1.0
+DEADLINE_S = 10.0
+LONGEST_ANSWER_BYTES = 64 * 1024
+JOURNAL_FORMAT = 1
+
+FAILURES = (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError)
+"""Of a connection: none, none in time (`TimeoutError` is an `OSError`), or one that does not speak HTTP as we do."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the write service said to a batch: the status, and the offset up to which it knows the segment."""
+
+    status: int
+    offset: int | None
+
+
+class Intake:
+    """A connection to the write service, made when it is needed.
+
+    Args:
+        address: As `LISTEN` has it. The path of a Unix socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`:
+            while one release replaces another there are several, and some that nobody listens at any more.
+        token: What both services know.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        self._address = parse_address(address)
+        self._token = token
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def connect(self) -> None:
+        """Make sure that there is a connection.
+
+        Raises:
+            OSError: Nobody takes it, or not in time.
+        """
+        if self._streams is not None:
+            reader, writer = self._streams
+            if not reader.at_eof() and not writer.is_closing():
+                return
+            self.close()
+        if not self._address.path:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                self._streams = await asyncio.open_connection(self._address.host, self._address.port)
+            return
+        failure: OSError = FileNotFoundError(self._address.path)
+        for path in find_sockets(self._address.path):
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    self._streams = await asyncio.open_unix_connection(path)
+                return
+            except OSError as error:  # TimeoutError is one
+                failure = error
+        raise failure
+
+    async def post(self, segment: str, offset: int, body: bytes, *, is_gzip: bool) -> Receipt:
+        """Hand over whole records.
+
+        Args:
+            segment: Its UUID.
+            offset: Where the first record begins, from the beginning of the segment.
+            body: The records.
+            is_gzip: Whether they are compressed.
+
+        Raises:
+            One of `FAILURES`.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await self.connect()
+                assert self._streams is not None
+                reader, writer = self._streams
+                writer.write(self._head(segment, offset, len(body), is_gzip=is_gzip) + body)
+                await writer.drain()
+                return await self._receive(reader)
+        except BaseException:
+            # What comes on this connection now would be the answer to something else.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+    def _head(self, segment: str, offset: int, length: int, *, is_gzip: bool) -> bytes:
+        return (
+            f"POST /internal/clicks?segment={segment}&offset={offset} HTTP/1.1\r\n"
+            "Host: links\r\n"
+            f"Authorization: Bearer {self._token}\r\n"
+            f"X-Journal-Format: {JOURNAL_FORMAT}\r\n"
+            "Content-Type: application/octet-stream\r\n"
+            f"{'Content-Encoding: gzip' if is_gzip else 'Accept: application/json'}\r\n"
+            f"Content-Length: {length}\r\n\r\n"
+        ).encode()
+
+    async def _receive(self, reader: asyncio.StreamReader) -> Receipt:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        status_line, *lines = head.rstrip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        status = int(status_line.split(" ")[1])
+        length = int(headers.get("content-length", -1))
+        if not 0 <= length <= LONGEST_ANSWER_BYTES:
+            self.close()
+            return Receipt(status, None)
+        body = await reader.readexactly(length)
+        if headers.get("connection", "").lower() == "close":
+            self.close()
+        return Receipt(status, read_offset(body))
+
+
+def find_sockets(pattern: str) -> list[str]:
+    """The paths that a pattern stands for, the newest first."""
+    times = {}
+    for path in Path("/").glob(pattern.lstrip("/")):
+        with contextlib.suppress(OSError):
+            times[str(path)] = path.stat().st_mtime_ns
+    return sorted(times, key=times.__getitem__, reverse=True)
+
+
+def read_offset(body: bytes) -> int | None:
+    """The offset in an answer; None if there is none."""
+    try:
+        offset = json.loads(body)["offset"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return offset if type(offset) is int and offset >= 0 else None
