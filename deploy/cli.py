@@ -14,6 +14,7 @@ from deploy.backup_commands import backup_command, restore_command
 from deploy.key_commands import keys
 from deploy.local.programs import StartFailed
 from deploy.release_commands import migrate_command, nginx_files, smoke_command
+from deploy.retention_command import retention_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +29,7 @@ app.command("nginx-files")(nginx_files)
 app.command("smoke")(smoke_command)
 app.command("backup")(backup_command)
 app.command("restore")(restore_command)
+app.command("retention")(retention_command)
 
 DEFAULT_DATA = Path(".tinyurl")
 

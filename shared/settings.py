@@ -95,19 +95,30 @@ class SiteSettings(Settings):
         return tuple(dict.fromkeys((self.default_domain, *self.domains)))
 
 
-class LinksSettings(ServerSettings, SiteSettings):
+class InternalSettings(Settings):
+    """What the two services know, so that links takes clicks from redirect alone."""
+
+    internal_token: SecretStr | None = Field(default=None, min_length=32)
+
+    @field_validator("internal_token", mode="before")
+    @classmethod
+    def take_empty_for_none(cls, value: object) -> object:
+        return value or None
+
+
+class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
     """The write service."""
 
     links_database_url: SecretStr
     links_pool_size: int = Field(default=10, ge=2, le=200)
     fastapi_secret_key: SecretStr = Field(min_length=32)
     fastapi_secret_key_previous: SecretStr | None = None
-    internal_token: SecretStr | None = Field(default=None, min_length=32)
     internal_token_previous: SecretStr | None = None
     allow_private_targets: bool = False
+    country_database: Path | None = None
 
 
-class RedirectSettings(ServerSettings):
+class RedirectSettings(ServerSettings, InternalSettings):
     """The redirect service."""
 
     redirect_database_url: SecretStr
@@ -117,12 +128,11 @@ class RedirectSettings(ServerSettings):
     journal_dir: Path | None = None
     journal_max_bytes: int = Field(default=2**30, ge=2**20)
     links_address: str = ""
-    internal_token: SecretStr | None = Field(default=None, min_length=32)
 
-    @field_validator("journal_dir", "internal_token", mode="before")
+    @field_validator("journal_dir", mode="before")
     @classmethod
-    def take_empty_for_none(cls, value: object) -> object:
-        return None if value == "" else value
+    def take_no_folder_for_none(cls, value: object) -> object:
+        return value or None
 
     @field_validator("links_address")
     @classmethod
@@ -184,6 +194,13 @@ class KeyCommandSettings(Settings):
     """`tinyurl keys`: the write service's database."""
 
     links_database_url: SecretStr
+
+
+class RetentionSettings(Settings):
+    """`tinyurl retention`: the write service's database, and how many days raw clicks stay; 0 keeps all."""
+
+    links_database_url: SecretStr
+    clicks_retention_days: int = Field(default=90, ge=0)
 
 
 class MigrationSettings(Settings):

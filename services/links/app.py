@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.links import health, key_routes, links
+from services.links import health, intake, key_routes, links
 from services.links.authentication import Keyring
+from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
 from services.links.creation import Creator
 from services.links.errors import ERRORS, answer_error, answer_route_error
+from services.links.intake import InternalTokens
 from services.links.metrics import Measured, Metrics
 from services.links.site import Site
 from services.links.upkeep import prune_for_ever
@@ -37,7 +39,7 @@ Errors are `application/problem+json` (RFC 9457) with a stable `type`; for inval
 its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-Match` keep two editors apart.
 """
 
-ROUTERS = (links.router, key_routes.router, health.router)
+ROUTERS = (links.router, key_routes.router, intake.router, health.router)
 
 log = structlog.get_logger()
 
@@ -50,6 +52,8 @@ class State(TypedDict):
     keyring: Keyring
     creator: Creator
     metrics: Metrics
+    internal_tokens: InternalTokens
+    clicks: ClickQueue
     release: str
 
 
@@ -70,12 +74,18 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
             await _refuse_old_schema(pool)
             upkeep = asyncio.create_task(prune_for_ever(pool))
             stack.callback(upkeep.cancel)
+            internal_tokens = InternalTokens(settings)
+            clicks = ClickQueue(settings, metrics)
+            if internal_tokens.is_configured:
+                await stack.enter_async_context(clicks.running())
             yield {
                 "site": Site(settings),
                 "pool": pool,
                 "keyring": Keyring(pool),
                 "creator": Creator(pool),
                 "metrics": metrics,
+                "internal_tokens": internal_tokens,
+                "clicks": clicks,
                 "release": settings.release,
             }
 

@@ -1,14 +1,16 @@
 """Metrics of the write service, and the middleware that measures each request and binds its id to the log."""
 
-from time import perf_counter
+from time import perf_counter, time
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.links.click_pipe import Taken
 
 
 class Metrics:
-    """The requests by route and status, and how long they took; a registry per app."""
+    """The requests by route and status and how long they took, and the clicks that were taken; a registry per app."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -18,6 +20,37 @@ class Metrics:
         self._seconds = Histogram(
             "links_request_seconds", "Time to the end of an answer.", ("method", "route"), registry=self.registry
         )
+
+        self._clicks = Counter("links_clicks_taken", "Clicks stored and counted.", registry=self.registry)
+        self._refused = Counter(
+            "links_clicks_refused",
+            "Clicks, or damaged pieces of a journal, that were set aside.",
+            registry=self.registry,
+        )
+        self._batches = Counter("links_click_batches", "Batches by their answer.", ("status",), registry=self.registry)
+        self._worker_starts = 0
+        self._restarts = Counter(
+            "links_click_worker_restarts", "Starts of the click worker after the first.", registry=self.registry
+        )
+        self._newest = 0.0
+        lag = Gauge(
+            "links_click_lag_seconds",
+            "Age of the newest click that this process stored; 0 before the first.",
+            registry=self.registry,
+        )
+        lag.set_function(lambda: max(0.0, time() - self._newest) if self._newest else 0.0)
+
+    def count_batch(self, taken: Taken) -> None:
+        self._batches.labels(str(taken.status.value)).inc()
+        self._clicks.inc(taken.clicks)
+        self._refused.inc(taken.refused)
+        # A redirector whose clock is ahead must not hide the lag of the others for long.
+        self._newest = max(self._newest, min(taken.newest, time()))
+
+    def count_worker_start(self) -> None:
+        self._worker_starts += 1
+        if self._worker_starts > 1:
+            self._restarts.inc()
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).inc()

@@ -1,10 +1,13 @@
-"""What grows and must not: the change feed and the remembered requests are pruned once a minute, by any process."""
+"""By the clock, once a minute, by any process: what grows and must not is pruned, partitions of clicks are created ahead."""
 
 import asyncio
 import random
+from datetime import UTC, datetime
 
+import asyncpg
 import structlog
 
+from services.links.click_upkeep import create_partitions, delete_old_visitors
 from services.links.idempotency import delete_old_requests
 from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Pool, connection
@@ -15,13 +18,14 @@ log = structlog.get_logger()
 
 
 async def prune_for_ever(pool: Pool) -> None:
-    """Prune at random moments around once a minute, so that several processes do not do it at once."""
+    """Do it at random moments around once a minute, so that several processes do not do it at once."""
     while True:
         await asyncio.sleep(INTERVAL_S * random.uniform(0.5, 1.5))
-        try:
-            await prune(pool)
-        except UNAVAILABLE as error:
-            log.warning("prune_failed", error=type(error).__name__)
+        for work in (prune, prepare_for_clicks):
+            try:
+                await work(pool)
+            except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+                log.warning("upkeep_failed", work=work.__name__, error=type(error).__name__)
 
 
 async def prune(pool: Pool) -> None:
@@ -30,3 +34,12 @@ async def prune(pool: Pool) -> None:
         requests = await delete_old_requests(conn)
     if changes or requests:
         log.info("pruned", changes=changes, requests=requests)
+
+
+async def prepare_for_clicks(pool: Pool) -> None:
+    """Create partitions ahead; a day without one has its clicks in the default partition, and they move when it comes."""
+    today = datetime.now(UTC).date()
+    async with connection(pool, deadline_s=60.0) as conn:
+        await create_partitions(conn, today)
+        while await delete_old_visitors(conn, today):
+            pass

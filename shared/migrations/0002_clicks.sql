@@ -95,11 +95,28 @@ CREATE TABLE click_keys (
 );
 
 -- Partitions belong to the owner of the database; these are all that the write service may do with them.
+-- A partition is attached, which, other than CREATE … PARTITION OF, lets clicks be stored meanwhile; those of its day that are
+-- in the default partition move with it.
 CREATE FUNCTION create_click_partition(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+DECLARE
+    name text := 'clicks_' || to_char(day, 'YYYYMMDD');
+    since timestamptz := day::timestamp AT TIME ZONE 'UTC';
+    until timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
 BEGIN
-    EXECUTE format('CREATE TABLE IF NOT EXISTS public.%I PARTITION OF public.clicks FOR VALUES FROM (%L) TO (%L)',
-                   'clicks_' || to_char(day, 'YYYYMMDD'), day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+    IF to_regclass('public.' || name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    -- Two at once take turns; and nothing may come into the default partition between the move and the end.
+    LOCK TABLE public.clicks IN SHARE UPDATE EXCLUSIVE MODE;
+    IF to_regclass('public.' || name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    LOCK TABLE public.clicks_default IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('CREATE TABLE public.%I (LIKE public.clicks INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+    EXECUTE format('WITH moved AS (DELETE FROM public.clicks_default WHERE clicked_at >= %L AND clicked_at < %L RETURNING *)
+                    INSERT INTO public.%I SELECT * FROM moved', since, until, name);
+    EXECUTE format('ALTER TABLE public.clicks ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)', name, since, until);
 END $$;
 CREATE FUNCTION drop_click_partition(day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$

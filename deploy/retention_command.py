@@ -1,0 +1,118 @@
+"""`tinyurl retention`: raw clicks are dropped when they are old enough; their counts stay.
+
+It runs as the write service's role, once or by the clock; `services/links/click_upkeep.py` has the statements.
+"""
+
+import asyncio
+import random
+import signal
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import asyncpg
+import structlog
+import typer
+
+from services.links.click_upkeep import delete_from_default, drop_partition, select_partitions
+from shared.logs import configure_logs
+from shared.postgres import CONNECT_TIMEOUT_S, FAILURES, server_settings
+from shared.settings import RetentionSettings, load_settings
+
+STATEMENT_TIMEOUT_S = 60.0
+RETRY_S = 60.0
+JITTER = 0.02
+
+log = structlog.get_logger()
+
+
+def retention_command(
+    days: Annotated[
+        int | None,
+        typer.Option(min=0, help="Days that raw clicks stay, instead of CLICKS_RETENTION_DAYS; 0 keeps all."),
+    ] = None,
+    every: Annotated[
+        float | None, typer.Option(min=0.0001, metavar="HOURS", help="Stay, and do it whenever that time has passed.")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="Folder of the `tinyurl up` that is meant, if it is there.")] = Path(
+        ".tinyurl"
+    ),
+) -> None:
+    """Drop raw clicks that are older than CLICKS_RETENTION_DAYS; totals, dimensions and unique visitors stay.
+
+    Whole UTC days go: today and as many days before it are kept. It can be repeated at any time.
+
+    Example: tinyurl retention --days 30
+    """
+    services = data / "services.env"
+    settings = load_settings(RetentionSettings, env_file=services if services.exists() else None)
+    kept = settings.clicks_retention_days if days is None else days
+    url = settings.links_database_url.get_secret_value()
+    if kept == 0:
+        typer.echo("raw clicks are kept for ever")
+        if every is None:
+            return
+    try:
+        if every is None:
+            dropped, deleted = asyncio.run(drop_old_clicks(url, kept))
+            typer.echo(_sentence(dropped, deleted, kept))
+        else:
+            configure_logs(settings)
+            asyncio.run(_repeat(url, kept, timedelta(hours=every)))
+    except FAILURES as error:
+        reason, *_ = (*str(error).splitlines(), type(error).__name__)
+        typer.echo(f"tinyurl retention: {reason}", err=True)
+        raise typer.Exit(1) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(0) from None
+
+
+async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tuple[list[date], int]:
+    """Drop the raw clicks of all days before the last `days`.
+
+    Args:
+        url: A libpq URL of the write service's role.
+        days: Kept before today; 0 keeps all.
+        today: The UTC day.
+
+    Returns:
+        The days whose partitions were dropped, and how many other clicks were deleted.
+    """
+    if days == 0:
+        return [], 0
+    before = (today or datetime.now(UTC).date()) - timedelta(days=days)
+    settings = server_settings("retention", statement_timeout_s=STATEMENT_TIMEOUT_S)
+    conn = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+    try:
+        old = [day for day in await select_partitions(conn) if day < before]
+        for day in old:
+            await drop_partition(conn, day)
+        deleted = 0
+        while found := await delete_from_default(conn, before):
+            deleted += found
+        return old, deleted
+    finally:
+        await conn.close(timeout=CONNECT_TIMEOUT_S)
+
+
+async def _repeat(url: str, days: int, interval: timedelta) -> None:
+    """Do it by the clock until SIGTERM; after a failure try again soon."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    while True:
+        try:
+            dropped, deleted = await drop_old_clicks(url, days)
+        except FAILURES as error:
+            log.error("retention_failed", error=type(error).__name__)
+            await asyncio.sleep(min(RETRY_S, interval.total_seconds()))
+            continue
+        log.info("old_clicks_dropped", days=[str(day) for day in dropped], deleted=deleted)
+        await asyncio.sleep(interval.total_seconds() * random.uniform(1.0, 1.0 + JITTER))
+
+
+def _sentence(dropped: list[date], deleted: int, days: int) -> str:
+    if not dropped and not deleted:
+        return f"nothing to do: no raw clicks are older than {days} days"
+    named = ", ".join(str(day) for day in dropped) or "none"
+    return f"dropped the raw clicks of {len(dropped)} days ({named}), and {deleted} of days without a partition"

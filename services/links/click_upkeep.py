@@ -1,0 +1,78 @@
+"""What the tables of clicks need by the clock: partitions ahead, keys deleted in time, old clicks dropped.
+
+`services/links/upkeep.py` calls the first two once a minute, `tinyurl retention` the rest. Days are UTC.
+"""
+
+from datetime import date, timedelta
+
+from shared.postgres import Connection
+
+PARTITIONS_AHEAD = 3
+DELETED_AT_ONCE = 50_000
+
+
+async def create_partitions(conn: Connection, today: date) -> None:
+    """Create the partitions of today and of the days to come, where they are missing."""
+    for ahead in range(PARTITIONS_AHEAD + 1):
+        await conn.execute("SELECT create_click_partition($1)", today + timedelta(days=ahead))
+
+
+async def delete_old_visitors(conn: Connection, today: date) -> int:
+    """Delete the keys of the days before yesterday, 48 hours after their day began, and some of the visitors they made.
+
+    Returns:
+        Rows deleted; call it again while there are any.
+    """
+    before = today - timedelta(days=1)
+    statuses = [
+        await conn.execute("DELETE FROM click_keys WHERE day < $1", before),
+        await conn.execute(
+            """
+            DELETE FROM click_visitors WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM click_visitors WHERE day < $1 LIMIT $2))
+            """,
+            before,
+            DELETED_AT_ONCE,
+        ),
+        await conn.execute(
+            """
+            DELETE FROM click_visitors_of_owners WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM click_visitors_of_owners WHERE day < $1 LIMIT $2))
+            """,
+            before,
+            DELETED_AT_ONCE,
+        ),
+    ]
+    return sum(int(status.split()[-1]) for status in statuses)
+
+
+async def select_partitions(conn: Connection) -> list[date]:
+    """The days that have a partition of their own."""
+    rows = await conn.fetch(
+        r"""
+        SELECT to_date(right(relname, 8), 'YYYYMMDD') AS day FROM pg_inherits JOIN pg_class ON oid = inhrelid
+        WHERE inhparent = 'clicks'::regclass AND relname ~ '^clicks_\d{8}$' ORDER BY day
+        """
+    )
+    return [row["day"] for row in rows]
+
+
+async def drop_partition(conn: Connection, day: date) -> None:
+    await conn.execute("SELECT drop_click_partition($1)", day)
+
+
+async def delete_from_default(conn: Connection, before: date) -> int:
+    """Delete some of the clicks of the days before that have no partition.
+
+    Returns:
+        Rows deleted; call it again while there are any.
+    """
+    status = await conn.execute(
+        """
+        DELETE FROM clicks_default WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM clicks_default WHERE clicked_at < ($1::date)::timestamp AT TIME ZONE 'UTC' LIMIT $2))
+        """,
+        before,
+        DELETED_AT_ONCE,
+    )
+    return int(status.split()[-1])
