@@ -45,6 +45,8 @@ COPY --from=release / /release/
 # Fails where the libraries of the two images do not fit.
 RUN /opt/postgres/bin/pg_dump --version
 ENV PATH=/app/bin:/opt/postgres/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# What a new volume of the journal belongs to.
+RUN install -d -o 10001 -g 10001 -m 700 /journal
 # A number, so that an orchestrator can tell that it is not root.
 USER 10001:10001
 WORKDIR /app

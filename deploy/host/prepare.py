@@ -26,6 +26,7 @@ def prepare(site: Site, source: Path) -> None:
         "secrets": (0, 0, 0o711),
         "run": (APP_UID, APP_UID, 0o755),
         "nginx": (0, 0, 0o755),
+        "journal": (APP_UID, APP_UID, 0o700),
         "backups": (APP_UID, APP_UID, 0o700),
         "releases": (0, 0, 0o755),
         "logs": (0, 0, 0o700),

@@ -19,7 +19,7 @@ from deploy.host.watch import watch
 
 SERVICES = ("links", "redirect")
 STORES = ("db", "cache")
-COMPANIONS = ("certificates", "backup")
+COMPANIONS = ("certificates", "backup", "retention")
 """What follows the release without anyone noticing. nginx and the stores do not: `maintain` replaces them."""
 
 MIGRATE_TIMEOUT_S = 900.0

@@ -18,7 +18,7 @@ STORE_UID = 999
 
 FROM_OUTSIDE = {"POSTGRES_PASSWORD": "postgres_password", "FASTAPI_SECRET_KEY": "fastapi_secret_key"}
 SHORTEST = {"POSTGRES_PASSWORD": 16, "FASTAPI_SECRET_KEY": 32}
-ROTATED = ("links_database_url", "redirect_database_url", "redis_url")
+ROTATED = ("links_database_url", "redirect_database_url", "redis_url", "internal_token")
 
 _OWNERS = {"postgres_password": STORE_UID, "cache_users": STORE_UID}
 _url_safe = re.compile(r"[!-~]+")
@@ -39,8 +39,11 @@ class Vault:
         if not self._read("redis_url"):
             self._write("redis_admin_url", _redis_url(ADMIN))
             self._write("redis_url", _redis_url(REDIRECT))
-        if not self._read("fastapi_secret_key_previous"):
-            self._write("fastapi_secret_key_previous", "")
+        if not self._read("internal_token"):
+            self._write("internal_token", secrets.token_urlsafe(32))
+        for name in ("fastapi_secret_key_previous", "internal_token_previous"):
+            if not self._read(name):
+                self._write(name, "")
         if not self._read("cache_users"):
             self._write_cache_users("redis_url")
 
@@ -91,6 +94,9 @@ class Vault:
             self._write(name, _redis_url(REDIRECT))
             self._write_cache_users(name, f"{name}.before")
             self._tell_cache(f"{acl_password(_password(self._read(name)))}")
+        elif name == "internal_token":
+            self._write(f"{name}_previous", before)
+            self._write(name, secrets.token_urlsafe(32))
         else:
             role = name.partition("_")[0]
             # Two logins take turns; `tinyurl migrate`, a step of the deployment, sets up the one that comes.
@@ -108,6 +114,9 @@ class Vault:
         if name == "redis_url":
             self._write_cache_users(name)
             self._tell_cache("!" + acl_password(_password(gone)).removeprefix("#"))
+        elif name == "internal_token":
+            # Who runs already accepts it until it is started again.
+            self._write(f"{name}_previous", "")
         else:
             database = self._container("db")
             if database is not None and _user(gone) != _user(self._read(name)):

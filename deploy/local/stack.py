@@ -129,6 +129,7 @@ class _Stack:
             LINKS_DATABASE_URL=postgres.url("tinyurl_links"),
             FASTAPI_SECRET_KEY=self._secrets["fastapi_secret_key"],
             PUBLIC_BASE_URL=self._url,
+            INTERNAL_TOKEN=self._secrets["internal_token"],
         )
 
     def _redirect(self, number: int, postgres: Postgres, valkey: Valkey) -> Program:
@@ -138,6 +139,9 @@ class _Stack:
             f"unix:{self._sockets / f'redirect-{number}.sock'}",
             REDIRECT_DATABASE_URL=postgres.url("tinyurl_redirect"),
             REDIS_URL=valkey.url,
+            JOURNAL_DIR=str(self._options.data / "journal"),
+            LINKS_ADDRESS=f"unix:{self._sockets / 'links.sock'}",
+            INTERNAL_TOKEN=self._secrets["internal_token"],
         )
 
     async def _api_key(self, postgres: Postgres) -> str:
@@ -209,16 +213,14 @@ def _socket_folder() -> Iterator[Path]:
 
 
 def _load_secrets(data: Path) -> dict[str, str]:
+    """Read them, and draw those that a release before this one did not have."""
     path = data / "secrets.json"
-    if path.exists():
-        found: dict[str, str] = json.loads(path.read_text())
-        return found
-    drawn = {
-        name: secrets.token_urlsafe(32)
-        for name in (SUPERUSER, OWNER, *ROLES, "valkey", "valkey_admin", "fastapi_secret_key")
-    }
-    _store_secrets(data, drawn)
-    return drawn
+    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    names = (SUPERUSER, OWNER, *ROLES, "valkey", "valkey_admin", "fastapi_secret_key", "internal_token")
+    drawn = {name: secrets.token_urlsafe(32) for name in names if name not in found}
+    if drawn:
+        _store_secrets(data, found | drawn)
+    return found | drawn
 
 
 def _store_secrets(data: Path, values: dict[str, str]) -> None:

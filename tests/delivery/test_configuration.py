@@ -22,14 +22,21 @@ VARIABLES = {
     "RELEASE_FOLDER": "/opt/tinyurl/releases/0",
     "PUBLIC_BASE_URL": "https://sho.rt",
 }
-LONG_RUNNING = {"db", "cache", "links", "redirect", "nginx", "certificates", "backup"}
+LONG_RUNNING = {"db", "cache", "links", "redirect", "nginx", "certificates", "backup", "retention"}
 SECRETS = {
     "db": {"postgres_password"},
     "cache": {"cache_users"},
     "migrate": {"owner_database_url", "links_database_url", "redirect_database_url"},
-    "links": {"links_database_url", "fastapi_secret_key", "fastapi_secret_key_previous"},
-    "redirect": {"redirect_database_url", "redis_url"},
+    "links": {
+        "links_database_url",
+        "fastapi_secret_key",
+        "fastapi_secret_key_previous",
+        "internal_token",
+        "internal_token_previous",
+    },
+    "redirect": {"redirect_database_url", "redis_url", "internal_token"},
     "backup": {"owner_database_url", "redis_admin_url"},
+    "retention": {"links_database_url"},
     "smoke": {"links_database_url"},
 }
 
@@ -70,7 +77,7 @@ def test_every_part_is_hardened(services: dict[str, Any]) -> None:
         assert int(service["mem_limit"]) > 0, name
         assert service["pids_limit"] > 0, name
         assert service["logging"]["options"]["max-size"], name
-    for name in LONG_RUNNING - {"links", "redirect", "backup"}:
+    for name in LONG_RUNNING - {"links", "redirect", "backup", "retention"}:
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", services[name]["user"]), name
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 

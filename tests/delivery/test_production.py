@@ -41,6 +41,7 @@ class Live:
     site: Production
     digests: dict[str, str] = field(default_factory=dict)
     key: str = ""
+    counted: int = 0
     codes: list[str] = field(default_factory=list)
 
     @property
@@ -108,6 +109,10 @@ async def test_nothing_is_lost(live: Live, report: list[str]) -> None:
     stored = site.sql("SELECT url FROM links WHERE url LIKE 'https://www.example.com/%/%'")
     assert len(stored) == len(set(stored))
     assert set(outcome.acknowledged) <= set(stored)
+    visits = sum(count for kind, count in outcome.answers.items() if kind.endswith(": 302"))
+    before_load = live.counted
+    wait_for(lambda: counted(site) - before_load >= visits, "the count of every click")
+    assert counted(site) - before_load == visits
 
 
 async def live_through_everything(live: Live) -> None:
@@ -139,6 +144,7 @@ async def live_through_everything(live: Live) -> None:
     await killed_at(site, "fetch", "rotate", "links_database_url")
     await ship(site, "rotate", "links_database_url")
     await ship(site, "rotate", "redis_url")
+    await ship(site, "rotate", "internal_token")
     assert site.sql("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'tinyurl_links_%'") == [
         "tinyurl_links_b"
     ]
@@ -248,8 +254,15 @@ async def create_links(live: Live) -> None:
         )
     async with load(live.target, rate=40) as outcome:
         await asyncio.sleep(2)
+    live.counted = sum(count for kind, count in outcome.answers.items() if kind.endswith(": 302"))
 
     assert outcome.failures == []
+    wait_for(lambda: counted(live.site) == live.counted, "the count of the first clicks")
+
+
+def counted(site: Production) -> int:
+    """The clicks of the links that the load follows, and of no smoke test."""
+    return int(site.sql("SELECT coalesce(sum(clicks), 0) FROM links WHERE code LIKE 'prod%'")[0])
 
 
 def running(site: Production, service: str) -> int:

@@ -32,6 +32,7 @@ from tests.nginx.conftest import free_port
 Kind = Literal["real", "naive"]
 
 START_TIMEOUT_S = 60
+INTERNAL_TOKEN = "known to the services of a test alone"  # noqa: S105  # of no other installation
 REDIRECTS = ("redirect-1", "redirect-2", "redirect-3")
 STORES = ("postgres", "valkey")
 
@@ -167,6 +168,7 @@ def links_service(cluster: Cluster, name: str) -> Program:
         LINKS_DATABASE_URL=cluster.postgres.url("tinyurl_links"),
         FASTAPI_SECRET_KEY="x" * 32,
         PUBLIC_BASE_URL="http://sho.rt",
+        INTERNAL_TOKEN=INTERNAL_TOKEN,
     )
 
 
@@ -184,6 +186,9 @@ def redirect_service(cluster: Cluster, name: str) -> Program:
         f"unix:{cluster.socket(name)}",
         REDIRECT_DATABASE_URL=database_url,
         REDIS_URL=cluster.valkey.url,
+        JOURNAL_DIR=str(cluster.folder / "journal"),
+        LINKS_ADDRESS=f"unix:{cluster.folder}/links*.sock",
+        INTERNAL_TOKEN=INTERNAL_TOKEN,
     )
 
 

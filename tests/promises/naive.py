@@ -23,6 +23,7 @@ class State(TypedDict):
     pool: Any
     redis: Redis
     unsaved: list[tuple[str, str]]
+    counts: set[asyncio.Task[Any]]
 
 
 @asynccontextmanager
@@ -38,7 +39,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[State]:
             await pool.executemany("INSERT INTO naive_links (code, url) VALUES ($1, $2)", rows)
 
     saving = asyncio.create_task(save())
-    yield {"pool": pool, "redis": redis, "unsaved": unsaved}
+    yield {"pool": pool, "redis": redis, "unsaved": unsaved, "counts": set()}
     saving.cancel()
 
 
@@ -82,4 +83,8 @@ async def follow(request: Request, code: str) -> RedirectResponse:
         await request.state.redis.set(f"naive:{code}", url, ex=CACHE_LIFETIME_S)
     if url == "gone":
         raise HTTPException(410)
+    # Fire and forget: nobody waits for the count, and nothing keeps it.
+    counting = asyncio.create_task(request.state.redis.incr(f"clicks:{code}"))
+    request.state.counts.add(counting)
+    counting.add_done_callback(request.state.counts.discard)
     return RedirectResponse(url, 302)
