@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,16 @@ def project_containers(project: str) -> list[Container]:
                 )
             )
     return sorted(found, key=lambda container: (container.service, container.number))
+
+
+def last_lines(container: Container) -> str:
+    """What a container said last, on either of its outputs; nothing if it cannot be asked."""
+    command = ["docker", "logs", "--tail", "20", container.id]
+    with suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S, check=False
+        ).stdout
+    return ""
 
 
 def inspect(name: str, template: str) -> Any:

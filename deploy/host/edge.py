@@ -4,6 +4,7 @@
 when the requests that they have are answered. nginx itself is never stopped here.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ class Edge:
         link = self._folder / ".current.new"
         link.unlink(missing_ok=True)
         link.symlink_to(f"{generation:04}")
+        # The files before the link that leads to them: a crash of the host must not leave it to empty ones.
+        os.sync()
         link.replace(self._folder / "current")
         sync_folder(self._folder)
 

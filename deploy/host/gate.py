@@ -104,7 +104,9 @@ def _run(site: Site, verb: str, values: list[str]) -> None:
 
 
 def _put_secret(site: Site, name: str) -> None:
-    value = sys.stdin.read(_SECRET_LIMIT)
+    value = sys.stdin.read(_SECRET_LIMIT + 1)
+    if len(value) > _SECRET_LIMIT:
+        raise HostError(f"{name} is longer than {_SECRET_LIMIT} characters")
     with Journal(site.root).lock(f"put-secret {name}"):
         changed = Vault(site).put(name, value)
     print(f"{name}: {'changed' if changed else 'as it was'}")

@@ -126,12 +126,14 @@ class Journal:
         )
 
 
-def write_file(path: Path, text: str, mode: int) -> None:
-    """Replace a file in one step that a crash of the host cannot tear."""
+def write_file(path: Path, text: str, mode: int, owner: int | None = None) -> None:
+    """Replace a file in one step that a crash of the host cannot tear; it belongs to whom it should from the beginning."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w") as file:
+        if owner is not None:
+            os.fchown(descriptor, owner, 0)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -23,8 +23,8 @@ def prepare(site: Site, source: Path) -> None:
         source: The repository, or the files of a release.
     """
     folders = {
-        "secrets": (0, 0, 0o711),
-        "run": (APP_UID, APP_UID, 0o755),
+        "secrets": (0, 0, 0o700),
+        "run": (APP_UID, NGINX_GROUP, 0o750),
         "nginx": (0, 0, 0o755),
         "journal": (APP_UID, APP_UID, 0o700),
         "backups": (APP_UID, APP_UID, 0o700),

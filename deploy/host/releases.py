@@ -1,12 +1,14 @@
 """Releases on this host: an image by its digest, and the files that it carries, in a folder of their own."""
 
 import json
+import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.host.docker import PULL_TIMEOUT_S, Compose, docker
+from deploy.host.docker import PULL_TIMEOUT_S, Compose, DockerFailed, docker
 from deploy.host.site import HostError, Site
 
 _digest = re.compile(r"sha256:[0-9a-f]{64}")
@@ -52,9 +54,9 @@ def check_digest(text: str) -> str:
 
 
 def fetch_release(site: Site, digest: str) -> Release:
-    """Pull an image, unless it is here, and unpack the files of its release."""
+    """Pull an image and those that go with it, unless they are here, and unpack the files of its release."""
     image = f"{site.repository}@{check_digest(digest)}"
-    docker("pull", "--quiet", image, timeout_s=PULL_TIMEOUT_S)
+    _pull(image)
     folder = _folder(site, digest)
     if not folder.exists():
         partial = folder.with_name(folder.name + ".partial")
@@ -65,8 +67,12 @@ def fetch_release(site: Site, digest: str) -> Release:
             docker("cp", f"{container}:/release", str(partial))
         finally:
             docker("rm", container)
+        os.sync()
         partial.rename(folder)
-    return load_release(site, digest)
+    release = load_release(site, digest)
+    for other in release.images.values():
+        _pull(other)
+    return release
 
 
 def load_release(site: Site, digest: str) -> Release:
@@ -102,9 +108,18 @@ def prune_releases(site: Site, keep: set[str]) -> list[str]:
         digest = folder.name.replace("-", ":", 1)
         if digest not in keep:
             shutil.rmtree(folder, ignore_errors=True)
-            docker("image", "rm", "--force", f"{site.repository}@{digest}")
+            with suppress(DockerFailed):
+                docker("image", "rm", "--force", f"{site.repository}@{digest}")
             gone.append(digest)
     return gone
+
+
+def _pull(image: str) -> None:
+    """Pull an image that is not here; one that is here needs no registry, which may be away when a release has to go back."""
+    try:
+        docker("image", "inspect", image)
+    except DockerFailed:
+        docker("pull", "--quiet", image, timeout_s=PULL_TIMEOUT_S)
 
 
 def _folder(site: Site, digest: str) -> Path:

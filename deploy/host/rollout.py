@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from shutil import disk_usage
 
-from deploy.host.docker import Container, docker, project_containers
+from deploy.host.docker import Container, docker, last_lines, project_containers
 from deploy.host.edge import Edge
 from deploy.host.journal import Colour, Deployed, Journal, Rollout, now
 from deploy.host.prepare import install_tools
@@ -62,8 +62,8 @@ class Rollouts:
         self._journal.write(rollout=rollout)
         try:
             self._vault.begin_rotation(secret)
-        except HostError:
-            self._journal.write(rollout=None)
+        except HostError as error:
+            self._undo(rollout, str(error))
             raise
         self._go(rollout)
 
@@ -72,9 +72,14 @@ class Rollouts:
         if service not in SERVICES or not 1 <= count <= 64:
             raise HostError("scale takes links or redirect, and a number from 1 to 64")
         live = self._live()
-        rollout = Rollout("scale", live.digest, live.colour, "scale")
-        self._journal.write(replicas={**self._journal.state.replicas, service: count}, rollout=rollout)
-        self._converge(live)
+        self._journal.write(rollout=Rollout("scale", live.digest, live.colour, "scale"))
+        wanted = {**self._journal.state.replicas, service: count}
+        try:
+            self._converge(live, wanted)
+        except HostError:
+            self._say("going back to the number of before")
+            self._converge(live, self._journal.state.replicas)
+            raise
         self._journal.note("scale", service=service, count=count)
 
     def maintain(self) -> None:
@@ -103,14 +108,17 @@ class Rollouts:
         if rollout is None:
             return
         if rollout.verb == "scale":
-            self._say("finishing a change of scale that was interrupted")
-            self._converge(self._live())
+            self._say("undoing a change of scale that was interrupted")
+            self._converge(self._live(), self._journal.state.replicas)
         elif rollout.generation is not None and self._edge.current() == rollout.generation:
             self._say(f"finishing the {rollout.verb} of {rollout.digest} that was interrupted at: {rollout.step}")
             self._after_switch(rollout, load_release(self._site, rollout.digest))
         else:
             self._say(f"undoing the {rollout.verb} of {rollout.digest} that was interrupted at: {rollout.step}")
             self._undo(rollout, "interrupted")
+            if rollout.reason:
+                # What is live was to be taken back.
+                self.rollback(rollout.reason)
 
     def outdated(self, release: Release) -> list[str]:
         """What runs otherwise than a release has it, and is left alone by deployments."""
@@ -186,14 +194,24 @@ class Rollouts:
         self._stop(self._other(rollout.colour))
         if rollout.secret:
             self._vault.end_rotation(rollout.secret, keep_new=True)
-        compose.call("up", "--detach", "--no-deps", *COMPANIONS, timeout_s=300)
+        try:
+            compose.call("up", "--detach", "--no-deps", *COMPANIONS, timeout_s=300)
+        except HostError as error:
+            # Nobody who visits notices; `status` and the metrics do.
+            self._say(f"not started: {error}")
         rollout = self._step(rollout, "watch")
         nginx = self._edge.container()
         trouble = watch(self._site, self._edge.address(), nginx.id) if nginx else "nginx does not run"
         self._journal.note("live", verb=rollout.verb, digest=rollout.digest, colour=rollout.colour, trouble=trouble)
         if trouble and rollout.verb == "deploy" and self._journal.state.previous is not None:
             self._say(f"{trouble}: going back")
-            self.rollback(trouble)
+            try:
+                self.rollback(trouble)
+            except HostError as error:
+                if self._journal.state.rollout is None:
+                    # It is still live: the next verb watches it again, and takes it back.
+                    self._journal.write(rollout=rollout)
+                raise HostError(f"{rollout.digest} could not be rolled back ({trouble}): {error}") from None
             raise RolledBack(f"{rollout.digest} was rolled back: {trouble}")
         self._journal.write(rollout=None)
         if trouble:
@@ -207,28 +225,28 @@ class Rollouts:
         """Take away what a rollout that did not reach the switch has started."""
         for each in project_containers(self._project(rollout.colour)):
             if rollout.step in ("start", "smoke"):
-                self._say(f"the last lines of {each.service}-{each.number}:\n{docker('logs', '--tail', '20', each.id)}")
+                self._say(f"the last lines of {each.service}-{each.number}:\n{last_lines(each)}")
         self._stop(rollout.colour)
         if rollout.secret:
             self._vault.end_rotation(rollout.secret, keep_new=False)
         self._journal.write(rollout=None)
         self._journal.note("undone", verb=rollout.verb, digest=rollout.digest, step=rollout.step, reason=reason)
 
-    def _converge(self, live: Deployed) -> None:
-        """Let as many processes run as the state says: who joins is ready first, who leaves is out of nginx first."""
+    def _converge(self, live: Deployed, replicas: dict[str, int]) -> None:
+        """Let so many processes run, and remember it: who joins is ready first, who leaves is out of nginx first."""
         release = load_release(self._site, live.digest)
         compose = release.compose(self._site, live.colour)
         self._say("starting whoever is missing")
         for service in SERVICES:
-            if len(self._running_of(live.colour, service)) < self._journal.state.replicas[service]:
-                arguments = ("--no-recreate", "--scale", f"{service}={self._journal.state.replicas[service]}", service)
+            if len(self._running_of(live.colour, service)) < replicas[service]:
+                arguments = ("--no-recreate", "--scale", f"{service}={replicas[service]}", service)
                 compose.call("up", "--detach", "--no-deps", "--wait", "--wait-timeout", self._start_timeout, *arguments)
         staying: list[Container] = []
         leaving: list[Container] = []
         for service in SERVICES:
             running = self._running_of(live.colour, service)
-            staying += running[: self._journal.state.replicas[service]]
-            leaving += running[self._journal.state.replicas[service] :]
+            staying += running[: replicas[service]]
+            leaving += running[replicas[service] :]
         self._say(f"switching nginx to {len(staying)} processes")
         self._edge.switch(self._edge.write_generation(release, staying))
         self._edge.reload(release.compose(self._site))
@@ -237,7 +255,7 @@ class Rollouts:
             ids = [each.id for each in leaving]
             docker("stop", *ids, timeout_s=STOP_TIMEOUT_S)
             docker("rm", *ids)
-        self._journal.write(rollout=None)
+        self._journal.write(rollout=None, replicas=replicas)
         self._edge.prune()
 
     def _running_of(self, colour: Colour, service: str) -> list[Container]:

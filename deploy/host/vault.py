@@ -73,10 +73,10 @@ class Vault:
             if database is not None:
                 _psql(database, f"ALTER ROLE tinyurl PASSWORD {_quoted(value)};")
             self._write("owner_database_url", f"postgresql://tinyurl:{quote(value, safe='')}@db/tinyurl")
-            backup = self._container("backup")
-            if backup is not None:
-                # A secret is a mount of the file as it was when the container was started.
-                docker("restart", backup.id)
+            for each in project_containers(self._site.tinyurl_name):
+                if each.service == "backup":
+                    # A secret is a mount of the file as it was when the container was started.
+                    docker("restart", each.id)
         elif before:
             self._write("fastapi_secret_key_previous", before)
         self._write(FROM_OUTSIDE[name], value)
@@ -93,7 +93,7 @@ class Vault:
         if name == "redis_url":
             self._write(name, _redis_url(REDIRECT))
             self._write_cache_users(name, f"{name}.before")
-            self._tell_cache(f"{acl_password(_password(self._read(name)))}")
+            self._tell_cache(name, f"{name}.before")
         elif name == "internal_token":
             self._write(f"{name}_previous", before)
             self._write(name, secrets.token_urlsafe(32))
@@ -113,7 +113,7 @@ class Vault:
             self._write(name, before)
         if name == "redis_url":
             self._write_cache_users(name)
-            self._tell_cache("!" + acl_password(_password(gone)).removeprefix("#"))
+            self._tell_cache(name)
         elif name == "internal_token":
             # Who runs already accepts it until it is started again.
             self._write(f"{name}_previous", "")
@@ -132,10 +132,12 @@ class Vault:
         lines = acl_lines(passwords, _password(self._read("redis_admin_url")))
         self._write("cache_users", "\n".join(lines) + "\n")
 
-    def _tell_cache(self, rule: str) -> None:
+    def _tell_cache(self, *names: str) -> None:
+        """Let Redis take these passwords of redirect and no other, in one command that may be repeated."""
         cache = self._container("cache")
         if cache is not None:
-            command = ["valkey-cli", "--user", ADMIN, "ACL", "SETUSER", REDIRECT, rule]
+            command = ["valkey-cli", "--user", ADMIN, "ACL", "SETUSER", REDIRECT, "resetpass"]
+            command += [acl_password(_password(self._read(name))) for name in names]
             environment = {"REDISCLI_AUTH": _password(self._read("redis_admin_url"))}
             said = docker("exec", "--env", "REDISCLI_AUTH", cache.id, *command, environment=environment).strip()
             if said != "OK":
@@ -143,17 +145,17 @@ class Vault:
 
     def _container(self, service: str) -> Container | None:
         found = [each for each in project_containers(self._site.tinyurl_name) if each.service == service]
-        return found[0] if found and found[0].is_running else None
+        if found and not found[0].is_running:
+            raise HostError(f"{service} does not run now: try again")
+        return found[0] if found else None
 
     def _read(self, name: str) -> str:
         path = self._folder / name
         return path.read_text().strip() if path.exists() else ""
 
     def _write(self, name: str, value: str) -> None:
-        path = self._folder / name
-        write_file(path, value, 0o400)
-        if os.geteuid() == 0:
-            os.chown(path, _OWNERS.get(name, APP_UID), 0)
+        owner = _OWNERS.get(name, APP_UID) if os.geteuid() == 0 else None
+        write_file(self._folder / name, value, 0o400, owner)
 
 
 def _login_url(role: str, turn: str) -> str:

@@ -187,6 +187,11 @@ def start_certificate_authority(site: Production) -> None:
     site.on_host("chmod", "644", f"{site.root}/certificates/pebble.pem")
 
 
+def pull_unless_here(image: str) -> None:
+    if run("docker", "image", "inspect", image, check=False).returncode:
+        docker("pull", "--quiet", image)
+
+
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -206,6 +211,7 @@ def _start_registry(site: Production) -> None:
     )
     for line in (ROOT / "deploy/release/images").read_text().splitlines():
         image = line.split()[1]
+        pull_unless_here(image)
         docker("tag", image, site.registry + image)
         docker("push", "--quiet", site.registry + image)
 

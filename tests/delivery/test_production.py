@@ -22,6 +22,7 @@ from tests.delivery.production import (
     Change,
     Production,
     production,
+    pull_unless_here,
     start_certificate_authority,
     wait_for,
 )
@@ -143,6 +144,7 @@ async def live_through_everything(live: Live) -> None:
     assert running(site, "redirect") == 1
     await killed_at(site, "fetch", "rotate", "links_database_url")
     await ship(site, "rotate", "links_database_url")
+    await killed_at(site, "fetch", "rotate", "redis_url")
     await ship(site, "rotate", "redis_url")
     await ship(site, "rotate", "internal_token")
     assert site.sql("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'tinyurl_links_%'") == [
@@ -220,6 +222,7 @@ async def test_plain_compose_up_loses_requests(live: Live, report: list[str]) ->
 def sizes_and_times(site: Production) -> list[str]:
     image = f"{site.repository}@{site.state()['live']['digest']}"
     size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
+    pull_unless_here("python:3.14-slim")
     base = int(docker("image", "inspect", "--format", "{{.Size}}", "python:3.14-slim"))
     steps = [f"{seconds:6.1f} s  {what}" for what, seconds in site.times]
     return [f"the image: {size / 1e6:.0f} MB, of which {base / 1e6:.0f} MB are its base", *steps]
