@@ -1,7 +1,8 @@
 """A release goes live: the other colour is started and tried, nginx is switched to it, and what was live is kept.
 
 Each step is written down before it begins. A rollout that was killed is finished by the next verb if nginx had been switched,
-and undone if not; both are safe to repeat. Nothing before the switch touches what is live.
+and undone if not; both are safe to repeat. Nothing before the switch touches what is live. This file is long
+because steps, undoing and recovery have to be read together.
 """
 
 from collections.abc import Callable, Sequence
