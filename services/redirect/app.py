@@ -76,7 +76,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
             cache = await stack.enter_async_context(open_cache(settings.redis_url.get_secret_value()))
             database_url = settings.redirect_database_url.get_secret_value()
             source = await stack.enter_async_context(open_source(database_url))
-            reader = FeedReader(database_url, feed)
+            reader = FeedReader(database_url, feed, on_success=source.trust_again)
             stack.callback(reader.close)
             await _begin(reader)
             follower = asyncio.create_task(reader.follow())

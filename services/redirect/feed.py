@@ -114,9 +114,10 @@ class Feed:
 class FeedReader:
     """Polls the feed on a connection of its own; a poll that fails is only repeated, four times a second."""
 
-    def __init__(self, url: str, feed: Feed) -> None:
+    def __init__(self, url: str, feed: Feed, on_success: Callable[[], None] = lambda: None) -> None:
         self._url = url
         self._feed = feed
+        self._on_success = on_success
         self._conn: asyncpg.Connection[asyncpg.Record] | None = None
         self.failures = 0
 
@@ -135,6 +136,8 @@ class FeedReader:
                 log.warning("feed_unreachable", error=type(error).__name__)
             self.close()
             return False
+        # In the same tick: whoever misses what was just forgotten may ask Postgres.
+        self._on_success()
         if self.failures:
             log.info("feed_reachable", failed_polls=self.failures)
             self.failures = 0
@@ -153,7 +156,12 @@ class FeedReader:
         """
         while True:
             started = monotonic()
-            await self.poll()
+            try:
+                await self.poll()
+            except Exception:
+                # Whatever it was: a process that no longer follows would serve old targets for ever.
+                log.exception("feed_poll_failed")
+                self.close()
             await asyncio.sleep(max(SHORTEST_PAUSE_S, started + POLL_INTERVAL_S - monotonic()))
 
     def close(self) -> None:

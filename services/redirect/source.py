@@ -31,6 +31,10 @@ class Source:
     def is_up(self) -> bool:
         return not self._breaker.is_open
 
+    def trust_again(self) -> None:
+        """Ask from now on, though it failed before: someone else has just reached the same server."""
+        self._breaker.record_success()
+
     async def read(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Record]:
         """Read the records of many codes; a code without a link is left out.
 
