@@ -1,6 +1,6 @@
-"""What the tables of clicks need by the clock: partitions ahead, keys deleted in time, old clicks dropped.
+"""What the tables of clicks need by the clock: partitions ahead, keys deleted in time, counts sorted, old clicks dropped.
 
-`services/links/upkeep.py` calls the first two once a minute, `tinyurl retention` the rest. Days are UTC.
+`services/links/upkeep.py` calls the first three once a minute, `tinyurl retention` the rest. Days are UTC.
 """
 
 from datetime import date, timedelta
@@ -9,6 +9,12 @@ from shared.postgres import Connection
 
 PARTITIONS_AHEAD = 3
 DELETED_AT_ONCE = 50_000
+
+SORTED_AFTER_DAYS = 2
+SORTED_BACK_DAYS = 7
+"""Days before those that are still sorted, when nobody was there to do it in time."""
+
+SORT_TIMEOUT = "5min"
 
 
 async def create_partitions(conn: Connection, today: date) -> None:
@@ -44,6 +50,29 @@ async def delete_old_visitors(conn: Connection, today: date) -> int:
         ),
     ]
     return sum(int(status.split()[-1]) for status in statuses)
+
+
+async def sort_counts(conn: Connection, today: date) -> list[date]:
+    """Put the counts of days that are over into the order of the links, so that those of a link are read together.
+
+    Returns:
+        The days that were sorted, which each day is once.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT wanted::date AS day FROM generate_series($1::date, $2::date, interval '1 day') AS wanted
+        WHERE NOT EXISTS (SELECT FROM click_sorted_days WHERE day = wanted::date)
+        """,
+        today - timedelta(days=SORTED_AFTER_DAYS + SORTED_BACK_DAYS),
+        today - timedelta(days=SORTED_AFTER_DAYS),
+    )
+    done = []
+    for row in rows:
+        async with conn.transaction():
+            await conn.execute("SELECT set_config('statement_timeout', $1, true)", SORT_TIMEOUT)
+            if await conn.fetchval("SELECT sort_click_counts($1)", row["day"]):
+                done.append(row["day"])
+    return done
 
 
 async def select_partitions(conn: Connection) -> list[date]:

@@ -1,4 +1,4 @@
-"""By the clock, once a minute, by any process: what grows and must not is pruned, partitions of clicks are created ahead."""
+"""By the clock, once a minute, by any process: what grows and must not is pruned, the tables of clicks are looked after."""
 
 import asyncio
 import random
@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import asyncpg
 import structlog
 
-from services.links.click_upkeep import create_partitions, delete_old_visitors
+from services.links.click_upkeep import create_partitions, delete_old_visitors, sort_counts
 from services.links.idempotency import delete_old_requests
 from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Pool, connection
 
 INTERVAL_S = 60.0
+SORT_DEADLINE_S = 600.0
 
 log = structlog.get_logger()
 
@@ -21,7 +22,7 @@ async def prune_for_ever(pool: Pool) -> None:
     """Do it at random moments around once a minute, so that several processes do not do it at once."""
     while True:
         await asyncio.sleep(INTERVAL_S * random.uniform(0.5, 1.5))
-        for work in (prune, prepare_for_clicks):
+        for work in (prune, prepare_for_clicks, sort_old_counts):
             try:
                 await work(pool)
             except (*UNAVAILABLE, asyncpg.PostgresError) as error:
@@ -43,3 +44,10 @@ async def prepare_for_clicks(pool: Pool) -> None:
         await create_partitions(conn, today)
         while await delete_old_visitors(conn, today):
             pass
+
+
+async def sort_old_counts(pool: Pool) -> None:
+    async with connection(pool, deadline_s=SORT_DEADLINE_S) as conn:
+        days = await sort_counts(conn, datetime.now(UTC).date())
+    if days:
+        log.info("counts_sorted", days=[str(day) for day in days])

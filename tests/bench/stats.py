@@ -1,7 +1,7 @@
 """Statistics with very many clicks: fills a database of its own with them, and asks the write service questions.
 
 How many clicks each link had on each day goes in through COPY; Postgres makes the clicks of it, and the counts of the clicks,
-as the click worker would have.
+as the click worker and the upkeep would have left them.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import httpx
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
+from services.links.click_upkeep import SORTED_AFTER_DAYS
 from services.links.keys import create_key
 
 SEED = 4
@@ -123,8 +124,10 @@ async def fill_clicks(postgres: Postgres, size: Size, say: Callable[[str], None]
 async def _fill_day(conn: "asyncpg.Connection[asyncpg.Record]", number: int, day: date) -> None:
     table = f"clicks_{day:%Y%m%d}"
     await conn.execute(_CLICKS.replace("<table>", table).replace("<number>", str(number)).replace("<day>", f"{day}"))
+    # What the upkeep does with a day that is over; the last days are as they come, in no order.
+    order = "" if number >= DAYS - SORTED_AFTER_DAYS else "ORDER BY link_id"
     for statement in _COUNTS:
-        await conn.execute(statement.replace("<table>", table).replace("<day>", f"{day}"))
+        await conn.execute(statement.replace("<table>", table).replace("<day>", f"{day}").replace("<order>", order))
 
 
 def _plan(size: Size) -> Iterator[tuple[int, int, int]]:
@@ -219,7 +222,7 @@ _PREPARE = """
     ALTER TABLE click_totals_by_link DROP CONSTRAINT click_totals_by_link_pkey;
     ALTER TABLE click_dimensions_by_link DROP CONSTRAINT click_dimensions_by_link_pkey;
     ALTER TABLE click_uniques_by_link DROP CONSTRAINT click_uniques_by_link_pkey;
-    DROP INDEX clicks_by_link, clicks_by_time;
+    DROP INDEX clicks_by_link, clicks_by_time, click_dimensions_by_link_day, click_totals_by_link_slot;
 """
 
 _LINKS = """
@@ -246,7 +249,8 @@ _CLICKS = """
 _COUNTS = (
     """
     INSERT INTO click_totals_by_link
-    SELECT link_id, date_bin('15 minutes', clicked_at, '2000-01-01 00:00Z'), is_bot, count(*) FROM <table> GROUP BY 1, 2, 3
+    SELECT link_id, date_bin('15 minutes', clicked_at, '2000-01-01 00:00Z'), is_bot, count(*) FROM <table>
+    GROUP BY 1, 2, 3 <order>
     """,
     """
     INSERT INTO click_totals_by_owner
@@ -257,7 +261,7 @@ _COUNTS = (
     SELECT link_id, '<day>', dimension, value, is_bot, count(*) FROM <table> CROSS JOIN LATERAL (
         VALUES ('country', country), ('browser', browser), ('os', os), ('device', device), ('referrer', referrer),
                ('language', language)) AS each (dimension, value)
-    GROUP BY link_id, dimension, value, is_bot
+    GROUP BY link_id, dimension, value, is_bot <order>
     """,
     """
     INSERT INTO click_dimensions_by_owner
@@ -278,9 +282,13 @@ _COUNTS = (
     """,
 )
 
+_BRIN = "USING brin ({}) WITH (pages_per_range = 32, autosummarize = on)"
+
 _FINISH = (
     "CREATE INDEX clicks_by_link ON clicks (link_id, clicked_at, id)",
-    "CREATE INDEX clicks_by_time ON clicks USING brin (clicked_at) WITH (pages_per_range = 32, autosummarize = on)",
+    f"CREATE INDEX clicks_by_time ON clicks {_BRIN.format('clicked_at')}",
+    f"CREATE INDEX click_totals_by_link_slot ON click_totals_by_link {_BRIN.format('slot')}",
+    f"CREATE INDEX click_dimensions_by_link_day ON click_dimensions_by_link {_BRIN.format('day')}",
     "ALTER TABLE click_totals_by_link ADD PRIMARY KEY (link_id, slot, is_bot)",
     "ALTER TABLE click_uniques_by_link ADD PRIMARY KEY (link_id, day, is_bot)",
     "ALTER TABLE click_dimensions_by_link ADD PRIMARY KEY (link_id, day, dimension, value, is_bot)",
