@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.links import health, intake, key_routes, links
+from services.links import clicks, health, intake, key_routes, links, stats
 from services.links.authentication import Keyring
 from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
@@ -39,7 +39,10 @@ Errors are `application/problem+json` (RFC 9457) with a stable `type`; for inval
 its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-Match` keep two editors apart.
 """
 
-ROUTERS = (links.router, key_routes.router, intake.router, health.router)
+ROUTERS = (links.router, clicks.router, stats.router, key_routes.router, intake.router, health.router)
+
+STATS_POOL_SIZE = 4
+"""Connections for statistics; a question that is long to answer must not keep links from being made."""
 
 log = structlog.get_logger()
 
@@ -49,6 +52,7 @@ class State(TypedDict):
 
     site: Site
     pool: Pool
+    stats_pool: Pool
     keyring: Keyring
     creator: Creator
     metrics: Metrics
@@ -71,21 +75,27 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
                     settings.links_database_url.get_secret_value(), size=settings.links_pool_size, application="links"
                 )
             )
+            stats_pool = await stack.enter_async_context(
+                open_pool(
+                    settings.links_database_url.get_secret_value(), size=STATS_POOL_SIZE, application="links stats"
+                )
+            )
             await _refuse_old_schema(pool)
             upkeep = asyncio.create_task(prune_for_ever(pool))
             stack.callback(upkeep.cancel)
             internal_tokens = InternalTokens(settings)
-            clicks = ClickQueue(settings, metrics)
+            click_queue = ClickQueue(settings, metrics)
             if internal_tokens.is_configured:
-                await stack.enter_async_context(clicks.running())
+                await stack.enter_async_context(click_queue.running())
             yield {
                 "site": Site(settings),
                 "pool": pool,
+                "stats_pool": stats_pool,
                 "keyring": Keyring(pool),
                 "creator": Creator(pool),
                 "metrics": metrics,
                 "internal_tokens": internal_tokens,
-                "clicks": clicks,
+                "clicks": click_queue,
                 "release": settings.release,
             }
 

@@ -112,6 +112,7 @@ def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
 
 MayRead = Annotated[Caller, Depends(require("links:read"))]
 MayWrite = Annotated[Caller, Depends(require("links:write"))]
+MayReadStats = Annotated[Caller, Depends(require("stats:read"))]
 MayAdmin = Annotated[Caller, Depends(require("admin"))]
 
 _UNAUTHENTICATED = "Send a valid API key as `Authorization: Bearer KEY`."

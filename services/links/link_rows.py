@@ -139,6 +139,20 @@ async def select_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     return None if row is None else _link(row)
 
 
+async def select_link_ids(conn: Connection, keys: Sequence[LinkKey], *, owner: str | None) -> dict[int, LinkKey]:
+    """Find many links of an owner, or of anyone if that is None; those that do not exist are left out."""
+    rows = await conn.fetch(
+        """
+        SELECT id, domain, code FROM links JOIN unnest($1::text[], $2::text[]) AS wanted (domain, code) USING (domain, code)
+        WHERE deleted_at IS NULL AND ($3::text IS NULL OR owner = $3)
+        """,
+        [domain for domain, _ in keys],
+        [code for _, code in keys],
+        owner,
+    )
+    return {row["id"]: (row["domain"], row["code"]) for row in rows}
+
+
 async def lock_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     """Read a link that is not deleted, and keep others from changing it until the transaction ends."""
     row = await conn.fetchrow(

@@ -111,7 +111,7 @@ async def read_link(request: Request, code: str, caller: MayRead, domain: Domain
     """Read one link; its version is the `ETag`."""
     site: Site = request.state.site
     async with connection(request.state.pool) as conn:
-        row = _check_seen(await select_link(conn, (domain or site.default_domain, code)), caller)
+        row = check_seen(await select_link(conn, (domain or site.default_domain, code)), caller)
     return _found(row, site)
 
 
@@ -129,7 +129,7 @@ async def edit_link(
     site: Site = request.state.site
     key = (domain or site.default_domain, code)
     async with connection(request.state.pool) as conn, conn.transaction():
-        row = _check_seen(await lock_link(conn, key), caller)
+        row = check_seen(await lock_link(conn, key), caller)
         _check_version(row, if_match)
         fields = _changed_fields(row.fields, body, site)
         if fields != row.fields:
@@ -146,7 +146,7 @@ async def remove_link(
     site: Site = request.state.site
     key = (domain or site.default_domain, code)
     async with connection(request.state.pool) as conn, conn.transaction():
-        _check_version(_check_seen(await lock_link(conn, key), caller), if_match)
+        _check_version(check_seen(await lock_link(conn, key), caller), if_match)
         await delete_link(conn, key)
         await insert_change(conn, key)
 
@@ -219,7 +219,7 @@ def _checked(fields: LinkFields, *, given: set[str], site: Site) -> LinkFields:
     return replace(fields, **parsed)  # type: ignore[arg-type]  # both are texts
 
 
-def _check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:
+def check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:
     """Another owner's link looks like none: who may not see it cannot learn that it exists."""
     if row is None or not caller.may_see(row.owner):
         raise NotFound("There is no such link.")
