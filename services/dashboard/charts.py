@@ -44,7 +44,7 @@ def clicks_over_time(
         bots: Which of the two parts are shown.
         end: Of the last interval, so that its bar is as wide as its time.
     """
-    rows = []
+    rows: list[dict[str, str | int]] = []
     ends = [*(each.start for each in series[1:]), end][: len(series)]
     for bucket, after in zip(series, ends, strict=True):
         start, until = _milliseconds(bucket.start), _milliseconds(after)
