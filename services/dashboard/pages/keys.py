@@ -1,0 +1,10 @@
+"""The page Keys."""
+
+import streamlit as st
+
+from services.dashboard.client import Client, Key
+
+
+def show(client: Client, key: Key) -> None:
+    """Show the page."""
+    st.title("Keys")
