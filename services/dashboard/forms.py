@@ -116,18 +116,21 @@ class LinkInputs:
         return [str(tag) for tag in tags]
 
     def _expires_at(self) -> datetime | None:
-        now = datetime.now(self._zone).replace(tzinfo=None, second=0, microsecond=0)
         own = self._link.expires_at if self._link else None
+        begun = own.astimezone(self._zone).replace(tzinfo=None, second=0, microsecond=0) if own else None
         until = st.datetime_input(
             "Expires",
-            value=own.astimezone(self._zone).replace(tzinfo=None) if own else None,
-            min_value=min(now, own.astimezone(self._zone).replace(tzinfo=None)) if own else now,
-            max_value=datetime(2199, 12, 30),  # noqa: DTZ001  # the input has no time zone; its reader adds it
+            value=begun,
+            min_value=datetime(2000, 1, 1),  # noqa: DTZ001  # the input has no time zone; its reader adds it
+            max_value=datetime(2199, 12, 30),  # noqa: DTZ001
             key=f"{self._prefix}_expires_at",
             help=f"In your time zone, {plain(self._zone.key)}. Empty: never.",
             format="YYYY-MM-DD",
         )
         show_error(self._errors, "expires_at", "The expiry")
+        if until == begun:
+            # The seconds that the input does not show are kept.
+            return own
         return None if until is None else until.replace(tzinfo=self._zone)
 
     def _expired_url(self) -> str | None:
