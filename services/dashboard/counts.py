@@ -47,8 +47,22 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
+    """The clicks by value: the first ones, and the rest."""
+
     top: tuple[Count, ...]
     other: Rest
+
+    def first(self, number: int) -> "Dimension":
+        """The same with fewer values; those that are left out are among the rest."""
+        left_out = self.top[number:]
+        return Dimension(
+            self.top[:number],
+            Rest(
+                self.other.clicks + sum(count.clicks for count in left_out),
+                self.other.humans + sum(count.humans for count in left_out),
+                self.other.bots + sum(count.bots for count in left_out),
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the pages ask of the API: which links, which clicks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.dashboard.counts import Bots, Interval
@@ -36,6 +36,10 @@ class StatsQuery:
     time_zone: str = "UTC"
     bots: Bots = "include"
     top: int = 10
+
+    def top_of(self, number: int) -> "StatsQuery":
+        """The same question, with more or fewer values of each dimension."""
+        return replace(self, top=number)
 
     def parameters(self) -> Parameters:
         asked: Parameters = {
