@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -43,13 +43,16 @@ FAILURES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError
 
 
 @asynccontextmanager
-async def open_pool(url: str, *, size: int, application: str) -> AsyncIterator[Pool]:
+async def open_pool(
+    url: str, *, size: int, application: str, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Pool]:
     """Open a pool that connects on first use, so that a service starts while its database is away.
 
     Args:
         url: A libpq URL.
         size: Connections at most.
         application: Shown in `pg_stat_activity`.
+        settings: Of the sessions, beside the usual ones.
     """
     pool = asyncpg.create_pool(
         url,
@@ -59,7 +62,7 @@ async def open_pool(url: str, *, size: int, application: str) -> AsyncIterator[P
         timeout=CONNECT_TIMEOUT_S,
         # A connection's state is never changed, so it goes back without a statement that would reset it.
         reset=_keep_state,
-        server_settings=server_settings(application),
+        server_settings={**server_settings(application), **(settings or {})},
     )
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(pool)

@@ -57,7 +57,8 @@ class ServerSettings(Settings):
 
     listen: str = "127.0.0.1:8000"
     release: str = "unreleased"
-    drain_seconds: float = Field(default=5.0, ge=0, le=300)
+    # With the grace for requests under way (15 s) it has to fit into the 30 s after which Compose kills.
+    drain_seconds: float = Field(default=5.0, ge=0, le=14)
 
     @field_validator("listen")
     @classmethod

@@ -34,12 +34,14 @@ class Postgres:
         sockets: The folder of its Unix socket.
         passwords: Of each role, by name.
         durable: Whether a commit waits for the disk, which a throw-away stack does not.
+        shared_buffers: Its cache, as the setting of that name.
     """
 
     data: Path
     sockets: Path
     passwords: dict[str, str]
     durable: bool = True
+    shared_buffers: str = "256MB"
 
     def url(self, role: str, database: str = DATABASE) -> str:
         return f"postgresql://{role}:{self.passwords[role]}@/{database}?{urlencode({'host': str(self.sockets)})}"
@@ -49,7 +51,7 @@ class Postgres:
             "listen_addresses": "",
             "unix_socket_directories": str(self.sockets),
             "max_connections": "200",
-            "shared_buffers": "256MB",
+            "shared_buffers": self.shared_buffers,
             "max_wal_size": "4GB",
             "log_min_messages": "warning",
             # What was committed is with the kernel still, so no killed process loses it; a power cut may.

@@ -44,6 +44,9 @@ ROUTERS = (links.router, clicks.router, stats.router, key_routes.router, intake.
 STATS_POOL_SIZE = 4
 """Connections for statistics; a question that is long to answer must not keep links from being made."""
 
+STATS_SESSION = {"jit": "off", "plan_cache_mode": "force_custom_plan"}
+"""Compiling costs more than it saves here, and a plan for any range is a bad one for most."""
+
 log = structlog.get_logger()
 
 

@@ -91,7 +91,8 @@ class StatsOut(BaseModel):
     series: list[IntervalOut]
     dimensions: dict[str, DimensionOut]
     dimensions_from: datetime = Field(
-        description="Earlier than `from` if only the count of that whole UTC day was kept; the visitors are those since."
+        description="Earlier than `from` where the whole UTC day was taken, visitors included, because the raw clicks of its "
+        "part are gone or more than 50,000."
     )
     dimensions_to: datetime = Field(description="Later than `to` in the same case.")
 

@@ -10,13 +10,16 @@ from services.links.intervals import DAY, ceil_time, floor_time
 from services.links.stats_rows import Count, Days, Period, Whose, select_raw_counts, select_totals
 from shared.postgres import Connection
 
+LARGEST_PART = 50_000
+"""Clicks of a part of a day that are counted one by one; of a larger one the whole day is taken. Bounds the time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """Where the numbers of a range come from.
 
     Attributes:
-        period: What they cover: the range, or more of it where only the count of a whole day was kept.
+        period: What they cover: the range, or more of it where a whole day was taken instead of a part.
         days: Whole UTC days, from the counts.
         parts: Parts of other days, from the raw clicks; at most two.
         visitors: Unique visitors in the parts.
@@ -43,11 +46,12 @@ async def find_coverage(conn: Connection, whose: Whose, asked: Period) -> Covera
         if wanted == Count():
             continue
         if wanted != await _count_clicks(conn, whose, Period(day, day + DAY)):
-            found, seen = await select_raw_counts(conn, whose, edge)
-            if found == wanted:
-                parts.append(edge)
-                visitors += seen
-                continue
+            if wanted.humans + wanted.bots <= LARGEST_PART:
+                found, seen = await select_raw_counts(conn, whose, edge)
+                if found == wanted:
+                    parts.append(edge)
+                    visitors += seen
+                    continue
             since, until = min(since, day), max(until, day + DAY)
         first, end = min(first, day), max(end, day + DAY)
     return Coverage(Period(since, until), Days(first.date(), end.date()), tuple(parts), visitors)

@@ -181,12 +181,12 @@ async def select_clicks(
 def _statement(template: str, whose: Whose) -> str:
     """Fill in which counts are asked; all of it comes from this file."""
     if whose.link_id is not None:
-        by, condition, visitor = "by_link", "link_id = $1::bigint", "visitor"
+        by, condition = "by_link", "link_id = $1::bigint"
     elif whose.owner is not None:
-        by, condition, visitor = "by_owner", "owner = $1::text", "visitor"
+        by, condition = "by_owner", "owner = $1::text"
     else:
-        by, condition, visitor = "by_owner", "$1::text IS NULL", "(owner, visitor)"
-    return template.replace("<by>", by).replace("<whose>", condition).replace("<visitor>", visitor)
+        by, condition = "by_owner", "$1::text IS NULL"
+    return template.replace("<by>", by).replace("<whose>", condition)
 
 
 def _who(whose: Whose) -> int | str | None:
@@ -211,24 +211,29 @@ _VISITORS = """
 
 # Over all owners a visitor counts once for each of them, as in the counts by day.
 _RAW_COUNTS = """
-    SELECT count(*) FILTER (WHERE NOT is_bot) AS humans, count(*) FILTER (WHERE is_bot) AS bots,
-           count(DISTINCT <visitor>) FILTER (WHERE NOT is_bot) AS human_visitors,
-           count(DISTINCT <visitor>) FILTER (WHERE is_bot) AS bot_visitors
-    FROM clicks WHERE <whose> AND clicked_at >= $2 AND clicked_at < $3
+    SELECT coalesce(sum(clicks) FILTER (WHERE NOT is_bot), 0)::bigint AS humans,
+           coalesce(sum(clicks) FILTER (WHERE is_bot), 0)::bigint AS bots,
+           count(*) FILTER (WHERE NOT is_bot) AS human_visitors,
+           count(*) FILTER (WHERE is_bot) AS bot_visitors
+    FROM (SELECT is_bot, count(*) AS clicks FROM clicks WHERE <whose> AND clicked_at >= $2 AND clicked_at < $3
+          GROUP BY owner, visitor, is_bot) AS visitors
 """
 
+# Of the columns of a row of grouping sets only those that it is grouped by are not null.
 _DIMENSIONS = """
     WITH counted AS (
         SELECT dimension, value, is_bot, sum(clicks) AS clicks
         FROM click_dimensions_<by> WHERE <whose> AND day >= $2 AND day < $3
         GROUP BY dimension, value, is_bot
         UNION ALL
-        SELECT dimension, value, is_bot, count(*)
-        FROM clicks CROSS JOIN LATERAL (
-            VALUES ('country', country), ('browser', browser), ('os', os), ('device', device), ('referrer', referrer),
-                   ('language', language)) AS each (dimension, value)
+        SELECT CASE WHEN country IS NOT NULL THEN 'country' WHEN browser IS NOT NULL THEN 'browser'
+                    WHEN os IS NOT NULL THEN 'os' WHEN device IS NOT NULL THEN 'device'
+                    WHEN referrer IS NOT NULL THEN 'referrer' ELSE 'language' END,
+               coalesce(country, browser, os, device, referrer, language), is_bot, count(*)
+        FROM clicks
         WHERE <whose> AND (clicked_at >= $4 AND clicked_at < $5 OR clicked_at >= $6 AND clicked_at < $7)
-        GROUP BY dimension, value, is_bot
+        GROUP BY GROUPING SETS ((country, is_bot), (browser, is_bot), (os, is_bot), (device, is_bot), (referrer, is_bot),
+                                (language, is_bot))
     ), summed AS (
         SELECT dimension, value,
                coalesce(sum(clicks) FILTER (WHERE NOT is_bot), 0)::bigint AS humans,

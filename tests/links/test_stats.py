@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from services.links.click_upkeep import delete_from_default
 from services.links.enrichment import Dimensions
+from services.links.stats_parts import LARGEST_PART
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
 from tests.links.stats_data import DAYS, FIRST, Known, store_clicks, top_values, unique_visitors
@@ -191,6 +192,45 @@ async def test_counts_stay_when_the_raw_clicks_are_gone(
     country = stats["dimensions"]["country"]
     assert sum(each["clicks"] for each in country["top"]) + country["other"]["clicks"] == len(covered)
     assert stats["totals"]["unique_visitors"] == unique_visitors(covered)
+
+
+async def test_a_very_large_part_of_a_day_is_the_whole_day(client_with: ClientOf, database: Database) -> None:
+    """A part with more clicks than are counted one by one is not: the dimensions are those of the day, and say so."""
+    conn = await asyncpg.connect(database.owner_url)
+    await conn.execute(
+        """
+        INSERT INTO clicks (clicked_at, link_id, owner, visitor, is_bot, country, browser, os, device, referrer, language)
+        SELECT $1::timestamptz + CASE WHEN n = 0 THEN interval '0' ELSE interval '13 hours' END, 1, 'alice', '', false,
+               'DE', 'Firefox', 'Linux', 'desktop', 'direct', 'de'
+        FROM generate_series(0, $2::integer) AS n
+        """,
+        FIRST,
+        LARGEST_PART + 1,
+    )
+    await conn.execute(
+        """
+        INSERT INTO click_totals_by_owner (owner, slot, is_bot, clicks)
+        SELECT owner, clicked_at, is_bot, count(*) FROM clicks GROUP BY owner, clicked_at, is_bot
+        """
+    )
+    await conn.execute(
+        """
+        INSERT INTO click_dimensions_by_owner (owner, day, dimension, value, is_bot, clicks)
+        SELECT owner, '2026-10-20', 'country', country, is_bot, count(*) FROM clicks GROUP BY owner, country, is_bot
+        """
+    )
+    reader = await client_with("alice", "stats:read")
+    large = await ask(reader, ALL, between=(FIRST + timedelta(hours=12), FIRST + timedelta(hours=36)))
+    await conn.execute("DELETE FROM clicks WHERE ctid = (SELECT ctid FROM clicks WHERE clicked_at > $1 LIMIT 1)", FIRST)
+    await conn.execute("UPDATE click_totals_by_owner SET clicks = clicks - 1 WHERE slot > $1", FIRST)
+    smaller = await ask(reader, ALL, between=(FIRST + timedelta(hours=12), FIRST + timedelta(hours=36)))
+    await conn.close()
+
+    assert large["totals"]["clicks"] == LARGEST_PART + 1
+    assert large["dimensions_from"] == "2026-10-20T00:00:00Z"
+    assert large["dimensions"]["country"]["top"][0]["clicks"] == LARGEST_PART + 2
+    assert smaller["dimensions_from"] == smaller["from"]
+    assert smaller["dimensions"]["country"]["top"][0]["clicks"] == LARGEST_PART
 
 
 async def test_csv_has_the_same_numbers(reader: httpx.AsyncClient) -> None:

@@ -61,7 +61,7 @@ def test_leaves_after_it_has_said_so(start: Start, socket: Path) -> None:
 
 
 def test_second_signal_is_now(start: Start, socket: Path) -> None:
-    process = start(DRAIN_SECONDS="60")
+    process = start(DRAIN_SECONDS="14")
     process.send_signal(signal.SIGTERM)
     until(lambda: status(socket, "/readyz") == 503)
     process.send_signal(signal.SIGTERM)
@@ -79,7 +79,7 @@ def test_without_draining(start: Start, socket: Path) -> None:
 def test_probe(start: Start, socket: Path) -> None:
     """The health check of a container: 0 when ready, 1 with the reason when draining or gone."""
     assert probe(f"unix:{socket}").returncode == 1
-    process = start(DRAIN_SECONDS="60")
+    process = start(DRAIN_SECONDS="14")
     assert probe(f"unix:{socket}").returncode == 0
     process.send_signal(signal.SIGTERM)
     until(lambda: status(socket, "/readyz") == 503)
