@@ -48,25 +48,30 @@ def clicks_over_time(
     ends = [*(each.start for each in series[1:]), end][: len(series)]
     for bucket, after in zip(series, ends, strict=True):
         start, until = _milliseconds(bucket.start), _milliseconds(after)
-        rows.extend(
-            {
-                "start": start,
-                "end": start + round(max(until - start, 0) * _BAR_SHARE),
-                "when": bucket.start.astimezone(zone).strftime(_FORMATS[interval]),
-                "part": part,
-                "clicks": clicks,
-            }
-            for part, clicks in _parts(bucket, bots)
-        )
+        below = 0
+        for part, clicks in _parts(bucket, bots):
+            rows.append(
+                {
+                    "start": start,
+                    "end": start + round(max(until - start, 0) * _BAR_SHARE),
+                    "below": below,
+                    "above": below + clicks,
+                    "when": bucket.start.astimezone(zone).strftime(_FORMATS[interval]),
+                    "part": part,
+                    "clicks": clicks,
+                }
+            )
+            below += clicks
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_bar()
+        # Stacked here: Vega-Lite stacks no bars that have both ends in time, and only those are as wide as their time.
+        .mark_rect()
         .encode(
-            x=alt.X("start:T", title=None, axis=alt.Axis(labelOverlap=True, tickCount=6)),
+            x=alt.X("start:T", title=None, axis=alt.Axis(labelOverlap=True, tickCount=6, grid=False)),
             x2="end:T",
-            y=alt.Y("clicks:Q", title=None, stack=True, axis=alt.Axis(tickMinStep=1, format="~s")),
-            color=_part_color(bots),
-            order=alt.Order("part:N", sort="descending"),
+            y=alt.Y("below:Q", title=None, axis=_count_axis()),
+            y2="above:Q",
+            color=_part_color(legend=bots == "include"),
             tooltip=[_text("when", "When"), _text("part", "Who"), _number("clicks", "Clicks")],
         )
         .properties(height=260)
@@ -95,8 +100,9 @@ def top_values(dimension: Dimension, name: str, bots: Bots) -> alt.Chart:
                 sort=alt.EncodingSortField("rank", order="ascending"),
                 axis=alt.Axis(labelLimit=150, ticks=False, domain=False),
             ),
-            x=alt.X("clicks:Q", title=None, stack=True, axis=alt.Axis(tickMinStep=1, format="~s", tickCount=4)),
-            color=_part_color(bots),
+            x=alt.X("clicks:Q", title=None, stack=True, axis=_count_axis()),
+            # The chart over time has the legend.
+            color=_part_color(legend=False),
             order=alt.Order("part:N", sort="descending"),
             tooltip=[_text("value", name.title()), _text("part", "Who"), _number("clicks", "Clicks")],
         )
@@ -131,7 +137,7 @@ def world_map(dimension: Dimension, bots: Bots) -> alt.LayerChart | None:
             tooltip=[_text("name", "Country"), _number("clicks", "Clicks")],
         )
     )
-    chart: alt.LayerChart = alt.LayerChart(layer=[land, clicked]).project("equalEarth").properties(height=320)
+    chart: alt.LayerChart = alt.LayerChart(layer=[land, clicked]).project("equalEarth").properties(height=260)
     return chart
 
 
@@ -151,9 +157,15 @@ def _parts(count: Bucket | Count, bots: Bots) -> list[tuple[str, int]]:
     return parts
 
 
-def _part_color(bots: Bots) -> alt.Color:
-    legend: Any = alt.Legend(orient="top", title=None) if bots == "include" else None
-    return alt.Color("part:N", scale=_SERIES, legend=legend)
+def _count_axis() -> alt.Axis:
+    """Whole numbers, shortened where they are long."""
+    label = "datum.value >= 10000 ? format(datum.value, '~s') : format(datum.value, ',')"
+    return alt.Axis(tickMinStep=1, tickCount=4, labelExpr=label)
+
+
+def _part_color(*, legend: bool) -> alt.Color:
+    drawn: Any = alt.Legend(orient="top", title=None) if legend else None
+    return alt.Color("part:N", scale=_SERIES, legend=drawn)
 
 
 def _text(field: str, title: str) -> alt.Tooltip:

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Unreachable
+from services.dashboard.copying import show_copyable
 from services.dashboard.forms import Errors, errors_of, show_error, show_other_errors
 from services.dashboard.results import NewKey
 from services.dashboard.texts import format_instant, plain
@@ -37,7 +38,7 @@ def _show_made(made: NewKey) -> None:
     with st.container(border=True, key="made_key"):
         st.success("The key is made. Copy it now: it cannot be shown again.")
         st.text(f"For {made.owner}")
-        st.code(made.key, language=None, wrap_lines=True)
+        show_copyable(made.key)
         if st.button("I have copied it", key="keys_copied"):
             del st.session_state[MADE]
             st.rerun()

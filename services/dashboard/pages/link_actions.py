@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
+from services.dashboard.copying import show_copyable
 from services.dashboard.pages.link_editor import DIALOG, close_dialog, edit_dialog
 from services.dashboard.pages.link_table import describe
 from services.dashboard.pages.qr import show_qr
@@ -60,7 +61,7 @@ def show_dialog(client: Client, key: Key) -> None:
 @st.dialog("Share this link", on_dismiss=close_dialog)
 def _share_dialog(client: Client, link: Link) -> None:
     """Show a link to copy, and its QR code."""
-    st.code(link.short_url, language=None, wrap_lines=True)
+    show_copyable(link.short_url)
     st.text(f"leads to {link.url}")
     show_qr(client, link, "shared")
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
+from services.dashboard.copying import show_copyable
 from services.dashboard.forms import LONGEST_URL, Errors, LinkInputs, errors_of, show_error, show_other_errors
 from services.dashboard.texts import format_instant, shorten
 from services.dashboard.viewer import viewer_zone
@@ -23,7 +24,7 @@ def edit_dialog(client: Client, key: Key, link: Link) -> None:
     _, (link,) = st.session_state.get(DIALOG, ("edit", (link,)))
     errors: Errors = st.session_state.pop("edit_errors", {})
     prefix = f"edit_{link.name}_{link.version}"
-    st.code(link.short_url, language=None, wrap_lines=True)
+    show_copyable(link.short_url)
     url = st.text_input("Leads to", value=link.url, max_chars=LONGEST_URL, key=f"{prefix}_url")
     show_error(errors, "url", "The address")
     enabled = st.toggle("On", value=link.enabled, key=f"{prefix}_enabled")

@@ -14,6 +14,10 @@ from services.dashboard.results import Link
 from services.dashboard.texts import is_web_address, shorten
 
 SPARKLINE_DAYS = 14
+NARROW_PX, WIDE_PX = 65, 165
+"""Widths of columns: what is looked at most is seen without scrolling on a screen of 1,280 pixels."""
+
+ROW_PX, MOST_ROWS_SHOWN = 35, 15
 
 SELECT, SHORT, TARGET, TITLE, TAGS, ENABLED = "Select", "Short link", "Target", "Title", "Tags", "On"
 CLICKS, RECENT, STATE, EXPIRES, CREATED, OWNER = "Clicks", "Last 14 days", "State", "Expires", "Created", "Owner"
@@ -56,12 +60,12 @@ def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset
         {
             SELECT: [link.name in selected for link in links],
             SHORT: [link.short_url if is_web_address(link.short_url) else None for link in links],
-            TARGET: [link.url for link in links],
             TITLE: [link.title or "" for link in links],
-            TAGS: [list(link.tags) for link in links],
-            ENABLED: [link.enabled for link in links],
+            TARGET: [link.url for link in links],
             CLICKS: [link.clicks for link in links],
             RECENT: [clicks.get(link.name, []) for link in links],
+            ENABLED: [link.enabled for link in links],
+            TAGS: [list(link.tags) for link in links],
             STATE: [link_state(link, now) for link in links],
             EXPIRES: _times([link.expires_at for link in links], zone),
             CREATED: _times([link.created_at for link in links], zone),
@@ -75,16 +79,14 @@ def link_columns() -> dict[str, Any]:
     """How the columns look. Texts of users are plain text everywhere; the one link is the short one."""
     column = st.column_config
     return {
-        SELECT: column.CheckboxColumn(
-            SELECT, width="small", pinned=True, help="Tick links, then choose what to do below"
-        ),
-        SHORT: column.LinkColumn(SHORT, disabled=True, width="medium", display_text=r"^https?://(.*)$"),
-        TARGET: column.TextColumn(TARGET, width="medium", max_chars=LONGEST_URL, required=True),
-        TITLE: column.TextColumn(TITLE, width="medium", max_chars=LONGEST_TITLE),
-        TAGS: column.ListColumn(TAGS, width="small"),
-        ENABLED: column.CheckboxColumn(ENABLED, width="small", help="Whether the link works"),
+        SELECT: column.CheckboxColumn(SELECT, width=60, pinned=True, help="Tick links, then choose what to do below"),
+        SHORT: column.LinkColumn(SHORT, disabled=True, width=WIDE_PX, display_text=r"^https?://(.*)$"),
+        TARGET: column.TextColumn(TARGET, width=WIDE_PX, max_chars=LONGEST_URL, required=True),
+        TITLE: column.TextColumn(TITLE, width=WIDE_PX, max_chars=LONGEST_TITLE),
+        TAGS: column.ListColumn(TAGS, width=WIDE_PX),
+        ENABLED: column.CheckboxColumn(ENABLED, width=NARROW_PX, help="Whether the link works"),
         CLICKS: column.NumberColumn(CLICKS, width="small", disabled=True, format="localized"),
-        RECENT: column.LineChartColumn(RECENT, width="small", y_min=0),
+        RECENT: column.LineChartColumn(RECENT, width=110, y_min=0),
         STATE: column.TextColumn(STATE, width="small", disabled=True),
         EXPIRES: column.TextColumn(EXPIRES, width="small", disabled=True),
         CREATED: column.TextColumn(CREATED, width="small", disabled=True),
@@ -136,3 +138,8 @@ def _times(instants: Sequence[datetime | None], zone: tzinfo) -> list[str]:
 def describe(link: Link) -> str:
     """A link in one line, for lists within a dialog."""
     return f"{shorten(link.name, 80)} → {shorten(link.url, 80)}"
+
+
+def table_height(rows: int) -> int:
+    """As tall as the rows of a page are, up to fifteen of them."""
+    return ROW_PX * (min(rows, MOST_ROWS_SHOWN) + 1) + 3

@@ -14,12 +14,14 @@ from services.dashboard.pages.link_actions import show_actions, show_dialog
 from services.dashboard.pages.link_table import (
     EDITABLE,
     OWNER,
+    ROW_PX,
     SELECT,
     SPARKLINE_DAYS,
     Edit,
     link_columns,
     link_frame,
     read_edits,
+    table_height,
     ticked_names,
 )
 from services.dashboard.questions import LinkFilter
@@ -196,6 +198,8 @@ def _show_table(client: Client, key: Key, state: _State) -> None:
         column_config=link_columns(),
         disabled=[column for column in frame.columns if column != SELECT and not (writes and column in EDITABLE)],
         num_rows="fixed",
+        row_height=ROW_PX,
+        height=table_height(len(frame)),
         alt="Links, one in each row",
     )
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
+from services.dashboard.copying import show_copyable
 from services.dashboard.forms import LONGEST_URL, Errors, Fields, LinkInputs, errors_of, show_error, show_other_errors
 from services.dashboard.pages.qr import show_qr
 from services.dashboard.problems import Unreachable
@@ -121,7 +122,7 @@ def _create(client: Client, fields: Fields, state: _State) -> None:
 
 def _show_made(client: Client, key: Key, link: Link) -> None:
     with st.container(border=True, key="shortened"):
-        st.code(link.short_url, language=None, wrap_lines=True)
+        show_copyable(link.short_url)
         st.text(f"leads to {link.url}")
         if is_web_address(link.short_url):
             st.link_button("Open", link.short_url, icon=":material/open_in_new:")

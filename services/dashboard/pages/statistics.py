@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
+from services.dashboard.copying import show_copyable
 from services.dashboard.counts import Bots, Interval
 from services.dashboard.pages.link_actions import STATISTICS_LINK
 from services.dashboard.pages.statistics_view import show_statistics
@@ -67,7 +68,7 @@ def show(client: Client, key: Key) -> None:
         st.info("Choose the first and the last day.")
         return
     if link is not None:
-        st.code(link.short_url, language=None, wrap_lines=True)
+        show_copyable(link.short_url)
         st.text(f"leads to {link.url}")
 
     @st.fragment(run_every=REFRESH_S if live else None)
