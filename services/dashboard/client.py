@@ -107,9 +107,10 @@ class Client:
         headers = {"If-Match": f'"{link.version}"'}
         self._connection.send(self._connection.request("DELETE", _path(link), {"domain": link.domain}, headers=headers))
 
-    def availability(self, code: str, domain: str) -> Availability:
-        """Tell whether a code can be had."""
-        return self._get(Availability, f"/links/{quote(code, safe='')}/availability", {"domain": domain})
+    def availability(self, code: str, domain: str | None = None) -> Availability:
+        """Tell whether a code can be had, on the site's first domain if none is given."""
+        asked: Parameters = {"domain": domain} if domain else {}
+        return self._get(Availability, f"/links/{quote(code, safe='')}/availability", asked)
 
     def qr(
         self, link: Link, kind: Literal["svg", "png"], *, scale: int = 8, border: int = 4, correction: str = "M"

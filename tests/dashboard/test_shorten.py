@@ -104,6 +104,20 @@ def test_a_code_that_was_taken_meanwhile_is_told_beside_it(stack: Stack) -> None
     ]
 
 
+def test_a_key_that_only_writes_shortens(stack: Stack) -> None:
+    """`links:write` alone is enough, for a drawn code and for one's own; there is no QR code then."""
+    page = stack.page(show, "alice", "links:write").run()
+    labelled(page.text_input, "Code of your own").set_value("mine")
+    told = texts_of(page.run())
+    shorten(page)
+
+    assert not page.exception
+    assert not page.error
+    assert "This code is free." in told
+    assert [each.value for each in page.code] == ["https://sho.rt/mine"]
+    assert not page.download_button
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_is_typed_is_never_markdown(stack: Stack, text: str) -> None:
     """Hostile texts in every field are stored as they are, and no place that reads Markdown gets them unescaped."""

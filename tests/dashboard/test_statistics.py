@@ -104,14 +104,14 @@ def test_one_link_has_its_own_counts(stack: Stack, enricher: Enricher) -> None:
     stack.store_clicks([click(stack.link_id("one"))] * 2 + [click(stack.link_id("two"))], enricher)
     page = stack.page(show).run()
     found = []
-    for name in ("one", "sho.rt/one", "https://sho.rt/one"):
+    for name in ("one", "sho.rt/one", "https://sho.rt/one", "http://sho.rt:8080/one"):
         labelled(page.text_input, "Link").set_value(name)
         page.run()
         found.append((totals(page)["Clicks"], [each.value for each in page.code], len(page.dataframe[0].value)))
     labelled(page.text_input, "Link").set_value("none")
     page.run()
 
-    assert found == [("2", ["https://sho.rt/one"], 2)] * 3
+    assert found == [("2", ["https://sho.rt/one"], 2)] * 4
     assert "There is no such link" in page.error[0].value
     assert totals(page)["Clicks"] == "3"
 

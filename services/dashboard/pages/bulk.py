@@ -18,7 +18,7 @@ EXAMPLE = "url,code,title,tags\nhttps://www.example.com/a,,First,news|spring\nht
 
 
 @dataclass
-class _Batch:
+class Batch:
     """What is created, and how far it is: kept between runs, so that a page that is left halfway can go on."""
 
     rows: list[dict[str, Any]]
@@ -33,7 +33,7 @@ class _Batch:
 
 def show_bulk(client: Client) -> None:
     """Show the tab."""
-    batch: _Batch | None = st.session_state.get("bulk")
+    batch: Batch | None = st.session_state.get("bulk")
     if batch is None:
         _ask()
         return
@@ -66,11 +66,11 @@ def _ask() -> None:
     except RowsRefused as refused:
         st.error(plain(str(refused)))
     else:
-        st.session_state["bulk"] = _Batch(rows)
+        st.session_state["bulk"] = Batch(rows)
         st.rerun()
 
 
-def _create(client: Client, batch: _Batch) -> None:
+def _create(client: Client, batch: Batch) -> None:
     total = len(batch.rows)
     progress = st.progress(len(batch.results) / total, "Creating …")
     for first, rows in slices(batch.rows, len(batch.results)):
@@ -94,7 +94,7 @@ def _create(client: Client, batch: _Batch) -> None:
         progress.empty()
 
 
-def _show_results(batch: _Batch) -> None:
+def _show_results(batch: Batch) -> None:
     failed = sum(result.link is None for result in batch.results)
     made = sum(result.status == 201 for result in batch.results)
     if made:

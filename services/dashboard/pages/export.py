@@ -40,7 +40,7 @@ def show_export(client: Client, wanted: LinkFilter) -> None:
     if done is None or done[0] != asked:
         return
     lines = done[1].count(b"\n") - (1 if kind == "CSV" else 0)
-    st.success(f"The file is ready: {format_count(max(lines, 0), 'line')}, {len(done[1]) / 1e6:.1f} MB.")
+    st.success(f"The file is ready: {format_count(max(lines, 0), 'line')}, {len(done[1]) / 1000:,.0f} kB.")
     st.download_button(
         f"Download {KINDS[kind][1]}",
         done[1],

@@ -5,6 +5,7 @@ import streamlit as st
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.copying import show_copyable
 from services.dashboard.forms import LONGEST_URL, Errors, LinkInputs, errors_of, show_error, show_other_errors
+from services.dashboard.known import known_tags
 from services.dashboard.texts import format_instant, shorten
 from services.dashboard.viewer import viewer_zone
 
@@ -28,7 +29,7 @@ def edit_dialog(client: Client, key: Key, link: Link) -> None:
     url = st.text_input("Leads to", value=link.url, max_chars=LONGEST_URL, key=f"{prefix}_url")
     show_error(errors, "url", "The address")
     enabled = st.toggle("On", value=link.enabled, key=f"{prefix}_enabled")
-    tags = [each.tag for each in client.tags()] if key.may("links:read") else []
+    tags = known_tags(client) if key.may("links:read") else []
     fields = LinkInputs(prefix, link, tags, viewer_zone(), errors).draw()
     show_other_errors(errors, FIELDS)
     if st.button("Save", type="primary", width="stretch", key="edit_save"):

@@ -14,7 +14,7 @@ from services.dashboard.results import Link
 from services.dashboard.texts import is_web_address, shorten
 
 SPARKLINE_DAYS = 14
-NARROW_PX, WIDE_PX = 65, 165
+NARROW_PX, WIDE_PX = 75, 160
 """Widths of columns: what is looked at most is seen without scrolling on a screen of 1,280 pixels."""
 
 ROW_PX, MOST_ROWS_SHOWN = 35, 15

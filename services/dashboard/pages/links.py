@@ -8,6 +8,7 @@ import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.forms import errors_of
+from services.dashboard.known import known_domains, known_tags
 from services.dashboard.pages.bulk import show_bulk
 from services.dashboard.pages.export import show_export
 from services.dashboard.pages.link_actions import show_actions, show_dialog
@@ -63,19 +64,21 @@ def show(client: Client, key: Key) -> None:
     """Show the page."""
     st.title("Links")
     state: _State = st.session_state.setdefault("links", _State())
-    if not key.may("links:write"):
+    names = ["All links", *(["Create many"] if key.may("links:write") else []), "Export"]
+    tabs = dict(zip(names, st.tabs(names, key="links_tabs", on_change="rerun"), strict=True))
+    for name, tab in tabs.items():
+        if tab.open:
+            with tab:
+                _show_tab(client, key, state, name)
+
+
+def _show_tab(client: Client, key: Key, state: _State, name: str) -> None:
+    if name == "Create many":
+        show_bulk(client)
+    elif name == "Export":
+        show_export(client, _wanted(key))
+    else:
         _show_links(client, key, state)
-        return
-    links, many, export = st.tabs(["All links", "Create many", "Export"], key="links_tabs", on_change="rerun")
-    with links:
-        if links.open:
-            _show_links(client, key, state)
-    with many:
-        if many.open:
-            show_bulk(client)
-    with export:
-        if export.open:
-            show_export(client, _wanted(key))
 
 
 def _show_links(client: Client, key: Key, state: _State) -> None:
@@ -114,7 +117,7 @@ def _draw_filter(client: Client, key: Key) -> tuple[str, int]:
             placeholder="Code, target or title",
             persist_state="session",
         )
-        tags = [tag.tag for tag in client.tags()]
+        tags = known_tags(client)
         st.selectbox("Tag", tags, index=None, key="links_tag", placeholder="Any", width=160, persist_state="session")
         st.selectbox(
             "State",
@@ -126,7 +129,7 @@ def _draw_filter(client: Client, key: Key) -> tuple[str, int]:
             format_func=str.title,
             persist_state="session",
         )
-        domains = client.domains()
+        domains = known_domains(client)
         if len(domains) > 1:
             st.selectbox(
                 "Domain", domains, index=None, key="links_domain", placeholder="Any", width=180, persist_state="session"

@@ -8,6 +8,7 @@ import streamlit as st
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
 from services.dashboard.copying import show_copyable
 from services.dashboard.forms import LONGEST_URL, Errors, Fields, LinkInputs, errors_of, show_error, show_other_errors
+from services.dashboard.known import known_domains, known_tags
 from services.dashboard.pages.qr import show_qr
 from services.dashboard.problems import Unreachable
 from services.dashboard.texts import is_web_address
@@ -71,15 +72,16 @@ def _options(client: Client, key: Key, state: _State) -> Fields:
     """The inputs that are folded away; opened while one of them is wrong."""
     is_wrong = any(name in state.errors for name in FIELDS if name != "url")
     with st.expander("Options", expanded=is_wrong, icon=":material/tune:", key=f"shorten_options_{is_wrong}"):
-        fields = _code(client, state)
-        tags = [each.tag for each in client.tags()] if key.may("links:read") else []
+        fields = _code(client, key, state)
+        tags = known_tags(client) if key.may("links:read") else []
         fields |= LinkInputs(f"shorten_{state.round}", None, tags, viewer_zone(), state.errors).draw()
     return {name: value for name, value in fields.items() if value not in (None, [], False)}
 
 
-def _code(client: Client, state: _State) -> Fields:
-    domains = client.domains()
-    domain = domains[0]
+def _code(client: Client, key: Key, state: _State) -> Fields:
+    # Only a key that reads may list the domains; without them it is the site's first one.
+    domains = known_domains(client) if key.may("links:read") else ()
+    domain = domains[0] if domains else None
     if len(domains) > 1:
         domain = st.selectbox("Domain", domains, key="shorten_domain")
         show_error(state.errors, "domain", "The domain")

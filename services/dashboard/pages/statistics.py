@@ -1,5 +1,6 @@
 """The page Statistics: how often links were followed, when, from where and with what; of one link, or of all."""
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -9,6 +10,7 @@ import streamlit as st
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
 from services.dashboard.copying import show_copyable
 from services.dashboard.counts import Bots, Interval
+from services.dashboard.known import known_domains
 from services.dashboard.pages.link_actions import STATISTICS_LINK
 from services.dashboard.pages.statistics_view import show_statistics
 from services.dashboard.questions import StatsQuery
@@ -92,16 +94,22 @@ def _choose_link(client: Client, key: Key) -> Link | None:
         type="search",
         icon="",
     )
-    domain, _, code = (name or "").strip().removeprefix("https://").removeprefix("http://").rpartition("/")
+    domain, code = _split_name(name or "")
     if not code:
         return None
     try:
-        return client.link(code, domain or client.domains()[0])
+        return client.link(code, domain or known_domains(client)[0])
     except ApiError as error:
         if isinstance(error, KeyRefused) or error.status not in {404, 422}:
             raise
         st.error("There is no such link. These are the counts of all links.", icon=":material/error:")
         return None
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """The domain, if any, and the code of a link, from its name or its short URL."""
+    domain, _, code = re.sub(r"^https?://", "", name.strip()).rpartition("/")
+    return re.sub(r":\d{1,5}$", "", domain), code
 
 
 def _choose_span() -> _Span | None:
