@@ -26,9 +26,11 @@ def run_server(
     *,
     http: type[HttpToolsProtocol] = HttpToolsProtocol,
     limit: int | None = None,
+    websockets: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; the arguments are those of `server_config`."""
-    Server(server_config(app, settings, http=http, limit=limit), settings.drain_seconds).run()
+    config = server_config(app, settings, http=http, limit=limit, websockets=websockets)
+    Server(config, settings.drain_seconds).run()
 
 
 def server_config(
@@ -37,6 +39,7 @@ def server_config(
     *,
     http: type[HttpToolsProtocol] = HttpToolsProtocol,
     limit: int | None = None,
+    websockets: bool = False,
 ) -> uvicorn.Config:
     """How uvicorn serves an app.
 
@@ -45,13 +48,14 @@ def server_config(
         settings: Tells where to listen.
         http: The protocol class of a connection.
         limit: Connections and requests at most; one more is answered 503.
+        websockets: Whether a connection can become a WebSocket; each is closed with 1012 (restart) when the service stops.
     """
     address = parse_address(settings.listen)
     config = uvicorn.Config(
         app,
         uds=address.path or None,
         http=http,
-        ws="none",
+        ws="websockets-sansio" if websockets else "none",
         loop="uvloop",
         lifespan="on",
         log_config=None,

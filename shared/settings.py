@@ -23,6 +23,7 @@ from pydantic_settings import (
 from shared.listen import parse_address
 
 SECRETS_DIR = Path("/run/secrets")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 Csv = Annotated[tuple[str, ...], NoDecode]
 S = TypeVar("S", bound="Settings")
@@ -156,6 +157,39 @@ class RedirectSettings(ServerSettings, InternalSettings):
         if urlsplit(self.redis_url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
             raise ValueError("redis_url must begin with redis://, rediss:// or unix://")
         return self
+
+
+class DashboardSettings(ServerSettings, SiteSettings):
+    """The dashboard. Its `sign_in_…` are for the local stack: a code that signs in once, without the key being typed."""
+
+    links_address: str
+    dashboard_secret_key: SecretStr = Field(min_length=32)
+    dashboard_secret_key_previous: SecretStr | None = None
+    sign_in_days: int = Field(default=14, ge=1, le=365)
+    sign_in_code: SecretStr | None = Field(default=None, min_length=32)
+    sign_in_code_key: SecretStr | None = None
+    sign_in_code_until: int = 0
+
+    @field_validator("dashboard_secret_key_previous", "sign_in_code", "sign_in_code_key", mode="before")
+    @classmethod
+    def take_empty_for_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("links_address")
+    @classmethod
+    def check_links_address(cls, value: str) -> str:
+        parse_address(value)
+        return value
+
+    @model_validator(mode="after")
+    def check_code(self) -> Self:
+        if self.sign_in_code is not None and self.default_domain not in LOOPBACK:
+            raise ValueError("sign_in_code is for a public_base_url of this machine alone")
+        return self
+
+    @property
+    def is_https(self) -> bool:
+        return self.public_base_url.startswith("https:")
 
 
 class NginxSettings(SiteSettings):

@@ -5,12 +5,10 @@ request would be done in the event loop that answers visitors.
 """
 
 import asyncio
-import contextlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-from shared.listen import parse_address
+from shared.listen import find_sockets, parse_address
 
 CONNECT_TIMEOUT_S = 1.0
 DEADLINE_S = 10.0
@@ -122,15 +120,6 @@ class Intake:
         if headers.get("connection", "").lower() == "close":
             self.close()
         return Receipt(status, read_offset(body))
-
-
-def find_sockets(pattern: str) -> list[str]:
-    """The paths that a pattern stands for, the newest first."""
-    times = {}
-    for path in Path("/").glob(pattern.lstrip("/")):
-        with contextlib.suppress(OSError):
-            times[str(path)] = path.stat().st_mtime_ns
-    return sorted(times, key=times.__getitem__, reverse=True)
 
 
 def read_offset(body: bytes) -> int | None:

@@ -4,9 +4,10 @@ import asyncio
 import os
 from pathlib import Path
 
-from services.redirect.intake import Intake, find_sockets
+from services.redirect.intake import Intake
 from services.redirect.journal import open_journal
 from services.redirect.shipper import run_shipper
+from shared.listen import find_sockets
 from tests.redirect.intake_server import TOKEN, IntakeServer, until
 from tests.redirect.journals import GIB, click
 

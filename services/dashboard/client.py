@@ -1,0 +1,225 @@
+"""The API as Python: one client for everything that the dashboard asks, with typed answers and a deadline for each.
+
+It speaks with the user's key and nothing else. Every failure is an `ApiError`, so a page needs to know nothing of HTTP.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from time import monotonic
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from services.dashboard.connection import Connection, chunks
+from services.dashboard.counts import Bots, Clicks, Recent, Stats
+from services.dashboard.problems import ApiError, KeyRefused, Unreachable
+from services.dashboard.questions import ALL_LINKS, LinkFilter, Parameters, StatsQuery
+from services.dashboard.results import (
+    Availability,
+    BatchResult,
+    Domains,
+    Key,
+    Keys,
+    Link,
+    NewKey,
+    Page,
+    Tag,
+    Tags,
+    read,
+)
+
+__all__ = ["ApiError", "Client", "Key", "KeyRefused", "Link", "Unreachable"]
+
+BATCH_TIMEOUT_S = 60
+EXPORT_TIMEOUT_S = 600
+"""For all of it; silence for longer than the client's own timeout ends it before."""
+
+T = TypeVar("T")
+
+
+class Client:
+    """Calls the API.
+
+    Args:
+        base_url: Where it is: `http://host:port`, or `unix:/path/to.sock`.
+        api_key: The user's.
+        timeout_s: For the whole of an ordinary answer.
+    """
+
+    def __init__(self, base_url: str, api_key: str, timeout_s: float = 10) -> None:
+        self._timeout_s = timeout_s
+        self._connection = Connection(base_url, api_key, timeout_s)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def current_key(self) -> Key:
+        """Read what the key itself is: whose, and what it allows."""
+        return self._get(Key, "/keys/current")
+
+    def links(
+        self,
+        wanted: LinkFilter = ALL_LINKS,
+        *,
+        sort: str = "-created_at",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """List a page of links."""
+        asked: Parameters = {**wanted.parameters(), "sort": sort, "limit": limit}
+        return self._get(Page, "/links", asked | ({"cursor": cursor} if cursor else {}))
+
+    def link(self, code: str, domain: str) -> Link:
+        """Read one link."""
+        return self._get(Link, f"/links/{quote(code, safe='')}", {"domain": domain})
+
+    def create_link(self, fields: Mapping[str, object], repeat_key: str | None = None) -> Link:
+        """Create a link, or find the one that the same `repeat_key` created."""
+        return self._post(Link, "/links", fields, repeat_key, self._timeout_s)
+
+    def create_links(self, rows: Sequence[Mapping[str, object]], repeat_key: str | None = None) -> BatchResult:
+        """Create many links; one row's failure does not stop the others."""
+        return self._post(BatchResult, "/links/batch", {"links": list(rows)}, repeat_key, BATCH_TIMEOUT_S)
+
+    def edit_link(self, link: Link, changes: Mapping[str, object]) -> Link:
+        """Change fields of a link, if it is still the version that is given; else the status of the error is 412."""
+        headers = {"If-Match": f'"{link.version}"'}
+        request = self._connection.request(
+            "PATCH", _path(link), {"domain": link.domain}, headers=headers, fields=changes
+        )
+        return _read(Link, self._connection.send(request))
+
+    def delete_link(self, link: Link) -> None:
+        """Delete a link for good, if it is still the version that is given."""
+        headers = {"If-Match": f'"{link.version}"'}
+        self._connection.send(self._connection.request("DELETE", _path(link), {"domain": link.domain}, headers=headers))
+
+    def availability(self, code: str, domain: str | None = None) -> Availability:
+        """Tell whether a code can be had, on the site's first domain if none is given."""
+        asked: Parameters = {"domain": domain} if domain else {}
+        return self._get(Availability, f"/links/{quote(code, safe='')}/availability", asked)
+
+    def qr(
+        self, link: Link, kind: Literal["svg", "png"], *, scale: int = 8, border: int = 4, correction: str = "M"
+    ) -> bytes:
+        """Draw the QR code of a link's short URL."""
+        asked: Parameters = {
+            "domain": link.domain,
+            "format": kind,
+            "scale": scale,
+            "border": border,
+            "error_correction": correction,
+        }
+        return self._connection.send(
+            self._connection.request("GET", f"{_path(link)}/qr", asked, headers={"Accept": "image/*"})
+        )
+
+    def domains(self) -> tuple[str, ...]:
+        """List the domains of the site, the default one first."""
+        return self._get(Domains, "/domains").items
+
+    def tags(self) -> tuple[Tag, ...]:
+        """List the tags in use, by name."""
+        return self._get(Tags, "/tags").items
+
+    @contextmanager
+    def export(self, wanted: LinkFilter, media_type: str) -> Iterator[Iterator[bytes]]:
+        """Stream all links that a filter wants, as `text/csv` or `application/x-ndjson`."""
+        deadline = monotonic() + EXPORT_TIMEOUT_S
+        request = self._connection.request("GET", "/exports", wanted.parameters(), headers={"Accept": media_type})
+        with self._connection.open(request) as answer:
+            yield chunks(answer, deadline)
+
+    def stats(self, query: StatsQuery, link: Link | None = None, owner: str | None = None) -> Stats:
+        """Count the clicks of a link; without one, of all links that the key sees, or of one owner's."""
+        return self._get(Stats, *_stats_request(query, link, owner))
+
+    def stats_csv(self, query: StatsQuery, link: Link | None = None, owner: str | None = None) -> bytes:
+        """The same counts as CSV."""
+        return self._connection.send(
+            self._connection.request("GET", *_stats_request(query, link, owner), headers={"Accept": "text/csv"})
+        )
+
+    def clicks(
+        self,
+        link: Link,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        bots: Bots = "include",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Clicks:
+        """List a page of a link's clicks, the newest first."""
+        asked: Parameters = {"domain": link.domain, "bots": bots, "limit": limit}
+        optional = {
+            "from": start.isoformat() if start else None,
+            "to": end.isoformat() if end else None,
+            "cursor": cursor,
+        }
+        return self._get(
+            Clicks, f"{_path(link)}/clicks", asked | {name: value for name, value in optional.items() if value}
+        )
+
+    def recent(self, links: Sequence[Link], *, days: int, time_zone: str) -> Recent:
+        """Count the clicks of up to 100 links by day, in one request."""
+        return self._get(
+            Recent, "/stats/recent", {"link": [link.name for link in links], "days": days, "time_zone": time_zone}
+        )
+
+    def list_keys(self) -> tuple[Key, ...]:
+        """List all keys, the newest first."""
+        return self._get(Keys, "/keys").items
+
+    def create_key(self, fields: Mapping[str, object]) -> NewKey:
+        """Make a key. It is asked for once: an answer that was lost cannot be told from a key that was not made."""
+        return _read(NewKey, self._connection.send(self._connection.request("POST", "/keys", fields=fields)))
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revoke a key for good."""
+        self._connection.send(self._connection.request("DELETE", f"/keys/{quote(key_id, safe='')}"))
+
+    def _get(self, kind: type[T], path: str, parameters: Parameters | None = None) -> T:
+        return _read(kind, self._connection.send(self._connection.request("GET", path, parameters)))
+
+    def _post(
+        self, kind: type[T], path: str, fields: Mapping[str, object], repeat_key: str | None, timeout_s: float
+    ) -> T:
+        headers = {"Idempotency-Key": repeat_key or uuid4().hex}
+        return _read(
+            kind,
+            self._connection.send(self._connection.request("POST", path, headers=headers, fields=fields), timeout_s),
+        )
+
+
+def _read(kind: type[T], body: bytes) -> T:
+    try:
+        return read(kind, body)
+    except ValidationError:
+        raise ApiError(
+            200, "", "Answer not understood", "The link service sent an answer of an unknown form."
+        ) from None
+
+
+def _path(link: Link) -> str:
+    return f"/links/{quote(link.code, safe='')}"
+
+
+def _stats_request(query: StatsQuery, link: Link | None, owner: str | None) -> tuple[str, Parameters]:
+    asked = query.parameters()
+    if link is None:
+        return "/stats", asked | ({"owner": owner} if owner else {})
+    return f"{_path(link)}/stats", asked | {"domain": link.domain}

@@ -1,0 +1,30 @@
+"""Countries by their ISO 3166 code: names, and shapes for the map; no other host is asked for them.
+
+The shapes are Natural Earth's 1:110m boundaries, which are in the public domain, as TopoJSON with coordinates rounded to
+about 3 km. Countries too small for that scale have a name and no shape. The browser draws them from `world.json`.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_FOLDER = Path(__file__).parent
+
+
+def country_name(code: str) -> str:
+    """The name of a country; a code that nobody has stands for itself."""
+    return _names().get(code, code)
+
+
+@cache
+def world_shapes() -> dict[str, Any]:
+    """A TopoJSON topology; the features of its object `countries` have the countries' codes as ids."""
+    shapes: dict[str, Any] = json.loads((_FOLDER / "world.json").read_bytes())
+    return shapes
+
+
+@cache
+def _names() -> dict[str, str]:
+    names: dict[str, str] = json.loads((_FOLDER / "countries.json").read_bytes())
+    return names

@@ -1,0 +1,116 @@
+"""What the API answers about clicks, as frozen dataclasses: totals, series, dimensions, single clicks."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+Bots = Literal["include", "exclude", "only"]
+Interval = Literal["hour", "day", "week", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    clicks: int
+    humans: int
+    bots: int
+    unique_visitors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The clicks of one interval of a series."""
+
+    start: datetime
+    clicks: int
+    humans: int
+    bots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The clicks with one value of a dimension."""
+
+    value: str
+    clicks: int
+    humans: int
+    bots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The clicks with all values that are not among the first."""
+
+    clicks: int
+    humans: int
+    bots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """The clicks by value: the first ones, and the rest."""
+
+    top: tuple[Count, ...]
+    other: Rest
+
+    def first(self, number: int) -> "Dimension":
+        """The same with fewer values; those that are left out are among the rest."""
+        left_out = self.top[number:]
+        return Dimension(
+            self.top[:number],
+            Rest(
+                self.other.clicks + sum(count.clicks for count in left_out),
+                self.other.humans + sum(count.humans for count in left_out),
+                self.other.bots + sum(count.bots for count in left_out),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The clicks of a link, or of many, in a span of time."""
+
+    interval: Interval
+    time_zone: str
+    bots: Bots
+    totals: Totals
+    series: tuple[Bucket, ...]
+    dimensions: dict[str, Dimension]
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    clicked_at: datetime
+    is_bot: bool
+    country: str
+    browser: str
+    os: str
+    device: str
+    referrer: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """A page of clicks, the newest first."""
+
+    items: tuple[Click, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DailyClicks:
+    domain: str
+    code: str
+    clicks: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.domain}/{self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The clicks of each of some links by day, the oldest first."""
+
+    days: tuple[date, ...]
+    items: tuple[DailyClicks, ...]

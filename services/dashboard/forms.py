@@ -1,0 +1,158 @@
+"""The fields of a link as inputs, for the pages that create and edit links, with the API's errors beside them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from services.dashboard.problems import ApiError
+from services.dashboard.results import Link
+from services.dashboard.texts import plain
+
+STATUS_CODES = {
+    302: "302: temporary",
+    301: "301: permanent",
+    307: "307: temporary, method kept",
+    308: "308: permanent, method kept",
+}
+LONGEST_TITLE = 512
+LONGEST_TAG = 64
+MOST_TAGS = 20
+LONGEST_URL = 16_384
+CODE_TAKEN = "urn:tinyurl:problem:code-taken"
+
+Errors = dict[str, str]
+Fields = dict[str, object]
+
+
+def errors_of(error: ApiError) -> Errors:
+    """The reason for each field at fault; what is about no field is under the empty name."""
+    if error.type == CODE_TAKEN:
+        return {"code": "is taken, or was: a code is never given out twice"}
+    errors: Errors = {}
+    for path, reason in error.errors.items():
+        errors.setdefault(path.partition(".")[0], reason)
+    return errors or {"": error.detail or error.title}
+
+
+def show_error(errors: Mapping[str, str], field: str, name: str) -> None:
+    """Show what is wrong with a field, right below it."""
+    if field in errors:
+        st.error(f"{name} {plain(errors[field])}", icon=":material/error:")
+
+
+def show_other_errors(errors: Mapping[str, str], fields: Sequence[str]) -> None:
+    """Show what is wrong with none of the fields that have inputs."""
+    for field, reason in errors.items():
+        if field not in fields:
+            st.error(plain(f"{field} {reason}".strip()), icon=":material/error:")
+
+
+class LinkInputs:
+    """Inputs for what a link has beside its target and code.
+
+    Args:
+        prefix: Of the widgets' keys.
+        link: What they begin with; None for a new link.
+        known_tags: To choose from.
+        zone: In which times are read.
+        errors: Of the last try.
+    """
+
+    names = ("title", "tags", "expires_at", "expired_url", "status_code", "forward_query")
+
+    def __init__(
+        self, prefix: str, link: Link | None, known_tags: Sequence[str], zone: ZoneInfo, errors: Mapping[str, str]
+    ) -> None:
+        self._prefix = prefix
+        self._link = link
+        self._known_tags = known_tags
+        self._zone = zone
+        self._errors = errors
+
+    def draw(self) -> Fields:
+        """Draw the inputs.
+
+        Returns:
+            The fields as the API takes them.
+        """
+        return {
+            "title": self._title(),
+            "tags": self._tags(),
+            "expires_at": self._expires_at(),
+            "expired_url": self._expired_url(),
+            "status_code": self._status_code(),
+            "forward_query": st.checkbox(
+                "Pass the visitor's query parameters on",
+                value=self._link.forward_query if self._link else False,
+                key=f"{self._prefix}_forward_query",
+            ),
+        }
+
+    def _title(self) -> str | None:
+        title = st.text_input(
+            "Title",
+            value=(self._link.title or "") if self._link else "",
+            max_chars=LONGEST_TITLE,
+            key=f"{self._prefix}_title",
+            placeholder="What the link is for",
+        )
+        show_error(self._errors, "title", "The title")
+        return (title or "").strip() or None
+
+    def _tags(self) -> list[str]:
+        own = list(self._link.tags) if self._link else []
+        tags = st.multiselect(
+            "Tags",
+            options=list(dict.fromkeys([*own, *self._known_tags])),
+            default=own,
+            max_selections=MOST_TAGS,
+            accept_new_options=True,
+            key=f"{self._prefix}_tags",
+            placeholder="Choose or type",
+        )
+        show_error(self._errors, "tags", "A tag")
+        return [str(tag) for tag in tags]
+
+    def _expires_at(self) -> datetime | None:
+        own = self._link.expires_at if self._link else None
+        begun = own.astimezone(self._zone).replace(tzinfo=None, second=0, microsecond=0) if own else None
+        until = st.datetime_input(
+            "Expires",
+            value=begun,
+            min_value=datetime(2000, 1, 1),  # noqa: DTZ001  # the input has no time zone; its reader adds it
+            max_value=datetime(2199, 12, 30),  # noqa: DTZ001
+            key=f"{self._prefix}_expires_at",
+            help=f"In your time zone, {plain(self._zone.key)}. Empty: never.",
+            format="YYYY-MM-DD",
+        )
+        show_error(self._errors, "expires_at", "The expiry")
+        if until == begun:
+            # The seconds that the input does not show are kept.
+            return own
+        return None if until is None else until.replace(tzinfo=self._zone)
+
+    def _expired_url(self) -> str | None:
+        url = st.text_input(
+            "Where it leads after that",
+            value=(self._link.expired_url or "") if self._link else "",
+            max_chars=LONGEST_URL,
+            key=f"{self._prefix}_expired_url",
+            placeholder="Empty: a page that says the link is gone",
+        )
+        show_error(self._errors, "expired_url", "This address")
+        return (url or "").strip() or None
+
+    def _status_code(self) -> int:
+        codes = list(STATUS_CODES)
+        own = self._link.status_code if self._link else codes[0]
+        code = st.selectbox(
+            "Kind of redirect",
+            codes,
+            index=codes.index(own) if own in codes else 0,
+            format_func=STATUS_CODES.__getitem__,
+            key=f"{self._prefix}_status_code",
+        )
+        show_error(self._errors, "status_code", "The kind")
+        return code

@@ -1,0 +1,90 @@
+"""The script that Streamlit runs for every visit and every press: the frame, and in it the page that was chosen."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+import structlog
+from streamlit.navigation.page import StreamlitPage
+
+from services.dashboard.client import ApiError, Client, Key
+from services.dashboard.failures import explain, form_button
+from services.dashboard.guard import SIGN_OUT
+from services.dashboard.pages import keys, links, shorten, statistics
+from services.dashboard.session import SignedOut, current_client, current_key
+
+ICON = Path(__file__).parent / "icon.svg"
+
+PAGES: tuple[tuple[str, str, str, str, Callable[[Client, Key], None]], ...] = (
+    ("shorten", "Shorten", ":material/add_link:", "links:write", shorten.show),
+    ("links", "Links", ":material/link:", "links:read", links.show),
+    ("statistics", "Statistics", ":material/bar_chart:", "stats:read", statistics.show),
+    ("keys", "Keys", ":material/key:", "admin", keys.show),
+)
+"""Path, title, icon, the scope that it needs, and what shows it."""
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    st.set_page_config(page_title="TinyURL", page_icon=str(ICON), layout="wide")
+    try:
+        key = current_key()
+        if key is None:
+            raise SignedOut
+    except (ApiError, SignedOut) as error:
+        # All addresses stay known, so that the page is the same one when it works again.
+        st.navigation([st.Page(_nothing, title=page[1], url_path=page[0]) for page in PAGES], position="hidden")
+        explain(error)
+        _offer_sign_out(error)
+        return
+    pages = _pages(key)
+    page = st.navigation(pages or [st.Page(_no_scopes, title="TinyURL")])
+    with st.sidebar:
+        st.text(key.owner if key.name is None else f"{key.owner} · {key.name}")
+        form_button("Sign out", SIGN_OUT, "post")
+    page.run()
+
+
+def _pages(key: Key) -> list[StreamlitPage]:
+    """Those that the key's scopes open, the first of them at `/dashboard/`."""
+    return [
+        st.Page(_guarded(show), title=title, icon=icon, url_path=path)
+        for path, title, icon, scope, show in PAGES
+        if scope in key.scopes or "admin" in key.scopes
+    ]
+
+
+def _guarded(show: Callable[[Client, Key], None]) -> Callable[[], None]:
+    """A page that explains what it does not catch."""
+
+    def run() -> None:
+        try:
+            key = current_key()
+            if key is None:
+                raise SignedOut
+            show(current_client(), key)
+        except (ApiError, SignedOut) as error:
+            explain(error)
+        except Exception as error:
+            log.exception("page_failed")
+            explain(error)
+
+    return run
+
+
+def _offer_sign_out(error: Exception) -> None:
+    if not isinstance(error, SignedOut):
+        form_button("Sign out", SIGN_OUT, "post")
+
+
+def _nothing() -> None:
+    """Nobody is signed in."""
+
+
+def _no_scopes() -> None:
+    st.info("This key opens no page here: it needs `links:write`, `links:read`, `stats:read` or `admin`.")
+
+
+if __name__ == "__main__":
+    main()

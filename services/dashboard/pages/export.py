@@ -1,0 +1,69 @@
+"""Exports: the links that the filter finds, fetched from the API as they come, then handed to the browser as one file."""
+
+import streamlit as st
+
+from services.dashboard.client import ApiError, Client, KeyRefused
+from services.dashboard.questions import LinkFilter
+from services.dashboard.texts import format_count, plain
+
+LARGEST_MB = 64
+"""Of one export in this process' memory, some 200,000 links; the API itself has no such limit."""
+
+KINDS = {"CSV": ("text/csv", "links.csv"), "NDJSON": ("application/x-ndjson", "links.ndjson")}
+SHOW_EVERY_BYTES = 2**18
+
+
+class ExportTooLarge(Exception):
+    """It is more than the dashboard keeps in memory."""
+
+
+def show_export(client: Client, wanted: LinkFilter) -> None:
+    """Show the tab."""
+    st.write("Exports have all links that the filter under All links finds, with all their fields.")
+    limits = [f"{name}: {value}" for name, value in wanted.parameters().items()]
+    st.text(", ".join(limits) if limits else "No filter is set: all links.")
+    kind = st.segmented_control("Format", list(KINDS), default="CSV", required=True, key="export_kind")
+    asked = (kind, wanted)
+    if st.button("Prepare the file", type="primary", icon=":material/file_save:", key="export_prepare"):
+        st.session_state.pop("export", None)
+        try:
+            st.session_state["export"] = (asked, _fetch(client, wanted, KINDS[kind][0]))
+        except KeyRefused:
+            raise
+        except ExportTooLarge:
+            st.error(
+                f"This is more than {LARGEST_MB} MB. Narrow the filter, or ask the API itself: GET /api/v1/exports."
+            )
+        except ApiError as error:
+            st.error(plain(error.detail or error.title))
+    done = st.session_state.get("export")
+    if done is None or done[0] != asked:
+        return
+    lines = done[1].count(b"\n") - (1 if kind == "CSV" else 0)
+    st.success(f"The file is ready: {format_count(max(lines, 0), 'line')}, {len(done[1]) / 1000:,.0f} kB.")
+    st.download_button(
+        f"Download {KINDS[kind][1]}",
+        done[1],
+        file_name=KINDS[kind][1],
+        mime=KINDS[kind][0],
+        on_click="ignore",
+        icon=":material/download:",
+        key="export_download",
+    )
+
+
+def _fetch(client: Client, wanted: LinkFilter, media_type: str) -> bytes:
+    body = bytearray()
+    shown = 0
+    progress = st.progress(0.0, "Fetching …")
+    with client.export(wanted, media_type) as chunks:
+        for chunk in chunks:
+            body += chunk
+            if len(body) > LARGEST_MB * 2**20:
+                raise ExportTooLarge
+            if len(body) - shown >= SHOW_EVERY_BYTES:
+                shown = len(body)
+                # How long it will be is not known, so the bar fills towards the limit.
+                progress.progress(len(body) / (LARGEST_MB * 2**20), f"{len(body) / 1e6:.1f} MB so far")
+    progress.empty()
+    return bytes(body)

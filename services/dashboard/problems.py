@@ -1,0 +1,80 @@
+"""What the API refuses, as exceptions that the pages show: which field, which reason, and whether it was reached at all."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+UNREACHABLE_STATUSES = frozenset({502, 503, 504})
+
+
+class ApiError(Exception):
+    """An answer other than success.
+
+    Args:
+        status: Of the answer; 0 if there was none.
+        type: The problem's stable name, as the API spells it; empty if the answer was no problem+json.
+        title: The kind of problem, in words.
+        detail: A sentence about this case.
+        errors: For invalid input, each field with its reason.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        type: str,  # noqa: A002  # as RFC 9457 names it
+        title: str,
+        detail: str,
+        errors: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or title)
+        self.status = status
+        self.type = type
+        self.title = title
+        self.detail = detail
+        self.errors = dict(errors or {})
+
+
+class KeyRefused(ApiError):
+    """The key is unknown, revoked or expired."""
+
+
+class Unreachable(ApiError):
+    """Nobody answered in time, or only to say that the service is away."""
+
+
+def problem_of(status: int, body: bytes) -> ApiError:
+    """Read an answer other than success; one that is no problem+json (a proxy's page) keeps its status' own words."""
+    problem = _json_object(body)
+    errors = {
+        str(error["field"]): str(error["reason"])
+        for error in problem.get("errors") or ()
+        if isinstance(error, dict) and {"field", "reason"} <= error.keys()
+    }
+    phrase = _PHRASES.get(status, f"Status {status}")
+    kind = ApiError
+    if status == HTTPStatus.UNAUTHORIZED:
+        kind = KeyRefused
+    elif status in UNREACHABLE_STATUSES:
+        kind = Unreachable
+    return kind(
+        status, str(problem.get("type", "")), str(problem.get("title", phrase)), str(problem.get("detail", "")), errors
+    )
+
+
+def unreachable(error: Exception) -> Unreachable:
+    """Say what happened on the way."""
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return Unreachable(0, "", "No answer in time", "The link service did not answer in time.")
+    return Unreachable(0, "", "Not reachable", "The link service cannot be reached.")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = httpx.Response(200, content=body).json()
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,158 @@
+"""What the API answers about links and keys, as frozen dataclasses (`counts.py` has the clicks).
+
+`read` makes them from JSON. A field that a newer release of the API adds is passed over; one that an older release has
+not yet takes its default.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+def read(kind: type[T], body: bytes) -> T:
+    """Read an answer.
+
+    Raises:
+        pydantic.ValidationError: It is not of that kind.
+    """
+    value: T = _adapter(kind).validate_json(body)  # type: ignore[arg-type]  # a class is hashable
+    return value
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link, at one of its versions."""
+
+    short_url: str
+    code: str
+    domain: str
+    url: str
+    title: str | None
+    tags: tuple[str, ...]
+    status_code: int
+    cache_control: int | None
+    valid_from: datetime | None
+    expires_at: datetime | None
+    expired_url: str | None
+    enabled: bool
+    forward_query: bool
+    owner: str
+    clicks: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def name(self) -> str:
+        """As `stats/recent` takes it, and as people tell links apart."""
+        return f"{self.domain}/{self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of links; the last one has no cursor."""
+
+    items: tuple[Link, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key, without its secret."""
+
+    id: str
+    owner: str
+    name: str | None
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made; `key` is what its user keeps, and is told this once."""
+
+    id: str
+    owner: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    items: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """Why a row of a batch was not created."""
+
+    title: str
+    detail: str = ""
+    errors: tuple[FieldProblem, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join(f"{each.field} {each.reason}" for each in self.errors) or self.detail or self.title
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """What became of one row: a link, or a problem."""
+
+    index: int
+    status: int
+    link: Link | None = None
+    problem: RowProblem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    created: int
+    found: int
+    failed: int
+    results: tuple[BatchRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a code can be had, and if not, why: taken, reserved or malformed."""
+
+    code: str
+    domain: str
+    available: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    tag: str
+    links: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    items: tuple[Tag, ...]

@@ -1,0 +1,77 @@
+"""Who is signed in, for the pages: the key from the cookie of the browser's connection, and a client that speaks with it.
+
+A test that has no cookies puts the key into `st.session_state["api_key"]`, and the address of the API into
+`st.secrets["dashboard"]["links_address"]`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from services.dashboard.client import Client, Key
+from services.dashboard.cookies import COOKIE, KeyCookies
+from services.dashboard.upstream import links_url
+
+_STATE = "_signed_in"
+
+
+class SignedOut(Exception):
+    """Nobody is signed in, or it was too long ago."""
+
+
+@dataclass
+class _SignedIn:
+    api_key: str
+    url: str
+    client: Client
+    key: Key | None = None
+
+
+def current_client() -> Client:
+    """The API as the person who is signed in may use it.
+
+    Raises:
+        SignedOut: There is nobody.
+    """
+    return _signed_in().client
+
+
+def current_key() -> Key | None:
+    """The key of the person who is signed in, asked of the API once per session; None if there is nobody.
+
+    Raises:
+        ApiError: The API refuses the key, or cannot be reached.
+    """
+    try:
+        signed_in = _signed_in()
+    except SignedOut:
+        return None
+    if signed_in.key is None:
+        signed_in.key = signed_in.client.current_key()
+    return signed_in.key
+
+
+def _signed_in() -> _SignedIn:
+    settings: Mapping[str, Any] = st.secrets["dashboard"]
+    api_key = _api_key(settings)
+    if api_key is None:
+        raise SignedOut
+    url = links_url(settings["links_address"])
+    known: _SignedIn | None = st.session_state.get(_STATE)
+    if known is not None and known.api_key != api_key:
+        # A browser came back to its session as somebody else: nothing of before is theirs.
+        st.session_state.clear()
+        known = None
+    if known is None or known.url != url:
+        known = _SignedIn(api_key, url, Client(url, api_key), known.key if known else None)
+        st.session_state[_STATE] = known
+    return known
+
+
+def _api_key(settings: Mapping[str, Any]) -> str | None:
+    if "api_key" in st.session_state:
+        return str(st.session_state["api_key"])
+    cookies = KeyCookies(settings["cookie_secret"], settings["cookie_secret_previous"], days=settings["sign_in_days"])
+    return cookies.read(st.context.cookies.get(COOKIE))

@@ -1,0 +1,53 @@
+"""Texts of users in places where Streamlit reads Markdown, and the few words that several pages share.
+
+Whatever a user stored goes through `plain` before it is in a label, a title, a message or a tooltip; tables, `st.text`
+and `st.code` show text as it is.
+"""
+
+import re
+from datetime import datetime, tzinfo
+from urllib.parse import urlsplit
+
+ELLIPSIS = "…"
+
+_MARKDOWN = re.compile(r"[!-/:-@\[-`{-~]")
+"""All of ASCII's punctuation: CommonMark takes a backslash before any of it as the character itself."""
+
+_AS_IT_IS = "\N{WORD JOINER}\\\\\\g<0>"
+"""The backslash is for the parser; the joiner is for what Streamlit looks for in the parsed text: icons, emoji, addresses."""
+
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+
+
+def plain(text: str, longest: int = 200) -> str:
+    """Make a text that Markdown shows as it is: no link, image, icon, formula, colour or HTML in it works.
+
+    Args:
+        text: Of a user.
+        longest: Characters of it that are kept.
+    """
+    return _MARKDOWN.sub(_AS_IT_IS, shorten(text, longest))
+
+
+def shorten(text: str, longest: int) -> str:
+    """Cut a text that is longer, and put a space for what cannot be seen or turns the reading direction."""
+    text = _HIDDEN.sub(" ", text).strip()
+    return text if len(text) <= longest else text[: longest - 1] + ELLIPSIS
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text may become a link."""
+    try:
+        return urlsplit(text).scheme in {"http", "https"}
+    except ValueError:
+        return False
+
+
+def format_instant(instant: datetime | None, zone: tzinfo) -> str:
+    """A time for people, in their time zone."""
+    return "" if instant is None else instant.astimezone(zone).strftime("%d %b %Y, %H:%M")
+
+
+def format_count(count: int, noun: str) -> str:
+    """`1 link`, `2,000 links`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,34 @@
+"""Where the API is just now, from the dashboard's setting."""
+
+import socket
+
+from shared.listen import find_sockets, parse_address
+
+CONNECT_TIMEOUT_S = 1.0
+
+
+def links_url(address: str) -> str:
+    """What the API client is told: `http://host:port`, or `unix:/path` of the newest socket that someone listens at.
+
+    Args:
+        address: As `LISTEN` has it. The path of a Unix socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`:
+            while one release replaces another there are several, and some that nobody listens at any more.
+    """
+    parsed = parse_address(address)
+    if not parsed.path:
+        host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+        return f"http://{host}:{parsed.port}"
+    for path in find_sockets(parsed.path):
+        if _answers(path):
+            return f"unix:{path}"
+    return f"unix:{parsed.path}"
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
