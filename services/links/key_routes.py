@@ -72,7 +72,7 @@ async def get_keys(request: Request, caller: MayAdmin) -> KeyList:
 async def delete_key(request: Request, key_id: str, caller: MayAdmin) -> None:
     """Revoke a key for good; it fails within a second."""
     async with connection(request.state.pool) as conn:
-        if not await revoke_key(conn, key_id):
+        if "\0" in key_id or not await revoke_key(conn, key_id):
             raise NotFound("There is no such key.")
 
 

@@ -12,6 +12,17 @@ from services.links.link_forms import LinkIn, LinkPatch, LinkQuery
 from services.links.link_rows import LinkFields, LinkFilter, LinkRow
 from services.links.site import Site
 from services.links.targets import TargetRefused
+from shared.codes import is_code
+from shared.records import LinkKey
+
+_NO_LINK = "There is no such link."
+
+
+def link_key(code: str, domain: str | None, site: Site) -> LinkKey:
+    """The key of the link that a path names; what cannot be a code, or holds a NUL, names none."""
+    if not is_code(code) or "\0" in (domain or ""):
+        raise NotFound(_NO_LINK)
+    return (domain or site.default_domain).lower(), code
 
 
 def check_domain(domain: str | None, site: Site) -> str:
@@ -54,7 +65,7 @@ def changed_fields(fields: LinkFields, body: LinkPatch, site: Site) -> LinkField
 def check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:
     """Another owner's link looks like none: who may not see it cannot learn that it exists."""
     if row is None or not caller.may_see(row.owner):
-        raise NotFound("There is no such link.")
+        raise NotFound(_NO_LINK)
     return row
 
 

@@ -16,7 +16,7 @@ from services.links.bodies import JsonRoute
 from services.links.creation import Wish, insert_generated
 from services.links.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch
 from services.links.idempotency import Answer, recall_or_begin, store_answer
-from services.links.link_checks import changed_fields, check_domain, check_filter, check_seen, new_fields
+from services.links.link_checks import changed_fields, check_domain, check_filter, check_seen, link_key, new_fields
 from services.links.link_forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
 from services.links.link_rows import (
     LinkRow,
@@ -97,7 +97,7 @@ async def read_link(request: Request, code: str, caller: MayRead, domain: Domain
     """Read one link; its version is the `ETag`."""
     site: Site = request.state.site
     async with connection(request.state.pool) as conn:
-        row = check_seen(await select_link(conn, (domain or site.default_domain, code)), caller)
+        row = check_seen(await select_link(conn, link_key(code, domain, site)), caller)
     return _found(row, site)
 
 
@@ -113,7 +113,7 @@ async def edit_link(
 ) -> Response:
     """Change fields of a link; every redirector follows within a second."""
     site: Site = request.state.site
-    key = (domain or site.default_domain, code)
+    key = link_key(code, domain, site)
     async with connection(request.state.pool) as conn, conn.transaction():
         row = check_seen(await lock_link(conn, key), caller)
         _check_version(row, if_match)
@@ -130,7 +130,7 @@ async def remove_link(
 ) -> None:
     """Delete a link for good. Its code answers 410 and is never given to another link."""
     site: Site = request.state.site
-    key = (domain or site.default_domain, code)
+    key = link_key(code, domain, site)
     async with connection(request.state.pool) as conn, conn.transaction():
         _check_version(check_seen(await lock_link(conn, key), caller), if_match)
         await delete_link(conn, key)
