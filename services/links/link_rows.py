@@ -139,6 +139,11 @@ async def select_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     return None if row is None else _link(row)
 
 
+async def has_code(conn: Connection, key: LinkKey) -> bool:
+    """Tell whether a code is or was in use, by whomever."""
+    return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM links WHERE domain = $1 AND code = $2)", *key))
+
+
 async def lock_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     """Read a link that is not deleted, and keep others from changing it until the transaction ends."""
     row = await conn.fetchrow(
@@ -240,7 +245,7 @@ async def select_links(
         wanted.domain,
         wanted.tag,
         wanted.state,
-        None if wanted.search is None else "%" + _escape_like(wanted.search) + "%",
+        _containing(wanted.search),
         wanted.created_after,
         wanted.created_before,
         None if after is None else after.value,
@@ -248,6 +253,24 @@ async def select_links(
         limit,
     )
     return [_link(row) for row in rows]
+
+
+async def select_tags(conn: Connection, *, owner: str | None, search: str | None, limit: int) -> list[tuple[str, int]]:
+    """Read the tags of an owner, or of all, with the number of their links; in the order of their code points.
+
+    Args:
+        conn: Any connection.
+        owner: Whose links, or None for everybody's.
+        search: Part of the tag, whatever its case.
+        limit: Tags at most.
+    """
+    rows = await conn.fetch(
+        _TAGS[owner is None],
+        owner,
+        _containing(search),
+        limit,
+    )
+    return [(row["tag"], row["links"]) for row in rows]
 
 
 def sort_value(row: LinkRow, sort: Sort) -> object:
@@ -313,8 +336,23 @@ _LISTS: dict[tuple[str, bool], str] = {
 }
 
 
-def _escape_like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+# Two statements, not one with OR: a plan for everybody's links would read all of them for one owner's, too.
+_TAGS: dict[bool, str] = {
+    all_owners: """
+    SELECT tag, count(*) AS links
+    FROM links, unnest(tags) AS tag
+    WHERE deleted_at IS NULL AND <owner> AND ($2::text IS NULL OR tag ILIKE $2)
+    GROUP BY tag ORDER BY tag COLLATE "C" LIMIT $3
+    """.replace("<owner>", "$1::text IS NULL" if all_owners else "owner = $1")
+    for all_owners in (False, True)
+}
+
+
+def _containing(text: str | None) -> str | None:
+    """The pattern of what contains a text, taken literally."""
+    if text is None:
+        return None
+    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
 def _json_row(link: NewLink) -> dict[str, object]:
