@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.links import availability, domains, health, intake, key_routes, links, tags
+from services.links import availability, domains, health, intake, key_routes, links, qr, tags
 from services.links.authentication import Keyring
 from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
@@ -42,6 +42,7 @@ its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-M
 ROUTERS = (
     links.router,
     availability.router,
+    qr.router,
     tags.router,
     domains.router,
     key_routes.router,
