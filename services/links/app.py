@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.links import availability, domains, health, intake, key_routes, links, qr, tags
+from services.links import availability, domains, exports, health, intake, key_routes, links, qr, tags
 from services.links.authentication import Keyring
 from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
@@ -43,6 +43,7 @@ ROUTERS = (
     links.router,
     availability.router,
     qr.router,
+    exports.router,
     tags.router,
     domains.router,
     key_routes.router,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from services.links.authentication import Caller
 from services.links.errors import FieldError, Forbidden, InvalidInput, NotFound
-from services.links.link_forms import LinkIn, LinkPatch, LinkQuery
+from services.links.link_forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
 from services.links.link_rows import LinkFields, LinkFilter, LinkRow
 from services.links.site import Site
 from services.links.targets import TargetRefused
@@ -69,8 +69,8 @@ def check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:
     return row
 
 
-def check_filter(query: LinkQuery, caller: Caller) -> LinkFilter:
-    """Turn the parameters of a list into a filter of what the caller may see."""
+def check_filter(query: LinkQuery | ExportQuery, caller: Caller) -> LinkFilter:
+    """Turn the parameters of a list or an export into a filter of what the caller may see."""
     return LinkFilter(
         owner=check_owner(query.owner, caller),
         domain=query.domain,

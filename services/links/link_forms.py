@@ -89,6 +89,22 @@ class LinkQuery(BaseModel):
     created_before: Instant | None = None
 
 
+class ExportQuery(BaseModel):
+    """Which links to export."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: Annotated[Wanted, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None, description="Part of the code, target or title."
+    )
+    tag: Wanted | None = None
+    domain: Wanted | None = None
+    state: LinkState | None = None
+    owner: Wanted | None = Field(None, description="For the scope `admin`.")
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+
+
 class LinkOut(BaseModel):
     """A link."""
 

@@ -241,13 +241,7 @@ async def select_links(
     """
     rows = await conn.fetch(
         _LISTS[sort, wanted.owner is None],
-        wanted.owner,
-        wanted.domain,
-        wanted.tag,
-        wanted.state,
-        _containing(wanted.search),
-        wanted.created_after,
-        wanted.created_before,
+        *_filter_arguments(wanted),
         None if after is None else after.value,
         None if after is None else after.row_id,
         limit,
@@ -271,6 +265,17 @@ async def select_tags(conn: Connection, *, owner: str | None, search: str | None
         limit,
     )
     return [(row["tag"], row["links"]) for row in rows]
+
+
+async def select_links_before(conn: Connection, wanted: LinkFilter, *, before_id: int, limit: int) -> list[LinkRow]:
+    """Read the newest links whose id is smaller, the newest first: as quick for the last page as for the first."""
+    rows = await conn.fetch(
+        _PAGES[wanted.owner is None],
+        *_filter_arguments(wanted),
+        before_id,
+        limit,
+    )
+    return [_link(row) for row in rows]
 
 
 def sort_value(row: LinkRow, sort: Sort) -> object:
@@ -298,9 +303,7 @@ def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
     )
 
 
-_LIST = (
-    _SELECT
-    + """
+_FILTER = """
     WHERE deleted_at IS NULL AND <owner>
       AND ($2::text IS NULL OR domain = $2)
       AND ($3::text IS NULL OR $3 = ANY (tags))
@@ -312,6 +315,12 @@ _LIST = (
       AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5)
       AND ($6::timestamptz IS NULL OR created_at >= $6)
       AND ($7::timestamptz IS NULL OR created_at < $7)
+"""
+
+_LIST = (
+    _SELECT
+    + _FILTER
+    + """
       AND ($9::bigint IS NULL OR (<column>, id) <compare> ($8::<kind>, $9))
     ORDER BY <column> <order>, id <order>
     LIMIT $10
@@ -336,6 +345,14 @@ _LISTS: dict[tuple[str, bool], str] = {
 }
 
 
+# For whoever reads all pages, without an OR that would keep a prepared plan from beginning at the id.
+_PAGES: dict[bool, str] = {
+    all_owners: (_SELECT + _FILTER + "AND id < $8 ORDER BY id DESC LIMIT $9").replace(
+        "<owner>", "$1::text IS NULL" if all_owners else "owner = $1"
+    )
+    for all_owners in (False, True)
+}
+
 # Two statements, not one with OR: a plan for everybody's links would read all of them for one owner's, too.
 _TAGS: dict[bool, str] = {
     all_owners: """
@@ -346,6 +363,19 @@ _TAGS: dict[bool, str] = {
     """.replace("<owner>", "$1::text IS NULL" if all_owners else "owner = $1")
     for all_owners in (False, True)
 }
+
+
+def _filter_arguments(wanted: LinkFilter) -> tuple[object, ...]:
+    """$1 to $7 of the statements with `_FILTER`."""
+    return (
+        wanted.owner,
+        wanted.domain,
+        wanted.tag,
+        wanted.state,
+        _containing(wanted.search),
+        wanted.created_after,
+        wanted.created_before,
+    )
 
 
 def _containing(text: str | None) -> str | None:
