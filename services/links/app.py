@@ -17,7 +17,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.links import clicks, health, intake, key_routes, links, stats
+from services.links import (
+    availability,
+    clicks,
+    domains,
+    exports,
+    health,
+    intake,
+    key_routes,
+    links,
+    qr,
+    stats,
+    tags,
+)
 from services.links.authentication import Keyring
 from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
@@ -39,7 +51,19 @@ Errors are `application/problem+json` (RFC 9457) with a stable `type`; for inval
 its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-Match` keep two editors apart.
 """
 
-ROUTERS = (links.router, clicks.router, stats.router, key_routes.router, intake.router, health.router)
+ROUTERS = (
+    links.router,
+    clicks.router,
+    stats.router,
+    availability.router,
+    qr.router,
+    exports.router,
+    tags.router,
+    domains.router,
+    key_routes.router,
+    intake.router,
+    health.router,
+)
 
 STATS_POOL_SIZE = 4
 """Connections for statistics; a question that is long to answer must not keep links from being made."""

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from services.links.authentication import MayReadStats
 from services.links.csv_text import csv_lines
 from services.links.errors import FieldError, InvalidInput
+from services.links.link_checks import check_seen, link_key
 from services.links.link_rows import select_link
-from services.links.links import check_seen
 from services.links.media import choose_media_type
 from services.links.pages import CursorRefused, Position
 from services.links.site import Site
@@ -36,7 +36,7 @@ async def list_clicks(
     """
     site: Site = request.state.site
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
-    key = (query.domain or site.default_domain, code)
+    key = link_key(code, query.domain, site)
     period = Period(query.since or _ALWAYS.since, query.until or _ALWAYS.until)
     if period.since >= period.until:
         raise InvalidInput(FieldError("from", "must lie before `to`"))

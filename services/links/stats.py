@@ -4,8 +4,8 @@ The routes resolve what was asked (`services/links/intervals.py`), read the coun
 (`services/links/stats_rows.py`) and answer as JSON or CSV (`services/links/stats_forms.py`).
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from services.links.authentication import MayReadStats
 from services.links.csv_text import csv_lines
-from services.links.errors import FieldError, Forbidden, InvalidInput
+from services.links.errors import FieldError, InvalidInput, NotFound
 from services.links.intervals import (
     DAY,
     MOST_INTERVALS,
@@ -26,8 +26,8 @@ from services.links.intervals import (
     interval_starts,
     start_of_day,
 )
+from services.links.link_checks import check_owner, check_seen, link_key
 from services.links.link_rows import select_link, select_link_ids
-from services.links.links import check_seen
 from services.links.media import choose_media_type
 from services.links.site import Site
 from services.links.stats_forms import (
@@ -77,7 +77,7 @@ async def get_link_stats(
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
     period, starts = _resolve(query)
     async with snapshot(request) as conn:
-        link = check_seen(await select_link(conn, (query.domain or site.default_domain, code)), caller)
+        link = check_seen(await select_link(conn, link_key(code, query.domain, site)), caller)
         stats = await _count(conn, Whose(link_id=link.id), query, period, starts)
     return _answer(stats, media_type)
 
@@ -85,13 +85,11 @@ async def get_link_stats(
 @router.get("/stats", response_model=StatsOut, responses=CSV_TOO, summary="Statistics of all your links")
 async def get_stats(request: Request, query: Annotated[OwnerStatsQuery, Query()], caller: MayReadStats) -> Response:
     """Count the clicks of all your links, deleted ones included, as for one link; a key with the scope `admin`: of all."""
-    if query.owner is not None and not caller.may_see(query.owner):
-        raise Forbidden("Only a key with the scope admin sees the statistics of others.")
+    owner = check_owner(query.owner, caller)
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
     period, starts = _resolve(query)
     async with snapshot(request) as conn:
-        whose = Whose(owner=query.owner if caller.is_admin else caller.owner)
-        stats = await _count(conn, whose, query, period, starts)
+        stats = await _count(conn, Whose(owner=owner), query, period, starts)
     return _answer(stats, media_type)
 
 
@@ -106,7 +104,7 @@ async def get_recent(request: Request, query: Annotated[RecentQuery, Query()], c
     period = Period(starts[0], start_of_day(today + DAY, zone))
     async with snapshot(request) as conn:
         owner = None if caller.is_admin else caller.owner
-        links = await select_link_ids(conn, [_link_key(text, site) for text in query.link], owner=owner)
+        links = await select_link_ids(conn, _link_keys(query.link, site), owner=owner)
         counts = await select_totals_of_links(conn, list(links), period, starts)
     return RecentOut(
         days=[day.isoformat() for day in days],
@@ -175,9 +173,14 @@ def _answer(stats: StatsOut, media_type: str) -> Response:
     return Response(stats.model_dump_json(by_alias=True), media_type=media_type, headers=_VARY)
 
 
-def _link_key(text: str, site: Site) -> LinkKey:
-    domain, slash, code = text.rpartition("/")
-    return (domain.lower() if slash else site.default_domain), code
+def _link_keys(texts: Iterable[str], site: Site) -> list[LinkKey]:
+    """What the texts name; one that cannot name a link names none."""
+    keys = []
+    for text in texts:
+        domain, _, code = text.rpartition("/")
+        with suppress(NotFound):
+            keys.append(link_key(code, domain, site))
+    return keys
 
 
 _VARY = {"Vary": "Accept"}

@@ -318,7 +318,7 @@ async def test_recent_counts_are_those_of_the_days(client_with: ClientOf, databa
     await conn.close()
     reader = await client_with("alice", "stats:read")
     asked: dict[str, Any] = {
-        "link": ["mine", "go.example.org/mine", "hers", "nothing", "a/b/c"],
+        "link": ["mine", "go.example.org/mine", "hers", "nothing", "a/b/c", "a\0b"],
         "days": 3,
         "bots": "exclude",
     }
