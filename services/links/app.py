@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.links import health, intake, key_routes, links
+from services.links import availability, domains, exports, health, intake, key_routes, links, qr, tags
 from services.links.authentication import Keyring
 from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
@@ -39,7 +39,17 @@ Errors are `application/problem+json` (RFC 9457) with a stable `type`; for inval
 its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-Match` keep two editors apart.
 """
 
-ROUTERS = (links.router, key_routes.router, intake.router, health.router)
+ROUTERS = (
+    links.router,
+    availability.router,
+    qr.router,
+    exports.router,
+    tags.router,
+    domains.router,
+    key_routes.router,
+    intake.router,
+    health.router,
+)
 
 log = structlog.get_logger()
 

@@ -85,34 +85,50 @@ class Keyring:
         return key
 
 
-async def authenticate(request: Request, scope: Scope) -> Caller:
-    """Find out who calls, and check that the key has a scope, or `admin`.
+async def identify(request: Request) -> ApiKey:
+    """Find the key that came with a request.
 
     Raises:
-        Unauthenticated: There is no valid key.
-        Forbidden: The key lacks the scope.
+        Unauthenticated: There is no valid one.
     """
     kind, _, text = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer":
         raise Unauthenticated(_UNAUTHENTICATED)
-    key = await request.state.keyring.verify(text.strip())
-    if scope not in key.scopes and "admin" not in key.scopes:
-        raise Forbidden(f"This key lacks the scope {scope}.")
+    key: ApiKey = await request.state.keyring.verify(text.strip())
+    return key
+
+
+async def authenticate(request: Request, *scopes: Scope) -> Caller:
+    """Find out who calls, and check that the key has one of the scopes, or `admin`.
+
+    Raises:
+        Unauthenticated: There is no valid key.
+        Forbidden: The key lacks the scopes.
+    """
+    key = await identify(request)
+    if not {*scopes, "admin"} & set(key.scopes):
+        raise Forbidden(f"This key lacks the scope {' or '.join(scopes)}.")
     return Caller(key.owner, key.scopes)
 
 
-def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
     """`authenticate` as a dependency, which also tells the API's documentation."""
 
     async def dependency(request: Request, _: Annotated[object, Depends(_documented)]) -> Caller:
-        return await authenticate(request, scope)
+        return await authenticate(request, *scopes)
 
     return dependency
 
 
+async def _any_key(request: Request, _: Annotated[object, Depends(_documented)]) -> ApiKey:
+    return await identify(request)
+
+
 MayRead = Annotated[Caller, Depends(require("links:read"))]
 MayWrite = Annotated[Caller, Depends(require("links:write"))]
+MayReadOrWrite = Annotated[Caller, Depends(require("links:read", "links:write"))]
 MayAdmin = Annotated[Caller, Depends(require("admin"))]
+AnyKey = Annotated[ApiKey, Depends(_any_key)]
 
 _UNAUTHENTICATED = "Send a valid API key as `Authorization: Bearer KEY`."
 _NOBODY = hashlib.sha256(b"").digest()

@@ -80,6 +80,10 @@ class NotFound(Problem):
     status, kind, title = HTTPStatus.NOT_FOUND, "not-found", "Not found"
 
 
+class NotAcceptable(Problem):
+    status, kind, title = HTTPStatus.NOT_ACCEPTABLE, "not-acceptable", "No media type that is accepted"
+
+
 class CodeTaken(Problem):
     status, kind, title = HTTPStatus.CONFLICT, "code-taken", "Code already taken"
 

@@ -1,4 +1,7 @@
-"""API keys over the API, for keys with the scope `admin`; the command `tinyurl keys` does the same on the host."""
+"""API keys over the API: for keys with the scope `admin`, and for every key what it is itself.
+
+The command `tinyurl keys` does the same on the host.
+"""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -6,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.links.authentication import MayAdmin
+from services.links.authentication import AnyKey, MayAdmin
 from services.links.bodies import JsonRoute
 from services.links.errors import FieldError, InvalidInput, NotFound
 from services.links.keys import ApiKey, Owner, Scope, create_key, revoke_key, select_keys
@@ -68,11 +71,17 @@ async def get_keys(request: Request, caller: MayAdmin) -> KeyList:
         return KeyList(items=[_key_out(key) for key in await select_keys(conn)])
 
 
+@router.get("/current", summary="Read the key that you use")
+async def get_current_key(key: AnyKey) -> KeyOut:
+    """Tell the owner, scopes and end of the key that was sent; any valid key may ask."""
+    return _key_out(key)
+
+
 @router.delete("/{key_id}", status_code=204, response_class=Response, summary="Revoke a key")
 async def delete_key(request: Request, key_id: str, caller: MayAdmin) -> None:
     """Revoke a key for good; it fails within a second."""
     async with connection(request.state.pool) as conn:
-        if not await revoke_key(conn, key_id):
+        if "\0" in key_id or not await revoke_key(conn, key_id):
             raise NotFound("There is no such key.")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from services.links.link_rows import LinkRow, LinkState, Sort
-from services.links.texts import Instant, Tags, Title
+from services.links.texts import Instant, Tags, Title, Wanted
 from shared.codes import CODE_PATTERN, is_reserved
 
 LONGEST_URL_INPUT = 16_384
@@ -78,13 +78,29 @@ class LinkQuery(BaseModel):
         None, description="`next_cursor` of the page before."
     )
     sort: Sort = "-created_at"
-    q: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+    q: Annotated[Wanted, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None, description="Part of the code, target or title."
     )
-    tag: str | None = None
-    domain: str | None = None
+    tag: Wanted | None = None
+    domain: Wanted | None = None
     state: LinkState | None = None
-    owner: str | None = Field(None, description="For the scope `admin`.")
+    owner: Wanted | None = Field(None, description="For the scope `admin`.")
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+
+
+class ExportQuery(BaseModel):
+    """Which links to export."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: Annotated[Wanted, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None, description="Part of the code, target or title."
+    )
+    tag: Wanted | None = None
+    domain: Wanted | None = None
+    state: LinkState | None = None
+    owner: Wanted | None = Field(None, description="For the scope `admin`.")
     created_after: Instant | None = None
     created_before: Instant | None = None
 

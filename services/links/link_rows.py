@@ -139,6 +139,11 @@ async def select_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     return None if row is None else _link(row)
 
 
+async def has_code(conn: Connection, key: LinkKey) -> bool:
+    """Tell whether a code is or was in use, by whomever."""
+    return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM links WHERE domain = $1 AND code = $2)", *key))
+
+
 async def lock_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     """Read a link that is not deleted, and keep others from changing it until the transaction ends."""
     row = await conn.fetchrow(
@@ -236,15 +241,38 @@ async def select_links(
     """
     rows = await conn.fetch(
         _LISTS[sort, wanted.owner is None],
-        wanted.owner,
-        wanted.domain,
-        wanted.tag,
-        wanted.state,
-        None if wanted.search is None else "%" + _escape_like(wanted.search) + "%",
-        wanted.created_after,
-        wanted.created_before,
+        *_filter_arguments(wanted),
         None if after is None else after.value,
         None if after is None else after.row_id,
+        limit,
+    )
+    return [_link(row) for row in rows]
+
+
+async def select_tags(conn: Connection, *, owner: str | None, search: str | None, limit: int) -> list[tuple[str, int]]:
+    """Read the tags of an owner, or of all, with the number of their links; in the order of their code points.
+
+    Args:
+        conn: Any connection.
+        owner: Whose links, or None for everybody's.
+        search: Part of the tag, whatever its case.
+        limit: Tags at most.
+    """
+    rows = await conn.fetch(
+        _TAGS[owner is None],
+        owner,
+        _containing(search),
+        limit,
+    )
+    return [(row["tag"], row["links"]) for row in rows]
+
+
+async def select_links_before(conn: Connection, wanted: LinkFilter, *, before_id: int, limit: int) -> list[LinkRow]:
+    """Read the newest links whose id is smaller, the newest first: as quick for the last page as for the first."""
+    rows = await conn.fetch(
+        _PAGES[wanted.owner is None],
+        *_filter_arguments(wanted),
+        before_id,
         limit,
     )
     return [_link(row) for row in rows]
@@ -275,9 +303,7 @@ def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
     )
 
 
-_LIST = (
-    _SELECT
-    + """
+_FILTER = """
     WHERE deleted_at IS NULL AND <owner>
       AND ($2::text IS NULL OR domain = $2)
       AND ($3::text IS NULL OR $3 = ANY (tags))
@@ -289,6 +315,12 @@ _LIST = (
       AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5)
       AND ($6::timestamptz IS NULL OR created_at >= $6)
       AND ($7::timestamptz IS NULL OR created_at < $7)
+"""
+
+_LIST = (
+    _SELECT
+    + _FILTER
+    + """
       AND ($9::bigint IS NULL OR (<column>, id) <compare> ($8::<kind>, $9))
     ORDER BY <column> <order>, id <order>
     LIMIT $10
@@ -313,8 +345,44 @@ _LISTS: dict[tuple[str, bool], str] = {
 }
 
 
-def _escape_like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+# For whoever reads all pages, without an OR that would keep a prepared plan from beginning at the id.
+_PAGES: dict[bool, str] = {
+    all_owners: (_SELECT + _FILTER + "AND id < $8 ORDER BY id DESC LIMIT $9").replace(
+        "<owner>", "$1::text IS NULL" if all_owners else "owner = $1"
+    )
+    for all_owners in (False, True)
+}
+
+# Two statements, not one with OR: a plan for everybody's links would read all of them for one owner's, too.
+_TAGS: dict[bool, str] = {
+    all_owners: """
+    SELECT tag, count(*) AS links
+    FROM links, unnest(tags) AS tag
+    WHERE deleted_at IS NULL AND <owner> AND ($2::text IS NULL OR tag ILIKE $2)
+    GROUP BY tag ORDER BY tag COLLATE "C" LIMIT $3
+    """.replace("<owner>", "$1::text IS NULL" if all_owners else "owner = $1")
+    for all_owners in (False, True)
+}
+
+
+def _filter_arguments(wanted: LinkFilter) -> tuple[object, ...]:
+    """$1 to $7 of the statements with `_FILTER`."""
+    return (
+        wanted.owner,
+        wanted.domain,
+        wanted.tag,
+        wanted.state,
+        _containing(wanted.search),
+        wanted.created_after,
+        wanted.created_before,
+    )
+
+
+def _containing(text: str | None) -> str | None:
+    """The pattern of what contains a text, taken literally."""
+    if text is None:
+        return None
+    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
 def _json_row(link: NewLink) -> dict[str, object]:

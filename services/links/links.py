@@ -1,11 +1,9 @@
 """The links of the API: create, list, read, edit and delete them.
 
-A route checks what needs the settings, opens the transaction it needs, calls the statements in `link_rows`, and
+A route checks what needs the settings (`link_checks`), opens the transaction it needs, calls the statements in `link_rows`, and
 announces the change last; what it answers is in `link_forms`.
 """
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -13,15 +11,14 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import StringConstraints
 from starlette.responses import Response
 
-from services.links.authentication import Caller, MayRead, MayWrite
+from services.links.authentication import MayRead, MayWrite
 from services.links.bodies import JsonRoute
 from services.links.creation import Wish, insert_generated
-from services.links.errors import CodeTaken, FieldError, Forbidden, InvalidInput, NotFound, VersionMismatch
+from services.links.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch
 from services.links.idempotency import Answer, recall_or_begin, store_answer
+from services.links.link_checks import changed_fields, check_domain, check_filter, check_seen, link_key, new_fields
 from services.links.link_forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
 from services.links.link_rows import (
-    LinkFields,
-    LinkFilter,
     LinkRow,
     NewLink,
     delete_link,
@@ -35,7 +32,6 @@ from services.links.link_rows import (
 )
 from services.links.pages import CursorRefused, Position
 from services.links.site import Site
-from services.links.targets import TargetRefused
 from shared.changes import insert_change
 from shared.postgres import Connection, connection
 
@@ -55,7 +51,7 @@ async def create_link(
 ) -> Response:
     """Create a link. With an `Idempotency-Key` it can be repeated for 24 hours and is done once."""
     site: Site = request.state.site
-    wish = Wish(_check_domain(body.domain, site), caller.owner, _new_fields(body, site))
+    wish = Wish(check_domain(body.domain, site), caller.owner, new_fields(body, site))
     if body.code is None and idempotency_key is None and not body.find_existing:
         return _created(await request.state.creator.create(wish), site)
     async with connection(request.state.pool) as conn, conn.transaction():
@@ -79,17 +75,7 @@ async def create_link(
 async def list_links(request: Request, query: Annotated[LinkQuery, Query()], caller: MayRead) -> LinkPage:
     """List your links, page by page; a key with the scope `admin` lists everyone's."""
     site: Site = request.state.site
-    if query.owner is not None and not caller.may_see(query.owner):
-        raise Forbidden("Only a key with the scope admin lists the links of others.")
-    wanted = LinkFilter(
-        owner=query.owner if caller.is_admin else caller.owner,
-        domain=query.domain,
-        tag=query.tag,
-        state=query.state,
-        search=query.q,
-        created_after=query.created_after,
-        created_before=query.created_before,
-    )
+    wanted = check_filter(query, caller)
     after = None
     if query.cursor is not None:
         try:
@@ -111,7 +97,7 @@ async def read_link(request: Request, code: str, caller: MayRead, domain: Domain
     """Read one link; its version is the `ETag`."""
     site: Site = request.state.site
     async with connection(request.state.pool) as conn:
-        row = _check_seen(await select_link(conn, (domain or site.default_domain, code)), caller)
+        row = check_seen(await select_link(conn, link_key(code, domain, site)), caller)
     return _found(row, site)
 
 
@@ -127,11 +113,11 @@ async def edit_link(
 ) -> Response:
     """Change fields of a link; every redirector follows within a second."""
     site: Site = request.state.site
-    key = (domain or site.default_domain, code)
+    key = link_key(code, domain, site)
     async with connection(request.state.pool) as conn, conn.transaction():
-        row = _check_seen(await lock_link(conn, key), caller)
+        row = check_seen(await lock_link(conn, key), caller)
         _check_version(row, if_match)
-        fields = _changed_fields(row.fields, body, site)
+        fields = changed_fields(row.fields, body, site)
         if fields != row.fields:
             row = await update_link(conn, key, fields)
             await insert_change(conn, key)
@@ -144,9 +130,9 @@ async def remove_link(
 ) -> None:
     """Delete a link for good. Its code answers 410 and is never given to another link."""
     site: Site = request.state.site
-    key = (domain or site.default_domain, code)
+    key = link_key(code, domain, site)
     async with connection(request.state.pool) as conn, conn.transaction():
-        _check_version(_check_seen(await lock_link(conn, key), caller), if_match)
+        _check_version(check_seen(await lock_link(conn, key), caller), if_match)
         await delete_link(conn, key)
         await insert_change(conn, key)
 
@@ -162,68 +148,6 @@ async def _find_or_insert(conn: Connection, body: LinkIn, wish: Wish) -> tuple[L
     if new.key not in rows:
         raise CodeTaken(f"The code {body.code} is or was in use on {wish.domain}.")
     return rows[new.key], True
-
-
-def _check_domain(domain: str | None, site: Site) -> str:
-    if domain is None:
-        return site.default_domain
-    if domain.lower() not in site.own_domains:
-        raise InvalidInput(FieldError("domain", f"must be one of {', '.join(sorted(site.own_domains))}"))
-    return domain.lower()
-
-
-def _new_fields(body: LinkIn, site: Site) -> LinkFields:
-    return _checked(
-        LinkFields(
-            url=body.url,
-            title=body.title or None,
-            tags=tuple(body.tags),
-            status_code=body.status_code,
-            cache_control=body.cache_control,
-            valid_from=body.valid_from,
-            expires_at=body.expires_at,
-            expired_url=body.expired_url,
-            enabled=body.enabled,
-            forward_query=body.forward_query,
-        ),
-        given=body.model_fields_set,
-        site=site,
-    )
-
-
-def _changed_fields(fields: LinkFields, body: LinkPatch, site: Site) -> LinkFields:
-    changes = {name: getattr(body, name) for name in body.model_fields_set}
-    if "tags" in changes:
-        changes["tags"] = tuple(changes["tags"])
-    return _checked(replace(fields, **changes), given=body.model_fields_set, site=site)
-
-
-def _checked(fields: LinkFields, *, given: set[str], site: Site) -> LinkFields:
-    """Parse the targets that were given, and check what fields say about each other; name every field that is wrong."""
-    errors = []
-    parsed: dict[str, str] = {}
-    for name in ("url", "expired_url"):
-        text = getattr(fields, name)
-        if name in given and text is not None:
-            try:
-                parsed[name] = site.rules.parse(text)
-            except TargetRefused as error:
-                errors.append(FieldError(name, str(error)))
-    if fields.expires_at is not None:
-        if "expires_at" in given and fields.expires_at <= datetime.now(UTC):
-            errors.append(FieldError("expires_at", "must lie in the future"))
-        if fields.valid_from is not None and fields.valid_from >= fields.expires_at:
-            errors.append(FieldError("valid_from", "must lie before expires_at"))
-    if errors:
-        raise InvalidInput(*errors)
-    return replace(fields, **parsed)  # type: ignore[arg-type]  # both are texts
-
-
-def _check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:
-    """Another owner's link looks like none: who may not see it cannot learn that it exists."""
-    if row is None or not caller.may_see(row.owner):
-        raise NotFound("There is no such link.")
-    return row
 
 
 def _check_version(row: LinkRow, if_match: str | None) -> None:

@@ -14,7 +14,7 @@ class Site:
     def __init__(self, settings: LinksSettings) -> None:
         base = urlsplit(settings.public_base_url)
         self.default_domain = settings.default_domain
-        self.own_domains = frozenset(settings.own_domains)
+        self.own_domains = settings.own_domains
         self.rules = TargetRules(own_domains=self.own_domains, allow_private=settings.allow_private_targets)
         previous = settings.fastapi_secret_key_previous
         self.cursors = Cursors(

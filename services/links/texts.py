@@ -23,6 +23,13 @@ def check_visible(text: str) -> str:
     return text
 
 
+def refuse_nul(text: str) -> str:
+    """Refuse the one character that Postgres cannot compare with."""
+    if "\0" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
 def parse_instant(value: object) -> object:
     """Read an RFC 3339 time. A number is refused (are they seconds or milliseconds?), and so is a time without offset."""
     if isinstance(value, datetime) or value is None:
@@ -41,6 +48,9 @@ def parse_instant(value: object) -> object:
 def drop_repeats(tags: list[str]) -> list[str]:
     return list(dict.fromkeys(tags))
 
+
+Wanted = Annotated[str, AfterValidator(refuse_nul)]
+"""A text that is looked for."""
 
 Instant = Annotated[datetime, BeforeValidator(parse_instant)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=512), AfterValidator(check_visible)]

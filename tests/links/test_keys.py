@@ -133,6 +133,14 @@ async def test_bad_key_is_refused(client_with: ClientOf, fields: dict[str, objec
     } == {name}
 
 
+@pytest.mark.parametrize("key_id", ["x", "%00", "a" * 500])
+async def test_key_that_is_none(client_with: ClientOf, key_id: str) -> None:
+    """The revocation of a key that does not exist, or cannot, is 404."""
+    admin = await client_with("root", "admin")
+
+    assert (await admin.delete(f"{KEYS}/{key_id}")).status_code == 404
+
+
 async def test_rotating_a_key_loses_nothing(client_with: ClientOf) -> None:
     """Links belong to the owner, not to the key that made them."""
     admin, old = await client_with("root", "admin"), await client_with("team")

@@ -293,6 +293,17 @@ async def test_links_of_others_look_like_none(alice: httpx.AsyncClient, client_w
     assert (await admin.delete(f"{LINKS}/hers")).status_code == 204
 
 
+@pytest.mark.parametrize("path", ["%00", "a%00", "x?domain=%00", "a%0a", "%ff", "a" * 500])
+async def test_path_that_names_no_link(alice: httpx.AsyncClient, path: str) -> None:
+    """What cannot be a code or a domain is 404 for every method, and never reaches the database."""
+    for response in (
+        await alice.get(f"{LINKS}/{path}"),
+        await alice.patch(f"{LINKS}/{path}", json={}),
+        await alice.delete(f"{LINKS}/{path}"),
+    ):
+        assert (response.status_code, response.json()["type"]) == (404, "urn:tinyurl:problem:not-found")
+
+
 async def test_find_existing_answers_with_the_same_link(alice: httpx.AsyncClient, client_with: ClientOf) -> None:
     """`find_existing` finds the caller's own link of the same target and fields, and makes it if there is none."""
     bob = await client_with("bob")

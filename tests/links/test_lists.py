@@ -112,7 +112,8 @@ async def test_search_and_filters(stocked: httpx.AsyncClient, client_with: Clien
         "created_after=2026-01-01",
         "offset=1",
         "q=",
-    ],
+    ]
+    + ["q=a%00b", "tag=%00", "domain=%00", "owner=%00"],
 )
 async def test_bad_parameter_is_named(alice: httpx.AsyncClient, query: str) -> None:
     """A parameter that is wrong or unknown is refused by its name."""
