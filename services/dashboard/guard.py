@@ -20,10 +20,13 @@ from shared.health import OPERATIONS
 SIGN_IN = f"{PATH}/sign-in"
 SIGN_OUT = f"{PATH}/sign-out"
 
+ICON = f"{PATH}/icon.svg"
+
 STATIC = f"{PATH}/static/"
 PUBLIC = OPERATIONS | {
     SIGN_IN,
     SIGN_OUT,
+    ICON,
     f"{PATH}/favicon.png",
     f"{PATH}/manifest.json",
     f"{PATH}/_stcore/health",
@@ -72,7 +75,8 @@ class Guard:
         )
 
     def _refusal(self, connection: HTTPConnection) -> Response | None:
-        path = connection.url.path
+        # Not `connection.url`, which is made with the Host header: a strange one would move what is compared here.
+        path = connection.scope["path"]
         if _closed.search(path):
             return PlainTextResponse("Not found\n", HTTPStatus.NOT_FOUND)
         if path in PUBLIC or path.startswith(STATIC) or self._cookies.read(connection.cookies.get(COOKIE)):
