@@ -36,6 +36,10 @@ def nginx_files(
     output: Annotated[Path, typer.Option(help="Folder for the files.")],
     links: Annotated[list[str], typer.Option(help="Address of a write service, as nginx's `server` takes it.")],
     redirect: Annotated[list[str], typer.Option(help="Address of a redirector, likewise.")],
+    *,
+    dashboard: Annotated[
+        list[str] | None, typer.Option(help="Address of a dashboard, likewise; there may be none.")
+    ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Listen on 443, and on 80 for the way to it.")] = False,
     resolver: Annotated[str, typer.Option(help="Name server for addresses that are names, asked every second.")] = "",
 ) -> None:
@@ -50,6 +54,7 @@ def nginx_files(
         domains=settings.own_domains,
         links=links,
         redirect=redirect,
+        dashboard=dashboard or (),
         listen="" if tls else "80",
         certificate="/etc/certificates/live.pem",
         challenges="/var/challenges",

@@ -34,6 +34,9 @@ PUBLIC = OPERATIONS | {
 }
 """What a browser may have before anyone signed in; nothing of it is anybody's."""
 
+FILES = tuple(f"{PATH}/{part}/" for part in ("_stcore", "media", "component"))
+"""What pages ask for, and nobody opens."""
+
 _closed = re.compile(r"/_stcore/(agent|metrics)(/|$)")
 """Parts of Streamlit that nobody here uses."""
 
@@ -81,7 +84,7 @@ class Guard:
             return PlainTextResponse("Not found\n", HTTPStatus.NOT_FOUND)
         if path in PUBLIC or path.startswith(STATIC) or self._cookies.read(connection.cookies.get(COOKIE)):
             return None
-        if connection.scope["method"] == "GET" and "text/html" in connection.headers.get("accept", ""):
+        if connection.scope["method"] == "GET" and not path.startswith(FILES):
             return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
         return PlainTextResponse("Sign in first\n", HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
 

@@ -18,7 +18,6 @@ from tests.conftest import running
 
 HOST = "sho.rt"
 SECRET = "a secret of the dashboard's tests, long enough"  # noqa: S105  # theirs alone
-HTML = {"Accept": "text/html"}
 RUN_TIMEOUT_S = 30
 
 

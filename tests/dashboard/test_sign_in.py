@@ -15,7 +15,7 @@ from services.dashboard.cookies import COOKIE, DAY_S, KeyCookies
 from services.dashboard.metrics import Metrics
 from services.dashboard.sign_in import SignIn
 from shared.settings import DashboardSettings
-from tests.dashboard.process import HOST, HTML, SECRET, Dashboard, cookie_of, running_dashboard
+from tests.dashboard.process import HOST, SECRET, Dashboard, cookie_of, running_dashboard
 from tests.dashboard.stack import Stack
 
 CODE = "a code of the local stack that nobody guesses"
@@ -39,7 +39,7 @@ def dashboard(stack: Stack, socket: Path) -> Iterator[Dashboard]:
 
 def is_let_in(dashboard: Dashboard, cookie: str | None) -> bool:
     """Open the dashboard: it is shown, or leads to the sign-in."""
-    with dashboard.client(cookie, **HTML) as client:
+    with dashboard.client(cookie) as client:
         response = client.get("/dashboard/")
     assert response.status_code in (200, 303)
     if response.status_code == 303:
@@ -255,7 +255,7 @@ def test_it_leads_nowhere_else(dashboard: Dashboard, stack: Stack) -> None:
 
             assert response.headers["location"] == "/dashboard/"
         for path in ("/dashboard//evil.example", "/dashboard/https://evil.example", "/dashboard/\\evil.example/"):
-            response = client.get(path, headers=HTML)
+            response = client.get(path)
 
             assert response.headers.get("location", "/dashboard/").startswith("/dashboard/")
 
@@ -279,13 +279,13 @@ def test_nothing_but_the_sign_in_is_open(dashboard: Dashboard, stack: Stack) -> 
         for method, path in (
             ("PUT", "/dashboard/_stcore/upload_file/session/file"),
             ("GET", "/dashboard/media/0123.png"),
-            ("GET", "/dashboard/links"),
-            ("GET", "/dashboard/"),
-            ("GET", "/dashboard/sign-in/"),
-            ("GET", "/dashboard/static"),
+            ("GET", "/dashboard/component/x/index.html"),
             ("POST", "/dashboard/auth/login"),
+            ("POST", "/dashboard/"),
         ):
             assert client.request(method, path).status_code == 401, path
+        for path in ("links", "", "sign-in/", "static", "auth/login"):
+            assert client.get(f"/dashboard/{path}").headers["location"] == "/dashboard/sign-in", path
         for path in ("metrics", "agent/interact", "agent/openapi.json", "agent/mcp"):
             assert (
                 client.post(f"/dashboard/_stcore/{path}", headers={"Cookie": f"{COOKIE}={cookie}"}).status_code == 404
