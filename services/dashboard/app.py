@@ -32,6 +32,8 @@ FIXED_OPTIONS = {
     "server.enableCORS": True,
     "server.enableAgentApi": False,
     "server.enableStaticServing": False,
+    # A deployment asks whether the script runs; the guard lets nobody else.
+    "server.scriptHealthCheckEnabled": True,
     "client.showErrorDetails": "none",
     "browser.gatherUsageStats": False,
 }
