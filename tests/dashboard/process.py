@@ -11,6 +11,7 @@ import httpx
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, unix_connect
+from websockets.typing import Subprotocol
 
 from deploy.local.services import service
 from services.dashboard.cookies import COOKIE
@@ -52,14 +53,16 @@ class Dashboard:
         with self.client(**({"Origin": self.origin} | headers)) as client:
             return client.post("/dashboard/sign-in", data={"key": key})
 
-    def connect(self, cookie: str | None, origin: str | None = None) -> ClientConnection:
-        """Open Streamlit's WebSocket."""
+    def connect(self, cookie: str | None, origin: str | None = None, session: str = "") -> ClientConnection:
+        """Open Streamlit's WebSocket, for a session of before if one is given."""
         headers = with_cookie(cookie) | ({"Origin": origin} if origin else {})
         return unix_connect(
             str(self.socket),
             f"ws://{HOST}/dashboard/_stcore/stream",
             additional_headers=headers,
-            subprotocols=["streamlit"],
+            subprotocols=[
+                Subprotocol(each) for each in (["streamlit", "unused", session] if session else ["streamlit"])
+            ],
             compression=None,
         )
 
@@ -76,10 +79,12 @@ class Seen:
     Attributes:
         pages: The titles in the navigation.
         text: Everything, as the wire has it.
+        session: Names the session, for a connection that goes on with it.
     """
 
     pages: list[str]
     text: str
+    session: str
 
 
 def run_script(connection: ClientConnection, page: str = "") -> Seen:
@@ -88,7 +93,7 @@ def run_script(connection: ClientConnection, page: str = "") -> Seen:
     ask.rerun_script.page_name = page
     connection.send(ask.SerializeToString())
     pages: list[str] = []
-    text = ""
+    text = session = ""
     while True:
         received = connection.recv(timeout=RUN_TIMEOUT_S)
         assert isinstance(received, bytes)
@@ -97,8 +102,10 @@ def run_script(connection: ClientConnection, page: str = "") -> Seen:
         kind = message.WhichOneof("type")
         if kind == "navigation":
             pages = [each.page_name for each in message.navigation.app_pages]
+        elif kind == "new_session":
+            session = message.new_session.initialize.session_id
         elif kind == "script_finished":
-            return Seen(pages, text)
+            return Seen(pages, text, session)
 
 
 @contextmanager

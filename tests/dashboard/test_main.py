@@ -75,3 +75,19 @@ def test_service_that_is_away(dashboard: Dashboard, stack: Stack, socket: Path) 
     assert "Try again" in away.text
     assert "cannot be reached right now" not in back.text
     assert back.pages == ["Shorten", "Links", "Statistics"]
+
+
+def test_session_that_somebody_else_goes_on_with(dashboard: Dashboard, stack: Stack) -> None:
+    """A page that lost its connection goes on with its session; after another sign-in of its browser, nothing of it is left."""
+    alice, bob = (cookie_of(dashboard.sign_in(stack.key(*who))) for who in (("alice",), ("bob", "links:read")))
+    first = dashboard.visit(alice)
+    with dashboard.connect(alice, dashboard.origin, first.session) as connection:
+        again = run_script(connection)
+    with dashboard.connect(bob, dashboard.origin, first.session) as connection:
+        other = run_script(connection)
+
+    assert first.session == again.session == other.session
+    assert "alice" in again.text
+    assert "bob" in other.text
+    assert "alice" not in other.text
+    assert other.pages == ["Links"]
