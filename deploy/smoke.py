@@ -25,6 +25,8 @@ OWNER = "smoke-test"
 TARGET = "https://example.com/"
 
 _CALL_TIMEOUT_S = 5.0
+_DASHBOARD_TIMEOUT_S = 30.0
+"""It runs a script of many parts for the first time, on a host that is busy with a deployment."""
 _VISIBLE_TIMEOUT_S = 2.0
 """An edit is promised within a second of its commit."""
 
@@ -47,10 +49,11 @@ class Service:
     """A process at an address, as LISTEN has it."""
 
     address: str
+    timeout_s: float = _CALL_TIMEOUT_S
 
     def call(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
         """Send a request."""
-        connection = parse_address(self.address).connect(_CALL_TIMEOUT_S)
+        connection = parse_address(self.address).connect(self.timeout_s)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
@@ -97,9 +100,8 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
     Raises:
         SmokeFailed: One of them does not do its work.
     """
-    writers, readers, dashboards = (
-        [Service(address) for address in addresses] for addresses in (colour.links, colour.redirect, colour.dashboard)
-    )
+    writers, readers = ([Service(address) for address in addresses] for addresses in (colour.links, colour.redirect))
+    dashboards = [Service(address, _DASHBOARD_TIMEOUT_S) for address in colour.dashboard]
     for service in (*writers, *readers, *dashboards):
         named = json.loads(service.expect(200, "GET", "/readyz", {}).text)["release"]
         if named != settings.release:

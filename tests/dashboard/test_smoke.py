@@ -11,7 +11,7 @@ from shared.settings import SmokeSettings
 from tests.dashboard.process import HOST, Dashboard, running_dashboard
 from tests.dashboard.stack import Stack
 
-BREAK_A_PAGE = "import sys\nsys.modules['services.dashboard.pages.keys'] = None\n"
+BREAK_THE_SCRIPT = "import streamlit\nstreamlit.navigation = None\n"
 
 
 def try_out(stack: Stack, dashboard: Dashboard, release: str = "unreleased") -> None:
@@ -28,8 +28,8 @@ def test_dashboard_that_works(stack: Stack, socket: Path) -> None:
 
 
 def test_dashboard_that_does_not(stack: Stack, socket: Path, tmp_path: Path) -> None:
-    """A page that cannot be imported, an API that it does not reach, another release: each is found."""
-    (tmp_path / "sitecustomize.py").write_text(BREAK_A_PAGE)
+    """A script that fails, an API that it does not reach, another release: each is found."""
+    (tmp_path / "sitecustomize.py").write_text(BREAK_THE_SCRIPT)
     with (
         running_dashboard(socket, stack.socket, PYTHONPATH=str(tmp_path)) as dashboard,
         pytest.raises(SmokeFailed, match="script-health-check with 503"),
