@@ -1,4 +1,5 @@
-# One image for links, redirect, the migrations and the commands; a release is its digest.
+# One image for links, redirect, the migrations and the commands, whose digest is the release, and one for the dashboard, whose
+# libraries nothing else needs: the first has the digest of the second.
 #
 # It has the Compose files, nginx's templates and the deployment's code in /release.
 # Built by deploy/release/build.
@@ -19,7 +20,7 @@ RUN mkdir -p /programs/bin /programs/lib && cp /usr/lib/postgresql/*/bin/pg_dump
       printf '#!/bin/sh\nLD_LIBRARY_PATH=/opt/postgres/lib exec /opt/postgres/lib/%s "$@"\n' "$name" >/programs/bin/$name; \
     done && chmod 755 /programs/bin/*
 
-FROM ${PYTHON} AS build
+FROM ${PYTHON} AS dependencies
 COPY --from=uv /uv /usr/local/bin/
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEV=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/app
 WORKDIR /source
@@ -28,8 +29,33 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,source=pyproject.toml,target=pyproject.toml \
     --mount=type=bind,source=uv.lock,target=uv.lock \
     uv sync --locked --no-install-project
+
+FROM dependencies AS build
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-editable
+
+FROM dependencies AS dashboard-dependencies
+RUN --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=bind,source=pyproject.toml,target=pyproject.toml \
+    --mount=type=bind,source=uv.lock,target=uv.lock \
+    uv sync --locked --no-install-project --group dashboard
+
+FROM dashboard-dependencies AS dashboard-build
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-editable --group dashboard
+
+FROM ${PYTHON} AS dashboard
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="TinyURL dashboard" \
+      org.opencontainers.image.description="The front end of a self-hosted link shortener" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=dashboard-build /app /app
+# Its libraries would start a thread for each core, for sums that are never large.
+ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+USER 10001:10001
+WORKDIR /app
+CMD ["python", "-m", "services.dashboard"]
 
 FROM ${PYTHON} AS app
 ARG REVISION=unknown

@@ -81,6 +81,7 @@ async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
     async with run_stack(StackOptions(data, port, workers, durable=durable), say) as stack:
         typer.echo(
             f"TinyURL is up at {stack.url}, its API at {stack.url}/docs\n"
+            f"Dashboard: {stack.sign_in_url} (signs in once, within five minutes)\n"
             f"API key: {stack.api_key}\n"
             "\n"
             "Shorten a link:\n"

@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 MAIN = "nginx.conf"
+DASHBOARD = "/dashboard/"
+DOCUMENTATION = "/docs"
 
 _variable = re.compile(r"\$\{([A-Z_]+)\}")
 
@@ -21,12 +23,13 @@ class NginxFiles:
         domains: The domains of the short links, the default one first.
         links: The addresses of the write service, as `server` takes them.
         redirect: Those of the redirectors.
+        dashboard: Those of the dashboard; none, and there is nothing under `/dashboard/`.
         listen: Where it listens without TLS; empty for TLS on 443, with the way to it on 80.
         certificate: With TLS, the file with the certificate chain and its key.
         challenges: With TLS, the folder whose `.well-known/acme-challenge/` the certificate authority reads.
         resolver: A name server, asked every second for the addresses that are names; without it they are fixed.
         aliases: Other names for the default domain.
-        root_url: Where `/` leads.
+        root_url: Where `/` leads; without a dashboard to lead to, the documentation of the API.
         limits: Whether clients are limited.
         workers: Worker processes, a number or `auto`.
         user: Whom the workers become, as `user` takes it; empty where nginx is not root.
@@ -43,12 +46,13 @@ class NginxFiles:
     domains: Sequence[str]
     links: Sequence[str]
     redirect: Sequence[str]
+    dashboard: Sequence[str] = ()
     listen: str = ""
     certificate: str = ""
     challenges: str = ""
     resolver: str = ""
     aliases: Sequence[str] = ()
-    root_url: str = "/docs"
+    root_url: str = DASHBOARD
     limits: bool = True
     workers: str = "1"
     user: str = ""
@@ -90,7 +94,10 @@ class NginxFiles:
             "SERVER_NAMES": " ".join(dict.fromkeys([*self.domains, *self.aliases])),
             "CERTIFICATE": self.certificate,
             "CHALLENGES": self.challenges,
-            "ROOT_URL": self.root_url,
+            "ROOT_URL": DOCUMENTATION if self.root_url == DASHBOARD and not self.dashboard else self.root_url,
+            "DASHBOARD": "include dashboard.conf;" if self.dashboard else "",
+            # An upstream has to have a server, even if no location leads to it.
+            "DASHBOARD_SERVERS": self._servers("dashboard", self.dashboard or ["127.0.0.1:1"]),
         }
 
     def _servers(self, upstream: str, addresses: Sequence[str]) -> str:

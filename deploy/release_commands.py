@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from deploy.nginx_files import NginxFiles
 from deploy.roles import set_login
-from deploy.smoke import SmokeFailed, smoke
+from deploy.smoke import Colour, SmokeFailed, smoke
 from shared.postgres import CONNECT_TIMEOUT_S, FAILURES
 from shared.schema import migrate
 from shared.settings import MigrationSettings, NginxSettings, SmokeSettings, load_settings
@@ -36,6 +36,10 @@ def nginx_files(
     output: Annotated[Path, typer.Option(help="Folder for the files.")],
     links: Annotated[list[str], typer.Option(help="Address of a write service, as nginx's `server` takes it.")],
     redirect: Annotated[list[str], typer.Option(help="Address of a redirector, likewise.")],
+    *,
+    dashboard: Annotated[
+        list[str] | None, typer.Option(help="Address of a dashboard, likewise; there may be none.")
+    ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Listen on 443, and on 80 for the way to it.")] = False,
     resolver: Annotated[str, typer.Option(help="Name server for addresses that are names, asked every second.")] = "",
 ) -> None:
@@ -50,6 +54,7 @@ def nginx_files(
         domains=settings.own_domains,
         links=links,
         redirect=redirect,
+        dashboard=dashboard or (),
         listen="" if tls else "80",
         certificate="/etc/certificates/live.pem",
         challenges="/var/challenges",
@@ -69,19 +74,20 @@ def nginx_files(
 def smoke_command(
     links: Annotated[list[str], typer.Option(help="Address of a write service, as LISTEN has it.")],
     redirect: Annotated[list[str], typer.Option(help="Address of a redirector, likewise.")],
+    dashboard: Annotated[list[str] | None, typer.Option(help="Address of a dashboard, likewise.")] = None,
 ) -> None:
-    """Create, follow and delete a link at processes that nginx does not use yet.
+    """Create, follow and delete a link, and sign in, at processes that nginx does not use yet.
 
     Example: tinyurl smoke --links unix:/run/tinyurl/links.sock --redirect unix:/run/tinyurl/redirect.sock
     """
     settings = load_settings(SmokeSettings)
-    url = settings.links_database_url.get_secret_value()
+    colour = Colour(links, redirect, dashboard or ())
     try:
-        asyncio.run(smoke(url, settings.default_domain, settings.release, links, redirect))
+        asyncio.run(smoke(settings, colour))
     except (SmokeFailed, *FAILURES) as error:
         typer.echo(f"tinyurl smoke: {error or type(error).__name__}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{len(links) + len(redirect)} processes work")
+    typer.echo(f"{len(colour.links) + len(colour.redirect) + len(colour.dashboard)} processes work")
 
 
 async def _migrate(settings: MigrationSettings) -> None:

@@ -1,4 +1,5 @@
-"""Whether services that nginx does not use yet do their work: a link is created, followed, deleted and gone.
+"""Whether services that nginx does not use yet do their work: a link is created, followed, deleted and gone; the dashboard
+lets a key in and runs its script.
 
 A deployment runs it, in a container of the new release, against the processes that it is about to switch to.
 """
@@ -10,18 +11,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
+from urllib.parse import urlencode, urlsplit
 
 import asyncpg
 
 from services.links.keys import create_key, revoke_key
 from shared.listen import parse_address
 from shared.postgres import CONNECT_TIMEOUT_S, server_settings
+from shared.settings import SmokeSettings
 
 OWNER = "smoke-test"
 TARGET = "https://example.com/"
 
 _CALL_TIMEOUT_S = 5.0
+_DASHBOARD_TIMEOUT_S = 30.0
+"""It runs a script of many parts for the first time, on a host that is busy with a deployment."""
 _VISIBLE_TIMEOUT_S = 2.0
 """An edit is promised within a second of its commit."""
 
@@ -31,59 +36,77 @@ class SmokeFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a service said."""
+
+    status: int
+    headers: HTTPMessage
+    text: str
+
+
+@dataclass(frozen=True)
 class Service:
     """A process at an address, as LISTEN has it."""
 
     address: str
+    timeout_s: float = _CALL_TIMEOUT_S
 
-    def call(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> tuple[int, str]:
-        """Send a request.
-
-        Returns:
-            The status and the body.
-        """
-        connection = parse_address(self.address).connect(_CALL_TIMEOUT_S)
+    def call(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
+        """Send a request."""
+        connection = parse_address(self.address).connect(self.timeout_s)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
-            return response.status, response.read().decode(errors="replace")
+            return Answer(response.status, response.headers, response.read().decode(errors="replace"))
         except (OSError, HTTPException) as error:
             raise SmokeFailed(f"{self.address} cannot be reached: {error or type(error).__name__}") from None
         finally:
             connection.close()
 
-    def expect(self, status: int, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> str:
-        seen, text = self.call(method, path, headers, body)
-        if seen != status:
-            raise SmokeFailed(f"{self.address} answers {method} {path} with {seen}, not {status}: {text[:500]}")
-        return text
+    def expect(
+        self, status: int, method: str, path: str, headers: Mapping[str, str], body: str | None = None
+    ) -> Answer:
+        seen = self.call(method, path, headers, body)
+        if seen.status != status:
+            raise SmokeFailed(
+                f"{self.address} answers {method} {path} with {seen.status}, not {status}: {seen.text[:500]}"
+            )
+        return seen
 
     def expect_soon(self, status: int, path: str, headers: Mapping[str, str]) -> None:
         deadline = time.monotonic() + _VISIBLE_TIMEOUT_S
-        while (seen := self.call("GET", path, headers)[0]) != status:
+        while (seen := self.call("GET", path, headers).status) != status:
             if time.monotonic() > deadline:
                 raise SmokeFailed(f"{self.address} answers GET {path} with {seen}, not {status}")
             time.sleep(0.05)
 
 
-async def smoke(database_url: str, domain: str, release: str, links: Sequence[str], redirect: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class Colour:
+    """Addresses of the processes of a release, as LISTEN has them."""
+
+    links: Sequence[str]
+    redirect: Sequence[str]
+    dashboard: Sequence[str] = ()
+
+
+async def smoke(settings: SmokeSettings, colour: Colour) -> None:
     """Try every process of a colour.
 
     Args:
-        database_url: As the write service's role, for a key that is revoked at the end.
-        domain: The default domain of the short links.
-        release: What `/readyz` has to name.
-        links: Addresses of the write service, as LISTEN has them.
-        redirect: Those of the redirectors.
+        settings: The database, for a key that is revoked at the end; what `/readyz` has to name.
+        colour: The processes.
 
     Raises:
         SmokeFailed: One of them does not do its work.
     """
-    writers, readers = [Service(address) for address in links], [Service(address) for address in redirect]
-    for service in (*writers, *readers):
-        named = json.loads(service.expect(200, "GET", "/readyz", {}))["release"]
-        if named != release:
-            raise SmokeFailed(f"{service.address} is release {named}, not {release}")
+    writers, readers = ([Service(address) for address in addresses] for addresses in (colour.links, colour.redirect))
+    dashboards = [Service(address, _DASHBOARD_TIMEOUT_S) for address in colour.dashboard]
+    for service in (*writers, *readers, *dashboards):
+        named = json.loads(service.expect(200, "GET", "/readyz", {}).text)["release"]
+        if named != settings.release:
+            raise SmokeFailed(f"{service.address} is release {named}, not {settings.release}")
+    database_url = settings.links_database_url.get_secret_value()
     conn = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings("smoke"))
     try:
         end = datetime.now(UTC) + timedelta(minutes=5)
@@ -91,7 +114,9 @@ async def smoke(database_url: str, domain: str, release: str, links: Sequence[st
         row, key = await create_key(conn, owner=OWNER, name="deployment", scopes=scopes, expires_at=end)
         try:
             for writer in writers:
-                await asyncio.to_thread(_live_through, writer, readers, domain, key)
+                await asyncio.to_thread(_live_through, writer, readers, settings.default_domain, key)
+            for dashboard in dashboards:
+                await asyncio.to_thread(_sign_in, dashboard, settings.public_base_url, key)
         finally:
             await revoke_key(conn, row.id)
     finally:
@@ -109,3 +134,13 @@ def _live_through(writer: Service, readers: Sequence[Service], domain: str, key:
     writer.expect(204, "DELETE", f"/api/v1/links/{code}", api)
     for reader in readers:
         reader.expect_soon(410, f"/{code}", host)
+
+
+def _sign_in(dashboard: Service, base_url: str, key: str) -> None:
+    """From the form to a run of Streamlit's script."""
+    browser = {"Host": urlsplit(base_url).netloc, "Origin": base_url}
+    form = {**browser, "Content-Type": "application/x-www-form-urlencoded"}
+    signed_in = dashboard.expect(303, "POST", "/dashboard/sign-in", form, urlencode({"key": key}))
+    cookie = {**browser, "Cookie": signed_in.headers["Set-Cookie"].partition(";")[0]}
+    dashboard.expect(200, "GET", "/dashboard/", cookie)
+    dashboard.expect(200, "GET", "/dashboard/_stcore/script-health-check", cookie)

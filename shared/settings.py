@@ -195,7 +195,7 @@ class DashboardSettings(ServerSettings, SiteSettings):
 class NginxSettings(SiteSettings):
     """`tinyurl nginx-files`: what nginx in front of the services is told."""
 
-    root_url: str = "/docs"
+    root_url: str = "/dashboard/"
     trusted_proxies: Csv = ()
     limits: bool = True
     redirect_rate: int = Field(default=1000, ge=1)

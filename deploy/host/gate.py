@@ -22,7 +22,7 @@ USAGE = """The verbs of this gate:
   deploy DIGEST        put a release live (sha256:...)
   rollback             put the previous one live again
   status               what runs, and what was done last
-  scale SERVICE N      so many processes of links or redirect, from now on
+  scale SERVICE N      so many processes of links, redirect or dashboard, from now on
   maintain             replace nginx and the stores where the release has others; requests can be lost
   rotate NAME          change a secret without a pause: {rotated}
   put-secret NAME      take POSTGRES_PASSWORD or FASTAPI_SECRET_KEY from standard input""".format(
@@ -33,7 +33,7 @@ VERBS = {
     "deploy": r"deploy (sha256:[0-9a-f]{64})",
     "rollback": r"rollback",
     "status": r"status",
-    "scale": r"scale (links|redirect) ([0-9]{1,2})",
+    "scale": r"scale (links|redirect|dashboard) ([0-9]{1,2})",
     "maintain": r"maintain",
     "rotate": rf"rotate ({'|'.join(ROTATED)})",
     "put-secret": r"put-secret (POSTGRES_PASSWORD|FASTAPI_SECRET_KEY)",

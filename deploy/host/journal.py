@@ -17,6 +17,8 @@ Colour = Literal["blue", "green"]
 
 _LAST_COMMAND_TIMEOUT_S = 300.0
 
+FIRST_REPLICAS = {"links": 1, "redirect": 2, "dashboard": 1}
+
 LOG_NAME = "releases.jsonl"
 
 
@@ -59,7 +61,7 @@ class State:
     live: Deployed | None = None
     previous: Deployed | None = None
     rollout: Rollout | None = None
-    replicas: dict[str, int] = field(default_factory=lambda: {"links": 1, "redirect": 2})
+    replicas: dict[str, int] = field(default_factory=lambda: dict(FIRST_REPLICAS))
 
 
 class Journal:
@@ -122,7 +124,8 @@ class Journal:
             live=Deployed(**read["live"]) if read["live"] else None,
             previous=Deployed(**read["previous"]) if read["previous"] else None,
             rollout=Rollout(**read["rollout"]) if read["rollout"] else None,
-            replicas=read["replicas"],
+            # A state of before the dashboard has no number for it.
+            replicas={**FIRST_REPLICAS, **read["replicas"]},
         )
 
 

@@ -1,4 +1,7 @@
-"""Releases on this host: an image by its digest, and the files that it carries, in a folder of their own."""
+"""Releases on this host: an image by its digest, and the files that it carries, in a folder of their own.
+
+The dashboard is an image beside it in the same repository; the file `dashboard` has its digest.
+"""
 
 import json
 import os
@@ -12,6 +15,8 @@ from deploy.host.docker import PULL_TIMEOUT_S, Compose, DockerFailed, docker
 from deploy.host.site import HostError, Site
 
 _digest = re.compile(r"sha256:[0-9a-f]{64}")
+
+SERVICES = ("links", "redirect", "dashboard")
 
 IMAGE_VARIABLES = {
     "postgres": "POSTGRES_IMAGE",
@@ -28,12 +33,19 @@ class Release:
     Attributes:
         digest: Its name.
         folder: Its Compose files and configuration.
-        images: The other images that go with it, by what they are.
+        images: The images of others that go with it, by what they are.
+        dashboard: The digest of the dashboard's image; empty in a release from before the dashboard.
     """
 
     digest: str
     folder: Path
     images: dict[str, str]
+    dashboard: str = ""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """What runs in each colour."""
+        return SERVICES if self.dashboard else tuple(each for each in SERVICES if each != "dashboard")
 
     def compose(self, site: Site, colour: str | None = None) -> Compose:
         """Its Compose files: for a colour, or for what stays."""
@@ -43,6 +55,8 @@ class Release:
             "RELEASE_FOLDER": str(self.folder),
             **{variable: self.images[name] for name, variable in IMAGE_VARIABLES.items()},
         }
+        if self.dashboard:
+            variables["DASHBOARD_IMAGE"] = f"{site.repository}@{self.dashboard}"
         project = site.tinyurl_name if colour is None else f"{site.tinyurl_name}-{colour}"
         return Compose(site, project, variables, str(self.folder))
 
@@ -72,6 +86,8 @@ def fetch_release(site: Site, digest: str) -> Release:
     release = load_release(site, digest)
     for other in release.images.values():
         _pull(other)
+    if release.dashboard:
+        _pull(f"{site.repository}@{release.dashboard}")
     return release
 
 
@@ -89,7 +105,7 @@ def load_release(site: Site, digest: str) -> Release:
     missing = set(IMAGE_VARIABLES) - set(images)
     if missing:
         raise HostError(f"release {digest} names no image for {', '.join(sorted(missing))}")
-    return Release(digest, folder, images)
+    return Release(digest, folder, images, _dashboard(folder))
 
 
 def prune_releases(site: Site, keep: set[str]) -> list[str]:
@@ -107,9 +123,12 @@ def prune_releases(site: Site, keep: set[str]) -> list[str]:
     for folder in folders[site.keep_releases :]:
         digest = folder.name.replace("-", ":", 1)
         if digest not in keep:
+            # The dashboard's may be that of a release that stays, too.
+            unused = {digest, _dashboard(folder)} - {_dashboard(each) for each in folders if each != folder} - {""}
             shutil.rmtree(folder, ignore_errors=True)
-            with suppress(DockerFailed):
-                docker("image", "rm", "--force", f"{site.repository}@{digest}")
+            for each in unused:
+                with suppress(DockerFailed):
+                    docker("image", "rm", "--force", f"{site.repository}@{each}")
             gone.append(digest)
     return gone
 
@@ -120,6 +139,11 @@ def _pull(image: str) -> None:
         docker("image", "inspect", image)
     except DockerFailed:
         docker("pull", "--quiet", image, timeout_s=PULL_TIMEOUT_S)
+
+
+def _dashboard(folder: Path) -> str:
+    path = folder / "dashboard"
+    return check_digest(path.read_text().strip()) if path.exists() else ""
 
 
 def _folder(site: Site, digest: str) -> Path:

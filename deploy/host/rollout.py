@@ -13,12 +13,11 @@ from deploy.host.docker import Container, docker, last_lines, project_containers
 from deploy.host.edge import Edge
 from deploy.host.journal import Colour, Deployed, Journal, Rollout, now
 from deploy.host.prepare import install_tools
-from deploy.host.releases import Release, fetch_release, load_release, prune_releases
+from deploy.host.releases import SERVICES, Release, fetch_release, load_release, prune_releases
 from deploy.host.site import HostError, Site
 from deploy.host.vault import Vault
 from deploy.host.watch import watch
 
-SERVICES = ("links", "redirect")
 STORES = ("db", "cache")
 COMPANIONS = ("certificates", "backup", "retention")
 """What follows the release without anyone noticing. nginx and the stores do not: `maintain` replaces them."""
@@ -71,8 +70,10 @@ class Rollouts:
     def scale(self, service: str, count: int) -> None:
         """Let so many processes of a service run, now and in every deployment to come."""
         if service not in SERVICES or not 1 <= count <= 64:
-            raise HostError("scale takes links or redirect, and a number from 1 to 64")
+            raise HostError(f"scale takes {', '.join(SERVICES)}, and a number from 1 to 64")
         live = self._live()
+        if service not in load_release(self._site, live.digest).services:
+            raise HostError(f"the live release has no {service}")
         self._journal.write(rollout=Rollout("scale", live.digest, live.colour, "scale"))
         wanted = {**self._journal.state.replicas, service: count}
         try:
@@ -158,11 +159,15 @@ class Rollouts:
             compose.run_tool("migrate", ["tinyurl", "migrate"], timeout_s=MIGRATE_TIMEOUT_S)
         rollout = self._step(rollout, "start")
         scales = [
-            part for service in SERVICES for part in ("--scale", f"{service}={self._journal.state.replicas[service]}")
+            part
+            for service in release.services
+            for part in ("--scale", f"{service}={self._journal.state.replicas[service]}")
         ]
         timeout = ("--wait", "--wait-timeout", self._start_timeout)
-        colour.call("up", "--detach", "--no-deps", *timeout, *scales, *SERVICES, timeout_s=site.start_timeout_s + 120)
-        started = self._running(rollout.colour)
+        colour.call(
+            "up", "--detach", "--no-deps", *timeout, *scales, *release.services, timeout_s=site.start_timeout_s + 120
+        )
+        started = self._running(rollout.colour, release)
         rollout = self._step(rollout, "smoke")
         command = ["tinyurl", "smoke"]
         for each in started:
@@ -202,7 +207,7 @@ class Rollouts:
             self._say(f"not started: {error}")
         rollout = self._step(rollout, "watch")
         nginx = self._edge.container()
-        trouble = watch(self._site, self._edge.address(), nginx.id) if nginx else "nginx does not run"
+        trouble = watch(self._site, self._edge.address(), nginx.id, release) if nginx else "nginx does not run"
         self._journal.note("live", verb=rollout.verb, digest=rollout.digest, colour=rollout.colour, trouble=trouble)
         if trouble and rollout.verb == "deploy" and self._journal.state.previous is not None:
             self._say(f"{trouble}: going back")
@@ -238,13 +243,13 @@ class Rollouts:
         release = load_release(self._site, live.digest)
         compose = release.compose(self._site, live.colour)
         self._say("starting whoever is missing")
-        for service in SERVICES:
+        for service in release.services:
             if len(self._running_of(live.colour, service)) < replicas[service]:
                 arguments = ("--no-recreate", "--scale", f"{service}={replicas[service]}", service)
                 compose.call("up", "--detach", "--no-deps", "--wait", "--wait-timeout", self._start_timeout, *arguments)
         staying: list[Container] = []
         leaving: list[Container] = []
-        for service in SERVICES:
+        for service in release.services:
             running = self._running_of(live.colour, service)
             staying += running[: replicas[service]]
             leaving += running[replicas[service] :]
@@ -276,9 +281,9 @@ class Rollouts:
         if running:
             docker("stop", *running, timeout_s=STOP_TIMEOUT_S)
 
-    def _running(self, colour: Colour) -> Sequence[Container]:
+    def _running(self, colour: Colour, release: Release) -> Sequence[Container]:
         found = [each for each in project_containers(self._project(colour)) if each.is_running]
-        if {each.service for each in found} != set(SERVICES):
+        if {each.service for each in found} != set(release.services):
             raise HostError(f"of {colour} only {', '.join(each.service for each in found) or 'nothing'} runs")
         return found
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from deploy.host.docker import project_containers
 from deploy.host.journal import Journal
@@ -25,13 +25,17 @@ def describe(site: Site, journal: Journal, rollouts: Rollouts) -> Iterator[str]:
         running = [
             each.service for each in project_containers(f"{site.tinyurl_name}-{state.live.colour}") if each.is_running
         ]
-        for service, wanted in state.replicas.items():
-            mark = "" if running.count(service) == wanted else "   <- not as it should be"
-            yield f"  {service}: {running.count(service)} of {wanted}{mark}"
+        services: Collection[str] = state.replicas
         try:
-            outdated = rollouts.outdated(load_release(site, state.live.digest))
+            release = load_release(site, state.live.digest)
+            services = release.services
+            outdated = rollouts.outdated(release)
         except HostError as error:
             outdated = [str(error)]
+        for service in services:
+            wanted = state.replicas[service]
+            mark = "" if running.count(service) == wanted else "   <- not as it should be"
+            yield f"  {service}: {running.count(service)} of {wanted}{mark}"
         if outdated:
             yield f"  not as this release has them, see `maintain`: {', '.join(outdated)}"
     if state.previous is not None:

@@ -18,7 +18,7 @@ STORE_UID = 999
 
 FROM_OUTSIDE = {"POSTGRES_PASSWORD": "postgres_password", "FASTAPI_SECRET_KEY": "fastapi_secret_key"}
 SHORTEST = {"POSTGRES_PASSWORD": 16, "FASTAPI_SECRET_KEY": 32}
-ROTATED = ("links_database_url", "redirect_database_url", "redis_url", "internal_token")
+ROTATED = ("links_database_url", "redirect_database_url", "redis_url", "internal_token", "dashboard_secret_key")
 
 _OWNERS = {"postgres_password": STORE_UID, "cache_users": STORE_UID}
 _url_safe = re.compile(r"[!-~]+")
@@ -39,9 +39,10 @@ class Vault:
         if not self._read("redis_url"):
             self._write("redis_admin_url", _redis_url(ADMIN))
             self._write("redis_url", _redis_url(REDIRECT))
-        if not self._read("internal_token"):
-            self._write("internal_token", secrets.token_urlsafe(32))
-        for name in ("fastapi_secret_key_previous", "internal_token_previous"):
+        for name in ("internal_token", "dashboard_secret_key"):
+            if not self._read(name):
+                self._write(name, secrets.token_urlsafe(32))
+        for name in ("fastapi_secret_key_previous", "internal_token_previous", "dashboard_secret_key_previous"):
             if not self._read(name):
                 self._write(name, "")
         if not self._read("cache_users"):
@@ -94,7 +95,7 @@ class Vault:
             self._write(name, _redis_url(REDIRECT))
             self._write_cache_users(name, f"{name}.before")
             self._tell_cache(name, f"{name}.before")
-        elif name == "internal_token":
+        elif name in ("internal_token", "dashboard_secret_key"):
             self._write(f"{name}_previous", before)
             self._write(name, secrets.token_urlsafe(32))
         else:
@@ -117,6 +118,9 @@ class Vault:
         elif name == "internal_token":
             # Who runs already accepts it until it is started again.
             self._write(f"{name}_previous", "")
+        elif name == "dashboard_secret_key":
+            # Whoever is signed in stays so: the value before is accepted until the next rotation.
+            self._write(f"{name}_previous", before if keep_new else "")
         else:
             database = self._container("db")
             if database is not None and _user(gone) != _user(self._read(name)):

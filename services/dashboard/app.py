@@ -15,6 +15,8 @@ from starlette.types import ASGIApp
 from streamlit import config, file_util
 from streamlit.starlette import App
 
+# With the script's own libraries: the first visitor waits for none of them, and a page that cannot be imported stops the start.
+from services.dashboard import main
 from services.dashboard.cookies import KeyCookies
 from services.dashboard.failures import explain
 from services.dashboard.guard import Guard, page_policy
@@ -24,7 +26,7 @@ from services.dashboard.sign_in import SignIn
 from shared.logs import configure_logs
 from shared.settings import DashboardSettings, load_settings
 
-SCRIPT = Path(__file__).parent / "main.py"
+SCRIPT = Path(main.__file__)
 
 FIXED_OPTIONS = {
     "server.baseUrlPath": "dashboard",
@@ -32,6 +34,8 @@ FIXED_OPTIONS = {
     "server.enableCORS": True,
     "server.enableAgentApi": False,
     "server.enableStaticServing": False,
+    # A deployment asks whether the script runs; the guard lets nobody else.
+    "server.scriptHealthCheckEnabled": True,
     "client.showErrorDetails": "none",
     "browser.gatherUsageStats": False,
 }

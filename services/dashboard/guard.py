@@ -20,16 +20,22 @@ from shared.health import OPERATIONS
 SIGN_IN = f"{PATH}/sign-in"
 SIGN_OUT = f"{PATH}/sign-out"
 
+ICON = f"{PATH}/icon.svg"
+
 STATIC = f"{PATH}/static/"
 PUBLIC = OPERATIONS | {
     SIGN_IN,
     SIGN_OUT,
+    ICON,
     f"{PATH}/favicon.png",
     f"{PATH}/manifest.json",
     f"{PATH}/_stcore/health",
     f"{PATH}/_stcore/host-config",
 }
 """What a browser may have before anyone signed in; nothing of it is anybody's."""
+
+FILES = tuple(f"{PATH}/{part}/" for part in ("_stcore", "media", "component"))
+"""What pages ask for, and nobody opens."""
 
 _closed = re.compile(r"/_stcore/(agent|metrics)(/|$)")
 """Parts of Streamlit that nobody here uses."""
@@ -72,12 +78,13 @@ class Guard:
         )
 
     def _refusal(self, connection: HTTPConnection) -> Response | None:
-        path = connection.url.path
+        # Not `connection.url`, which is made with the Host header: a strange one would move what is compared here.
+        path = connection.scope["path"]
         if _closed.search(path):
             return PlainTextResponse("Not found\n", HTTPStatus.NOT_FOUND)
         if path in PUBLIC or path.startswith(STATIC) or self._cookies.read(connection.cookies.get(COOKIE)):
             return None
-        if connection.scope["method"] == "GET" and "text/html" in connection.headers.get("accept", ""):
+        if connection.scope["method"] == "GET" and not path.startswith(FILES):
             return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
         return PlainTextResponse("Sign in first\n", HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
 

@@ -51,7 +51,7 @@ def _pages(key: Key) -> list[StreamlitPage]:
     return [
         st.Page(_guarded(show), title=title, icon=icon, url_path=path)
         for path, title, icon, scope, show in PAGES
-        if scope in key.scopes or "admin" in key.scopes
+        if key.may(scope)
     ]
 
 

@@ -15,12 +15,12 @@ from urllib.parse import parse_qs
 import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.dashboard.client import ApiError, Client, KeyRefused
 from services.dashboard.cookies import COOKIE, PATH, KeyCookies
-from services.dashboard.guard import SIGN_IN, SIGN_OUT, digest_source, is_same_origin
+from services.dashboard.guard import ICON, SIGN_IN, SIGN_OUT, digest_source, is_same_origin
 from services.dashboard.metrics import Metrics
 from services.dashboard.upstream import links_url
 from shared.settings import DashboardSettings
@@ -34,7 +34,8 @@ _style = _page.template.partition("<style>")[2].partition("</style>")[0]
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        f"default-src 'none'; style-src {digest_source(_style)}; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        f"default-src 'none'; img-src 'self'; style-src {digest_source(_style)}; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
 }
 
@@ -69,7 +70,8 @@ class SignIn:
         return [
             Route(SIGN_IN, self.show, methods=["GET"]),
             Route(SIGN_IN, self.sign_in, methods=["POST"]),
-            Route(SIGN_OUT, self.sign_out, methods=["POST"]),
+            Route(SIGN_OUT, self.sign_out, methods=["GET", "POST"]),
+            Route(ICON, _icon),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -106,6 +108,8 @@ class SignIn:
 
     async def sign_out(self, request: Request) -> Response:
         """Forget the key; other people's pages cannot do it to a visitor."""
+        if request.method != "POST":
+            return PlainTextResponse("Send the form.\n", HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "POST"})
         if not is_same_origin(request.headers, self._scheme):
             return _foreign()
         response = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
@@ -144,6 +148,10 @@ class SignIn:
         return key.get_secret_value()
 
 
+async def _icon(request: Request) -> Response:
+    return FileResponse(Path(__file__).parent / "icon.svg", headers={"Cache-Control": "public, max-age=86400"})
+
+
 async def _read_key(request: Request) -> str | None:
     """The field of the form; None if there is none."""
     body = b""
@@ -165,7 +173,7 @@ def _form(trouble: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
-    return HTMLResponse(_page.substitute(action=SIGN_IN, trouble=shown), status, headers)
+    return HTMLResponse(_page.substitute(action=SIGN_IN, icon=ICON, trouble=shown), status, headers)
 
 
 def _foreign() -> Response:

@@ -78,15 +78,17 @@ class Production:
         return done.stdout.strip()
 
     def adopt(self, image: str) -> str:
-        """Take an image that was built before, as it is, into the registry of this test.
+        """Take an image that was built before, and the dashboard's that it names, as they are into the registry of this test.
 
         Returns:
             Its digest.
         """
-        ours = f"{self.repository}:adopted"
-        docker("buildx", "imagetools", "create", "--prefer-index=false", "--tag", ours, image)
-        digest = image.rpartition("@")[2]
-        assert digest in docker("buildx", "imagetools", "inspect", ours)
+        repository, _, digest = image.rpartition("@")
+        dashboard = docker("run", "--rm", image, "cat", "/release/dashboard").strip()
+        for tag, each in (("adopted", digest), ("adopted-dashboard", dashboard)):
+            ours = f"{self.repository}:{tag}"
+            docker("buildx", "imagetools", "create", "--prefer-index=false", "--tag", ours, f"{repository}@{each}")
+            assert each in docker("buildx", "imagetools", "inspect", ours)
         return digest
 
     def ship(self, *verb: str, stdin: str = "", check: bool = True) -> "subprocess.CompletedProcess[str]":

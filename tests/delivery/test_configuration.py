@@ -18,11 +18,12 @@ VARIABLES = {
     "VALKEY_IMAGE": f"valkey/valkey{DIGEST}",
     "NGINX_IMAGE": f"nginx{DIGEST}",
     "CERTBOT_IMAGE": f"certbot/certbot{DIGEST}",
+    "DASHBOARD_IMAGE": f"ghcr.io/owner/tinyurl@sha256:{'1' * 64}",
     "RELEASE": DIGEST[1:],
     "RELEASE_FOLDER": "/opt/tinyurl/releases/0",
     "PUBLIC_BASE_URL": "https://sho.rt",
 }
-LONG_RUNNING = {"db", "cache", "links", "redirect", "nginx", "certificates", "backup", "retention"}
+LONG_RUNNING = {"db", "cache", "links", "redirect", "dashboard", "nginx", "certificates", "backup", "retention"}
 SECRETS = {
     "db": {"postgres_password"},
     "cache": {"cache_users"},
@@ -35,6 +36,7 @@ SECRETS = {
         "internal_token_previous",
     },
     "redirect": {"redirect_database_url", "redis_url", "internal_token"},
+    "dashboard": {"dashboard_secret_key", "dashboard_secret_key_previous"},
     "backup": {"owner_database_url", "redis_admin_url"},
     "retention": {"links_database_url"},
     "smoke": {"links_database_url"},
@@ -52,8 +54,27 @@ def services() -> dict[str, Any]:
 def test_images_are_digests(services: dict[str, Any]) -> None:
     """Nothing is built on the host, and no tag can drift."""
     for name, service in services.items():
-        assert DIGEST in service["image"], name
+        assert re.search(r"@sha256:(0{64}|1{64})$", service["image"]), name
         assert "build" not in service, name
+    assert services["dashboard"]["image"] == VARIABLES["DASHBOARD_IMAGE"]
+
+
+def test_a_program_of_before_the_dashboard_understands_the_file() -> None:
+    """A host's own program is brought up to a release after that release is live; until then it names no dashboard."""
+    command = (
+        "docker",
+        "compose",
+        "--file",
+        "compose.yaml",
+        "--file",
+        "compose.prod.yaml",
+        "config",
+        "--format",
+        "json",
+    )
+    rendered = run(*command, environment={**VARIABLES, "DASHBOARD_IMAGE": ""}).stdout
+
+    assert json.loads(rendered)["services"]["dashboard"]["image"] == VARIABLES["IMAGE"]
 
 
 def test_an_image_that_is_not_named_is_an_error() -> None:
@@ -77,9 +98,11 @@ def test_every_part_is_hardened(services: dict[str, Any]) -> None:
         assert int(service["mem_limit"]) > 0, name
         assert service["pids_limit"] > 0, name
         assert service["logging"]["options"]["max-size"], name
-    for name in LONG_RUNNING - {"links", "redirect", "backup", "retention"}:
+    for name in LONG_RUNNING - {"links", "redirect", "dashboard", "backup", "retention"}:
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", services[name]["user"]), name
-    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    users = re.findall(r"^USER (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(users) == 2
+    assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
 
 
 def test_nothing_reaches_the_engine_or_the_sources(services: dict[str, Any]) -> None:
@@ -127,7 +150,7 @@ def test_nothing_is_reloaded_and_all_of_it_comes_back(services: dict[str, Any]) 
 def test_who_serves_has_time_to_finish(services: dict[str, Any]) -> None:
     """The time between SIGTERM and SIGKILL is longer than draining and the requests under way take."""
 
-    for name in ("links", "redirect"):
+    for name in ("links", "redirect", "dashboard"):
         drain = float(services[name]["environment"]["DRAIN_SECONDS"])
         assert seconds(services[name]["stop_grace_period"]) > drain + GRACE_S
         assert services[name]["healthcheck"]["test"][:2] == ["CMD", "python"]

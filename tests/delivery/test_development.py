@@ -62,6 +62,18 @@ async def test_stack_works_and_scales_without_a_restart(development: Development
     assert docker("inspect", "--format", "{{.State.StartedAt}}", f"{development.name}-nginx-1") == nginx
 
 
+def test_people_sign_in(development: Development) -> None:
+    """`/` leads to the dashboard, and a key lets in."""
+    key = development.compose("exec", "-T", "links", "tinyurl", "keys", "create", "--owner", "me").splitlines()[-1]
+    site = f"http://localhost:{development.port}"
+    with httpx.Client(base_url=site, follow_redirects=True, timeout=10) as browser:
+        form = browser.get("/")
+        opened = browser.post("/dashboard/sign-in", data={"key": key}, headers={"Origin": site})
+
+    assert str(form.url) == f"{site}/dashboard/sign-in"
+    assert (opened.status_code, str(opened.url)) == (200, f"{site}/dashboard/")
+
+
 def test_code_is_reloaded_when_it_changes(development: Development) -> None:
     """An edit of a source file is live in a moment, without a build."""
     source = development.folder / "services" / "links" / "app.py"

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
+from tests.dashboard.process import run_script
 from tests.delivery.engine import docker, inspect
 from tests.delivery.load import Outcome, Target, load
 from tests.delivery.production import (
@@ -43,6 +45,7 @@ class Live:
     digests: dict[str, str] = field(default_factory=dict)
     key: str = ""
     counted: int = 0
+    cookie: str = ""
     codes: list[str] = field(default_factory=list)
 
     @property
@@ -88,6 +91,18 @@ def test_first_deployment(live: Live) -> None:
     for container in (f"{site.name}-{service}-1" for service in ("db", "cache", "certificates", "backup")):
         assert not [port for port in inspect(container)["NetworkSettings"]["Ports"].values() if port]
     asyncio.run(create_links(live))
+
+
+def test_people_sign_in(live: Live) -> None:
+    """Over TLS, with a key; the dashboard's page and its WebSocket are theirs then."""
+    origin = f"https://{DOMAIN}"
+    signed_in = ask(live, "POST", "/dashboard/sign-in", Origin=origin, data={"key": live.key})
+    live.cookie = signed_in.headers["set-cookie"].partition(";")[0]
+
+    assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/dashboard/")
+    assert "; Secure" in signed_in.headers["set-cookie"]
+    assert ask(live, "GET", "/dashboard/").headers["location"] == "/dashboard/sign-in"
+    assert visit(live)[:2] == ["Shorten", "Links"]
 
 
 async def test_nothing_is_lost(live: Live, report: list[str]) -> None:
@@ -147,9 +162,16 @@ async def live_through_everything(live: Live) -> None:
     await killed_at(site, "fetch", "rotate", "redis_url")
     await ship(site, "rotate", "redis_url")
     await ship(site, "rotate", "internal_token")
+    await ship(site, "rotate", "dashboard_secret_key")
     assert site.sql("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'tinyurl_links_%'") == [
         "tinyurl_links_b"
     ]
+
+
+def test_people_stay_signed_in(live: Live) -> None:
+    """Through all of these deployments, and a new secret of the cookies."""
+    assert ask(live, "GET", "/dashboard/", Cookie=live.cookie).status_code == 200
+    assert visit(live)[:2] == ["Shorten", "Links"]
 
 
 def test_backup_and_restore_on_the_host(live: Live) -> None:
@@ -222,10 +244,15 @@ async def test_plain_compose_up_loses_requests(live: Live, report: list[str]) ->
 def sizes_and_times(site: Production) -> list[str]:
     image = f"{site.repository}@{site.state()['live']['digest']}"
     size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
+    front = f"{site.repository}@{docker('run', '--rm', image, 'cat', '/release/dashboard').strip()}"
+    front_size = int(docker("image", "inspect", "--format", "{{.Size}}", front))
     pull_unless_here("python:3.14-slim")
     base = int(docker("image", "inspect", "--format", "{{.Size}}", "python:3.14-slim"))
     steps = [f"{seconds:6.1f} s  {what}" for what, seconds in site.times]
-    return [f"the image: {size / 1e6:.0f} MB, of which {base / 1e6:.0f} MB are its base", *steps]
+    sizes = [
+        f"{name}: {each / 1e6:.0f} MB" for name, each in (("image", size), ("dashboard", front_size), ("base", base))
+    ]
+    return [", ".join(sizes), *steps]
 
 
 def describe(outcome: Outcome, seconds: float) -> list[str]:
@@ -289,14 +316,38 @@ def metric(container: str, name: str) -> float:
 
 def answers(live: Live) -> bool:
     try:
-        address = f"https://127.0.0.1:{live.site.https_port}/{live.codes[0]}"
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        extensions = {"sni_hostname": DOMAIN}
-        with httpx.Client(verify=context) as client:
-            return client.get(address, headers={"Host": DOMAIN}, extensions=extensions).status_code == 302
+        return ask(live, "GET", f"/{live.codes[0]}").status_code == 302
     except httpx.HTTPError:
         return False
+
+
+def ask(live: Live, method: str, path: str, data: dict[str, str] | None = None, **headers: str) -> httpx.Response:
+    """Send a request over TLS."""
+    with httpx.Client(verify=any_certificate()) as client:
+        return client.request(
+            method,
+            f"https://127.0.0.1:{live.site.https_port}{path}",
+            data=data,
+            headers={"Host": DOMAIN, **headers},
+            extensions={"sni_hostname": DOMAIN},
+        )
+
+
+def visit(live: Live) -> list[str]:
+    """Run the dashboard's script over its WebSocket; the pages that it has for who is signed in."""
+    with connect(
+        f"wss://{DOMAIN}/dashboard/_stcore/stream",
+        sock=socket.create_connection(("127.0.0.1", live.site.https_port), timeout=10),
+        ssl=any_certificate(),
+        additional_headers={"Origin": f"https://{DOMAIN}", "Cookie": live.cookie},
+    ) as connection:
+        return run_script(connection).pages
+
+
+def any_certificate() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def certificate_of(site: Production) -> str:

@@ -18,6 +18,7 @@ GOOD = "TINYURL_NAME=tinyurl\nREPOSITORY=ghcr.io/owner/repo\nPUBLIC_BASE_URL=htt
         ("rollback", ["rollback"]),
         ("status", ["status"]),
         ("scale redirect 4", ["scale", "redirect", "4"]),
+        ("scale dashboard 2", ["scale", "dashboard", "2"]),
         ("maintain", ["maintain"]),
         ("rotate redis_url", ["rotate", "redis_url"]),
         ("put-secret POSTGRES_PASSWORD", ["put-secret", "POSTGRES_PASSWORD"]),

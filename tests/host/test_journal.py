@@ -26,7 +26,7 @@ def test_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     again = Journal(tmp_path).state
 
     assert (again.live, again.previous, again.rollout) == (live, None, rollout)
-    assert again.replicas == {"links": 1, "redirect": 2}
+    assert again.replicas == {"links": 1, "redirect": 2, "dashboard": 1}
 
 
 def test_a_write_that_was_interrupted_leaves_the_old_state(tmp_path: Path) -> None:

@@ -124,13 +124,33 @@ def test_what_it_prints_works_when_pasted(start_up: StartUp) -> None:
     assert httpx.get(f"{up.url}/", follow_redirects=True).status_code == 200
 
 
+def test_printed_link_signs_in(start_up: StartUp) -> None:
+    """The link opens the dashboard, once; then the address of the site alone does, with the browser's cookie."""
+    up = start_up()
+    found = re.search(r"^Dashboard: (\S+)", up.output.read_text(), re.MULTILINE)
+    assert found is not None
+    with httpx.Client(follow_redirects=True) as browser:
+        opened = browser.get(found[1])
+        again = browser.get(up.url)
+    with httpx.Client(follow_redirects=True) as stranger:
+        late = stranger.get(found[1])
+        alone = stranger.get(up.url)
+
+    assert (opened.status_code, str(opened.url)) == (200, f"{up.url}/dashboard/")
+    assert (again.status_code, str(again.url)) == (200, f"{up.url}/dashboard/")
+    assert late.status_code == 410
+    assert str(alone.url) == f"{up.url}/dashboard/sign-in"
+    code = found[1].partition("code=")[2]
+    assert not [path.name for path in (up.data / "logs").iterdir() if code in path.read_text(errors="replace")]
+
+
 def test_state_file_tells_what_runs(start_up: StartUp) -> None:
     """`state.json` has the address, the key, and of each process its name, id and where it listens; only the owner reads it."""
     up = start_up("--workers", "2")
     state = up.state()
 
     assert state["url"] == up.url
-    assert list(up.pids()) == ["postgres", "valkey", "links", "redirect-1", "redirect-2", "nginx"]
+    assert list(up.pids()) == ["postgres", "valkey", "links", "redirect-1", "redirect-2", "dashboard", "nginx"]
     for process in state["processes"]:
         assert Path(f"/proc/{process['pid']}").exists()
         assert process.get("port") == up.port or Path(process["socket"]).exists()

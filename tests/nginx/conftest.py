@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket as socket_module
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +66,7 @@ def start_front(socket: Path) -> Iterator[StartFront]:
     """Starts an nginx before the services at these sockets."""
     with contextlib.ExitStack() as stack:
 
-        def start(*, redirect: list[Path], links: list[Path], **options: Any) -> Front:
+        def start(*, redirect: list[Path], links: list[Path], dashboard: Sequence[Path] = (), **options: Any) -> Front:
             folder = socket.with_suffix(".nginx")
             log = folder.with_suffix(".access.log")
             port = free_port()
@@ -76,6 +76,7 @@ def start_front(socket: Path) -> Iterator[StartFront]:
                 domains=["sho.rt", "go.example.org"],
                 links=links,
                 redirect=redirect,
+                dashboard=dashboard,
                 access_log=f"{log} json",
                 options=options,
             )

@@ -32,6 +32,7 @@ def configuration(tmp_path: Path) -> Nginx:
         domains=["sho.rt"],
         links=[Path("/nonexistent/links.sock")],
         redirect=[Path("/nonexistent/redirect.sock")],
+        dashboard=[Path("/nonexistent/dashboard.sock")],
         access_log="off",
         options={"trusted_proxies": ["10.0.0.0/8", "192.0.2.1"]},
     )
