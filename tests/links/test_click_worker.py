@@ -9,8 +9,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import pytest
 from pydantic import SecretStr
 
+from services.links import click_queue
 from services.links.app import create_app
 from shared.clicks import Click
 from shared.postgres import Connection
@@ -117,3 +119,61 @@ async def test_worker_is_started_again_and_ends_with_the_service(
     assert 'links_click_batches_total{status="200"} 2.0' in shown
     assert await worker_pids() == []
     assert not Path(f"/proc/{other}").exists()
+
+
+async def test_worker_that_dies_while_it_works(intake: httpx.AsyncClient, owner: Connection) -> None:
+    """Its batch is tried once more and then not answered with 200; nothing of it is stored, and the next worker takes it."""
+    (link,) = await make_links(owner, 1)
+    data, segment = records([click(link)] * 3), uuid4()
+    backends: set[int] = set()
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE click_uniques_by_owner")
+        sending = asyncio.create_task(send(intake, data, segment=segment))
+        for _ in range(click_queue.TRIES):
+            await until_storing(owner, backends)
+            (pid,) = await worker_pids()
+            os.kill(pid, signal.SIGKILL)
+        answer = await sending
+    await until_gone(owner, backends)
+    stored = await owner.fetchval("SELECT count(*) FROM clicks")
+    again = [await send(intake, data, segment=segment) for _ in range(2)]
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert stored == 0
+    assert [(each.status_code, each.json()) for each in again] == [(200, {"offset": FIRST_OFFSET + len(data)})] * 2
+    assert await check_sums(owner) == 3
+
+
+async def test_worker_that_hangs_is_replaced(
+    intake: httpx.AsyncClient, owner: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that does not answer within its deadline is killed; the batch comes again and goes to another one."""
+    (link,) = await make_links(owner, 1)
+    data, segment = records([click(link)]), uuid4()
+    await send(intake, records([click(link)]), segment=uuid4())
+    (hung,) = await worker_pids()
+    os.kill(hung, signal.SIGSTOP)
+    monkeypatch.setattr(click_queue, "BATCH_TIMEOUT_S", 0.3)
+    answer = await send(intake, data, segment=segment)
+    monkeypatch.undo()
+    again = await send(intake, data, segment=segment)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert not Path(f"/proc/{hung}").exists()
+    assert again.status_code == 200
+    assert await check_sums(owner) == 2
+
+
+async def until_storing(conn: Connection, backends: set[int]) -> None:
+    """Wait until a backend beyond these waits for the lock of a test, and add it to them."""
+    waiting = "SELECT pid FROM pg_locks WHERE relation = 'click_uniques_by_owner'::regclass AND NOT granted"
+    async with asyncio.timeout(30):
+        while not (new := {row["pid"] for row in await conn.fetch(waiting)} - backends):
+            await asyncio.sleep(0.01)
+    backends |= new
+
+
+async def until_gone(conn: Connection, backends: set[int]) -> None:
+    async with asyncio.timeout(30):
+        while await conn.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)", list(backends)):
+            await asyncio.sleep(0.01)
