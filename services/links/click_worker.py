@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import uvloop
 
 from services.links.click_batches import Refused, decompress, take_batch
 from services.links.click_pipe import Taken, pack_frame, read_frame
+from services.links.click_upkeep import create_partitions
 from services.links.enrichment import Enricher
 from shared.logs import configure_logs
 from shared.postgres import CONNECT_TIMEOUT_S, UNAVAILABLE, server_settings
@@ -61,6 +63,11 @@ class ClickWorker:
         if self._conn is None or self._conn.is_closed():
             settings = server_settings("clicks", statement_timeout_s=STATEMENT_TIMEOUT_S)
             self._conn = await asyncpg.connect(self._database_url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+            # Before the first clicks: those of a day without a partition would have to move into it later.
+            try:
+                await create_partitions(self._conn, datetime.now(UTC).date())
+            except asyncpg.PostgresError as error:
+                log.warning("partitions_not_created", error=type(error).__name__)
         return self._conn
 
 

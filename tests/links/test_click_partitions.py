@@ -3,7 +3,9 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -13,7 +15,8 @@ from services.links.click_upkeep import create_partitions, select_partitions
 from services.links.enrichment import Enricher
 from shared.postgres import Connection, open_pool
 from tests.conftest import Database
-from tests.links.click_data import COUNTS, DAY_S, NOON, check_sums, click, make_links, take
+from tests.links.click_data import COUNTS, DAY_S, NOON, check_sums, click, make_links, records, take
+from tests.links.intake_client import send
 
 
 async def test_partitions_are_created_ahead(links: Connection, enricher: Enricher) -> None:
@@ -30,6 +33,25 @@ async def test_partitions_are_created_ahead(links: Connection, enricher: Enriche
     assert await links.fetchval("SELECT count(*) FROM clicks WHERE tableoid = 'clicks_20261124'::regclass") == 2
     assert await check_sums(links) == 9
     assert await links.fetchval("SELECT count(DISTINCT id) FROM clicks") == 9
+
+
+@pytest.mark.parametrize("may_create", [True, False])
+async def test_first_clicks_find_their_partition(
+    intake: httpx.AsyncClient, owner: Connection, may_create: bool
+) -> None:
+    """Partitions exist before anything is stored; if they cannot be made, the clicks are taken all the same."""
+    (link,) = await make_links(owner, 1)
+    today = datetime.now(UTC).date()
+    if not may_create:
+        await owner.execute("REVOKE EXECUTE ON FUNCTION create_click_partition(date) FROM tinyurl_links")
+    answer = await send(intake, records([click(link)] * 3), segment=uuid4())
+    days = await select_partitions(owner)
+
+    assert answer.status_code == 200
+    assert await check_sums(owner) == 3
+    assert await owner.fetchval("SELECT count(*) FROM clicks_default") == (0 if may_create else 3)
+    assert set(days) >= ({today + timedelta(days=ahead) for ahead in range(3)} if may_create else set())
+    assert bool(days) is may_create
 
 
 async def test_partitions_are_created_while_clicks_are_stored(database: Database, enricher: Enricher) -> None:
