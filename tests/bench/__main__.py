@@ -25,7 +25,7 @@ LETTERS = "abcdefg"
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="Under a minute: fewer kinds of load.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="About a minute: fewer kinds of load.")] = False,
     large: Annotated[bool, typer.Option("--large", help="Misses with 20 million links too; minutes more.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     nginx_path: Annotated[str | None, typer.Option("--nginx", help="Another nginx than the wheel's.")] = None,
