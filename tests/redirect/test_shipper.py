@@ -33,16 +33,16 @@ async def test_clicks_arrive_in_order(start: StartProcess, links: IntakeServer, 
 
 
 async def test_batches_are_bounded(start: StartProcess, links: IntakeServer, socket: Path) -> None:
-    """A backlog goes in batches of whole records, of a mebibyte at most, one after the other."""
+    """A backlog goes in batches of whole records, of two mebibytes at most, one after the other."""
     async with start() as (journal, _):
-        for number in range(400):
+        for number in range(800):
             journal.record([click(number, os.urandom(10_000))])
         async with links.listen(socket):
-            await until(lambda: len(links.clicks) == 400)
+            await until(lambda: len(links.clicks) == 800)
 
-    assert links.link_ids() == list(range(400))
+    assert links.link_ids() == list(range(800))
     assert 4 <= len(links.posts) <= 6
-    assert max(post.length for post in links.posts) <= 2**20
+    assert max(post.length for post in links.posts) <= 2 * 2**20
 
 
 async def test_clicks_gather_while_batches_are_small(start: StartProcess, links: IntakeServer, socket: Path) -> None:
