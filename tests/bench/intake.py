@@ -13,7 +13,7 @@ import httpx
 from services.redirect.batches import BATCH_BYTES
 from services.redirect.intake import Intake
 from services.redirect.segments import draw_name
-from services.redirect.shipper import SHIP_INTERVAL_S
+from services.redirect.shipper import LOADED_INTERVAL_S
 from shared.journal import HEADER
 from tests.bench.candidates import DOMAIN, HOT_LINKS, MEMORY_LINKS, Servers, make_key
 from tests.bench.clicks import TOKEN
@@ -101,8 +101,8 @@ class _Bench:
 
     @asynccontextmanager
     async def clicking(self, clicks_per_s: float, seconds: float) -> AsyncIterator["_Stream"]:
-        """Hand over clicks at a steady rate, as shippers do that look at their journals several times a second."""
-        size = max(1, round(clicks_per_s * SHIP_INTERVAL_S / SENDERS))
+        """Hand over clicks at a steady rate, as shippers do that have much to send."""
+        size = max(1, round(clicks_per_s * LOADED_INTERVAL_S / SENDERS))
         batches = iter(self.batches(round(clicks_per_s * seconds), size))
         stream = _Stream()
         sending = [asyncio.create_task(stream.send(sender, batches)) for sender in self.senders]
@@ -196,7 +196,7 @@ class _Stream:
         for batch in batches:
             await sender.send(batch)
             self.clicks += batch.clicks
-            due += SHIP_INTERVAL_S
+            due += LOADED_INTERVAL_S
             await asyncio.sleep(due - time.monotonic())
 
 

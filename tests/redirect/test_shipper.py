@@ -59,6 +59,21 @@ async def test_clicks_gather_while_batches_are_small(start: StartProcess, links:
     assert links.link_ids() == list(range(journal.recorded))
 
 
+async def test_clicks_gather_longer_under_load(start: StartProcess, links: IntakeServer, socket: Path) -> None:
+    """Where there is much to send, batches are fewer and larger; what comes after the load is not late."""
+    loop = asyncio.get_running_loop()
+    async with links.listen(socket), start() as (journal, shipper):
+        end = loop.time() + 1.5
+        while loop.time() < end:
+            journal.record([click(journal.recorded, bytes(2000))])
+            await asyncio.sleep(0.002)
+        posts = len(links.posts)
+        await until(lambda: shipper.shipped == journal.recorded, 2)
+
+    assert 1 <= posts <= 4
+    assert links.link_ids() == list(range(journal.recorded))
+
+
 async def test_shipped_segments_make_room(folder: Path, socket: Path, links: IntakeServer) -> None:
     """A folder that was full takes clicks again once what it held was shipped, though the limit is one segment."""
     folder.mkdir()
