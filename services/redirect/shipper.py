@@ -27,8 +27,9 @@ LOADED_BYTES = 64 * 2**10
 REST = 2.0
 """After a batch the shipper rests for so many times the CPU time that it took: at most a third of a core."""
 
-DRAIN_TIMEOUT_S = 5.0
-"""For what is left when the service stops; what then remains is shipped by another process."""
+DRAIN_TIMEOUT_S = 2.5
+"""For what is left when the service stops, less than `tinyurl up` gives its programs (`STOP_TIMEOUT_S` in
+`deploy/local/supervisor.py`); what then remains is shipped by another process."""
 
 log = structlog.get_logger()
 
