@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -13,6 +14,8 @@ from deploy.local.programs import Program, StartFailed, spawn_options, wait_unti
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 3.5
+"""For everything together; longer than a redirect process takes to hand over its clicks."""
+
 KILL_TIMEOUT_S = 1.0
 
 FIRST_PAUSE_S = 0.1
@@ -51,15 +54,13 @@ class Supervisor:
             self._watchers[program.name] = asyncio.create_task(self._watch(program))
 
     async def stop(self) -> None:
-        """Stop everything, the last started first in signal, all together in time; what is left then is killed."""
+        """Stop everything, whoever uses another one first, all together in time; what is left then is killed."""
         for watcher in self._watchers.values():
             watcher.cancel()
         await asyncio.gather(*self._watchers.values(), return_exceptions=True)
-        # The stores last: who uses them has to finish.
-        names = list(self.processes)[::-1]
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        for group in ([n for n in names if n == "nginx"], [n for n in names if n not in _STORES], _STORES):
-            await asyncio.gather(*(self._stop_one(name, deadline) for name in group if name in self.processes))
+        for _, group in itertools.groupby(sorted(self.processes, key=_stop_order), _stop_order):
+            await asyncio.gather(*(self._stop_one(name, deadline) for name in group))
 
     async def _spawn(self, program: Program) -> None:
         program.before_start()
@@ -120,7 +121,11 @@ class Supervisor:
         return f"{lines[-1] if lines else 'no output'} ({path})"
 
 
-_STORES = ["valkey", "postgres"]
+def _stop_order(name: str) -> int:
+    """nginx, the redirect processes, which hand their clicks to links, links, and the stores."""
+    if name in ("valkey", "postgres"):
+        return 3
+    return 0 if name == "nginx" else 1 if name.startswith("redirect") else 2
 
 
 async def _spawn(program: Program, output: IO[bytes]) -> asyncio.subprocess.Process:

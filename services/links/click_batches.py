@@ -6,9 +6,9 @@ repeated, overlaps or races is not counted again.
 
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from math import isfinite
 from uuid import UUID
 
 import asyncpg
@@ -17,7 +17,7 @@ import structlog
 from services.links.click_counts import DAY_S, SECOND_US, EnrichedClick
 from services.links.click_pipe import LARGEST_BATCH, Taken
 from services.links.click_rows import insert_clicks, lock_segment, move_segment, select_keys, select_owners
-from services.links.enrichment import Enricher, hash_visitor
+from services.links.enrichment import Enricher, VisitorHash
 from shared.clicks import Click
 from shared.journal import Damaged, split_records, unpack_clicks
 from shared.postgres import Connection
@@ -30,7 +30,9 @@ _LATEST_S = 253_370_764_799
 """The years 2 to 9998: asyncpg takes the ends of Python's calendar for infinity."""
 
 _LARGEST_ID = 2**63 - 1
-_REQUEST_FIELDS = 6
+
+_NO_REQUEST = (TypeError, ValueError, IndexError, AttributeError)
+"""What the parts of a request raise that are not bytes or are missing."""
 
 log = structlog.get_logger()
 
@@ -130,34 +132,31 @@ def _read(data: bytes) -> _Batch:
 
 
 async def _enrich(conn: Connection, enricher: Enricher, clicks: Iterable[Click]) -> list[EnrichedClick]:
-    """Find out what is stored of each; what cannot be a click, or is of a link that does not exist, is left out."""
-    valid = [click for click in clicks if _is_valid(click)]
-    if not valid:
-        return []
-    owners = await select_owners(conn, {link_id for _, link_id, _ in valid})
-    times = [round(time * SECOND_US) for time, _, _ in valid]
-    keys = await select_keys(conn, {time_us // (DAY_S * SECOND_US) for time_us in times})
-    found = []
-    for time_us, (_, link_id, request) in zip(times, valid, strict=True):
-        owner = owners.get(link_id)
-        if owner is not None:
-            visitor = hash_visitor(keys[time_us // (DAY_S * SECOND_US)], request)
-            found.append(EnrichedClick(time_us, link_id, owner, visitor, *enricher.enrich(request)))
-    return found
+    """Find out what is stored of each; what cannot be a click, or is of a link that does not exist, is left out.
 
-
-def _is_valid(click: Click) -> bool:
-    """The checksum was right, so this is what a redirector wrote; one with a defect must not stop the others."""
-    time, link_id, request = click
-    return (
-        isinstance(time, float | int)
-        and isfinite(time)
+    The checksums were right, so this is what a redirector wrote; one with a defect must not stop the others.
+    """
+    timed = [
+        (round(time * SECOND_US), link_id, request)
+        for time, link_id, request in clicks
+        if isinstance(time, float | int)
         and _EARLIEST_S <= time <= _LATEST_S
         and type(link_id) is int
         and 0 < link_id <= _LARGEST_ID
-        and len(request) >= _REQUEST_FIELDS
-        and all(field is None or type(field) is bytes for field in request)
-    )
+    ]
+    if not timed:
+        return []
+    owners = await select_owners(conn, {link_id for _, link_id, _ in timed})
+    keys = await select_keys(conn, {time_us // (DAY_S * SECOND_US) for time_us, _, _ in timed})
+    hashes = {day: VisitorHash(key) for day, key in keys.items()}
+    found = []
+    for time_us, link_id, request in timed:
+        owner = owners.get(link_id)
+        if owner is not None:
+            with suppress(*_NO_REQUEST):
+                visitor = hashes[time_us // (DAY_S * SECOND_US)].digest(request)
+                found.append(EnrichedClick(time_us, link_id, owner, visitor, *enricher.enrich(request)))
+    return found
 
 
 async def _store(conn: Connection, clicks: Sequence[EnrichedClick]) -> list[EnrichedClick]:

@@ -6,6 +6,7 @@ One order in every transaction, so that two batches at once wait for each other 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import NamedTuple
 
 from services.links.enrichment import Dimensions
@@ -31,20 +32,34 @@ Columns = tuple[Sequence[object], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class DimensionCounts:
+    """How often each kind of click is there, a kind being a day, a dimension, a value and whether it is a bot.
+
+    An array costs by the element, and most rows are of a few kinds, so a row names its kind by number.
+
+    Attributes:
+        kinds: day (days since 1970), dimension, value, is_bot; sorted.
+        rows: link or owner, number of the kind (from 1), clicks; in no order.
+    """
+
+    kinds: Columns
+    rows: Columns
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Each the columns of its table, without its name: key columns first, then the number.
 
     Attributes:
-        totals_by_link: link, slot (Unix seconds), is_bot, clicks; `totals_by_owner` the same.
-        dimensions_by_link: link, day (days since 1970), dimension, value, is_bot, clicks; `dimensions_by_owner` the same.
-        visitors_by_link: By is_bot: day, link, visitor; `visitors_by_owner` the same.
-        links: link, clicks.
+        totals_by_link: link, slot (Unix seconds), is_bot, clicks; sorted; `totals_by_owner` the same.
+        visitors_by_link: By is_bot: day, link, visitor, of every click; `visitors_by_owner` the same.
+        links: link, clicks; sorted.
     """
 
     totals_by_link: Columns
     totals_by_owner: Columns
-    dimensions_by_link: Columns
-    dimensions_by_owner: Columns
+    dimensions_by_link: DimensionCounts
+    dimensions_by_owner: DimensionCounts
     visitors_by_link: dict[bool, Columns]
     visitors_by_owner: dict[bool, Columns]
     links: Columns
@@ -59,10 +74,10 @@ def count_clicks(clicks: Sequence[EnrichedClick]) -> Counts:
     return Counts(
         totals_by_link=_columns(Counter(zip(links, slots, bots, strict=True))),
         totals_by_owner=_columns(Counter(zip(owners, slots, bots, strict=True))),
-        dimensions_by_link=_dimension_columns(links, days, values, bots),
-        dimensions_by_owner=_dimension_columns(owners, days, values, bots),
-        visitors_by_link=_by_bot(zip(days, links, visitors, bots, strict=True)),
-        visitors_by_owner=_by_bot(zip(days, owners, visitors, bots, strict=True)),
+        dimensions_by_link=_count_dimensions(links, days, values, bots),
+        dimensions_by_owner=_count_dimensions(owners, days, values, bots),
+        visitors_by_link=_by_bot(days, links, visitors, bots),
+        visitors_by_owner=_by_bot(days, owners, visitors, bots),
         links=_columns(Counter((link,) for link in links)),
     )
 
@@ -72,22 +87,26 @@ def _columns(counter: Counter[tuple[object, ...]]) -> Columns:
     return (*zip(*keys, strict=True), [counter[key] for key in keys])
 
 
-def _dimension_columns(
+def _count_dimensions(
     whose: Sequence[object], days: Sequence[int], values: Iterable[tuple[str, Sequence[str]]], bots: Sequence[bool]
-) -> Columns:
-    rows = []
-    for name, column in values:
-        counter = Counter(zip(whose, days, column, bots, strict=True))
-        rows += [(who, day, name, value, is_bot, n) for (who, day, value, is_bot), n in counter.items()]
-    rows.sort()
-    return tuple(zip(*rows, strict=True))
+) -> DimensionCounts:
+    counters = [(name, Counter(zip(whose, days, column, bots, strict=True))) for name, column in values]
+    kinds = sorted({(day, name, value, is_bot) for name, counter in counters for _, day, value, is_bot in counter})
+    numbers = {kind: number for number, kind in enumerate(kinds, 1)}
+    rows = [
+        (who, numbers[day, name, value, is_bot], n)
+        for name, counter in counters
+        for (who, day, value, is_bot), n in counter.items()
+    ]
+    return DimensionCounts(tuple(zip(*kinds, strict=True)), tuple(zip(*rows, strict=True)))
 
 
-def _by_bot(rows: Iterable[tuple[object, ...]]) -> dict[bool, Columns]:
-    seen = set(rows)
+def _by_bot(
+    days: Sequence[int], whose: Sequence[object], visitors: Sequence[bytes], bots: Sequence[bool]
+) -> dict[bool, Columns]:
     found: dict[bool, Columns] = {}
     for is_bot in (False, True):
-        keys = sorted(row[:3] for row in seen if row[3] is is_bot)
-        if keys:
-            found[is_bot] = tuple(zip(*keys, strict=True))
+        chosen = [each is is_bot for each in bots]
+        if any(chosen):
+            found[is_bot] = tuple(list(compress(column, chosen)) for column in (days, whose, visitors))
     return found

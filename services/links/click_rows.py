@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
 from uuid import UUID
 
-from services.links.click_counts import Columns, EnrichedClick, count_clicks
+from services.links.click_counts import Columns, DimensionCounts, EnrichedClick, count_clicks
 from shared.journal import HEADER
 from shared.postgres import Connection
 
@@ -120,29 +120,35 @@ async def _add_totals_by_owner(conn: Connection, columns: Columns) -> None:
     )
 
 
-async def _add_dimensions_by_link(conn: Connection, columns: Columns) -> None:
+async def _add_dimensions_by_link(conn: Connection, counts: DimensionCounts) -> None:
     await conn.execute(
         """
         INSERT INTO click_dimensions_by_link AS kept (link_id, day, dimension, value, is_bot, clicks)
         SELECT link_id, DATE '1970-01-01' + day, dimension, value, is_bot, clicks
-        FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::boolean[], $6::bigint[])
-            AS new (link_id, day, dimension, value, is_bot, clicks)
+        FROM unnest($1::bigint[], $2::integer[], $3::bigint[]) AS new (link_id, number, clicks)
+        JOIN unnest($4::integer[], $5::text[], $6::text[], $7::boolean[]) WITH ORDINALITY
+            AS kind (day, dimension, value, is_bot, number) USING (number)
+        ORDER BY link_id, number
         ON CONFLICT (link_id, day, dimension, value, is_bot) DO UPDATE SET clicks = kept.clicks + excluded.clicks
         """,
-        *columns,
+        *counts.rows,
+        *counts.kinds,
     )
 
 
-async def _add_dimensions_by_owner(conn: Connection, columns: Columns) -> None:
+async def _add_dimensions_by_owner(conn: Connection, counts: DimensionCounts) -> None:
     await conn.execute(
         """
         INSERT INTO click_dimensions_by_owner AS kept (owner, day, dimension, value, is_bot, clicks)
         SELECT owner, DATE '1970-01-01' + day, dimension, value, is_bot, clicks
-        FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::boolean[], $6::bigint[])
-            AS new (owner, day, dimension, value, is_bot, clicks)
+        FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS new (owner, number, clicks)
+        JOIN unnest($4::integer[], $5::text[], $6::text[], $7::boolean[]) WITH ORDINALITY
+            AS kind (day, dimension, value, is_bot, number) USING (number)
+        ORDER BY owner, number
         ON CONFLICT (owner, day, dimension, value, is_bot) DO UPDATE SET clicks = kept.clicks + excluded.clicks
         """,
-        *columns,
+        *counts.rows,
+        *counts.kinds,
     )
 
 
@@ -154,6 +160,7 @@ async def _add_visitors_by_link(conn: Connection, columns: Columns, is_bot: bool
             INSERT INTO click_visitors (day, link_id, visitor)
             SELECT DATE '1970-01-01' + day, link_id, visitor
             FROM unnest($1::integer[], $2::bigint[], $3::bytea[]) AS new (day, link_id, visitor)
+            ORDER BY day, link_id, visitor
             ON CONFLICT DO NOTHING
             RETURNING link_id, day)
         INSERT INTO click_uniques_by_link AS kept (link_id, day, is_bot, visitors)
@@ -172,6 +179,7 @@ async def _add_visitors_by_owner(conn: Connection, columns: Columns, is_bot: boo
             INSERT INTO click_visitors_of_owners (day, owner, visitor)
             SELECT DATE '1970-01-01' + day, owner, visitor
             FROM unnest($1::integer[], $2::text[], $3::bytea[]) AS new (day, owner, visitor)
+            ORDER BY day, owner, visitor
             ON CONFLICT DO NOTHING
             RETURNING owner, day)
         INSERT INTO click_uniques_by_owner AS kept (owner, day, is_bot, visitors)

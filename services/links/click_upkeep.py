@@ -1,6 +1,7 @@
 """What the tables of clicks need by the clock: partitions ahead, keys deleted in time, counts sorted, old clicks dropped.
 
-`services/links/upkeep.py` calls the first three once a minute, `tinyurl retention` the rest. Days are UTC.
+`services/links/upkeep.py` calls the first three once a minute, a click worker the first before its first batch, and
+`tinyurl retention` the rest. Days are UTC.
 """
 
 from datetime import date, timedelta

@@ -3,6 +3,7 @@
 The route checks who sends and passes the bytes on (`services/links/click_queue.py`); it parses nothing of them.
 """
 
+import asyncio
 import hmac
 from http import HTTPStatus
 from uuid import UUID
@@ -11,11 +12,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from services.links.click_pipe import LARGEST_BATCH
-from services.links.errors import BodyTooLarge, NotFound, Problem, Unauthenticated, WrongContentType
+from services.links.errors import BodyTooLarge, NotFound, Problem, Unauthenticated, Unavailable, WrongContentType
 from shared.settings import LinksSettings
 
 FORMAT = "1"
 """Of the journal, as `X-Journal-Format` names it; see `HEADER` in `shared/journal.py`."""
+
+BODY_TIMEOUT_S = 10.0
+"""For a batch to come in, as long as the sender waits for the answer: one that hangs must not hold its place for ever."""
 
 _LARGEST_OFFSET = 2**62
 
@@ -92,9 +96,13 @@ def _place(request: Request) -> tuple[UUID, int]:
 
 async def _read_body(request: Request) -> bytes:
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > LARGEST_BATCH:
-            raise BodyTooLarge(f"A batch must not be larger than {LARGEST_BATCH} bytes.")
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > LARGEST_BATCH:
+                    raise BodyTooLarge(f"A batch must not be larger than {LARGEST_BATCH} bytes.")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Unavailable("The batch did not come in time.") from None
     return b"".join(chunks)

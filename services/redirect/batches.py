@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from services.redirect.segments import RECORD_BYTES, Segment
 from shared.journal import LARGEST_RECORD_BYTES, Damaged, split_records, unpack_clicks
 
-BATCH_BYTES = 2**20
+BATCH_BYTES = 2 * 2**20
 COMPRESSED_FROM_BYTES = 1024
 COMPRESSION_LEVEL = 1
 

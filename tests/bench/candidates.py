@@ -193,10 +193,10 @@ async def fill(postgres: Postgres, database: str, links: int) -> None:
 
 
 async def make_key(postgres: Postgres) -> str:
-    """An API key for the benchmark of creations."""
+    """An API key that may create links and read them."""
     conn = await asyncpg.connect(postgres.url("tinyurl_links"), timeout=10)
     try:
-        _, text = await create_key(conn, owner="bench", scopes=["links:write"])
+        _, text = await create_key(conn, owner="bench", scopes=["links:read", "links:write"])
     finally:
         await conn.close()
     return text

@@ -61,7 +61,7 @@ def measure(
     if done.returncode != 0 or not lines or not lines[-1].startswith("{"):
         raise MeasuringFailed(f"wrk failed: {(done.stderr or done.stdout).strip()}")
     seen = json.loads(lines[-1])
-    spent = {part: sum(map(_cpu_since, pids, before[part])) for part, pids in processes.items()}
+    spent = {part: sum(map(cpu_since, pids, before[part])) for part, pids in processes.items()}
     return Measurement(
         requests_per_second=seen["requests"] / seen["seconds"],
         p50_ms=seen["p50_ms"],
@@ -80,7 +80,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
-def _cpu_since(pid: int, before: float) -> float:
+def cpu_since(pid: int, before: float) -> float:
     """What a process used since; of one that ended meanwhile, such as a vacuum worker of PostgreSQL, nothing is known."""
     return max(0.0, cpu_seconds(pid) - before)
 

@@ -1,10 +1,15 @@
 """Clicks as the redirect service hands them over, links for them, and what is in the tables afterwards."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from time import time
+from uuid import uuid4
 
 import asyncpg
 
+from services.links.click_batches import take_batch
+from services.links.click_pipe import Taken
+from services.links.enrichment import Enricher
 from shared.clicks import Click
 from shared.journal import pack_record
 from shared.postgres import Connection
@@ -19,6 +24,8 @@ IPHONE = (
 GOOGLEBOT = b"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
 FIRST_OFFSET = 16
+DAY_S = 86_400
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 
 COUNTS = (
     "click_totals_by_link",
@@ -58,6 +65,11 @@ async def make_links(conn: Connection, count: int, owner: str = "alice") -> list
         count,
     )
     return [row["id"] for row in rows]
+
+
+async def take(conn: Connection, enricher: Enricher, *ticks: list[Click]) -> Taken:
+    """Take clicks as one batch of a new segment."""
+    return await take_batch(conn, enricher, uuid4(), FIRST_OFFSET, records(*ticks))
 
 
 async def check_sums(conn: Connection) -> int:

@@ -7,11 +7,15 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from services.links.app import create_app
+from services.links.enrichment import Enricher
 from services.links.keys import create_key
+from shared.postgres import Connection
 from shared.settings import LinksSettings
 from tests.conftest import Database
+from tests.links.intake_client import HEADERS, PREVIOUS, TOKEN
 from tests.serving import client_of, serve
 
 ClientOf = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -42,6 +46,41 @@ async def client_with(service: Path, database: Database) -> AsyncIterator[Client
 async def alice(client_with: ClientOf) -> httpx.AsyncClient:
     """A client that reads and writes the links of `alice`."""
     return await client_with("alice")
+
+
+@pytest.fixture
+def intake_settings(links_settings: LinksSettings) -> LinksSettings:
+    tokens = {"internal_token": SecretStr(TOKEN), "internal_token_previous": SecretStr(PREVIOUS)}
+    return links_settings.model_copy(update=tokens)
+
+
+@pytest.fixture
+async def intake(intake_settings: LinksSettings, socket: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that may send clicks."""
+    async with serve(create_app(intake_settings), socket), client_of(socket, **HEADERS) as client:
+        client.timeout = httpx.Timeout(30)
+        yield client
+
+
+@pytest.fixture
+async def owner(database: Database) -> AsyncIterator[Connection]:
+    """A connection as the database's owner."""
+    conn = await asyncpg.connect(database.owner_url)
+    yield conn
+    await conn.close()
+
+
+@pytest.fixture(scope="session")
+def enricher() -> Enricher:
+    return Enricher()
+
+
+@pytest.fixture
+async def links(database: Database) -> AsyncIterator[Connection]:
+    """A connection as the write service's role to a database of its own."""
+    connection = await asyncpg.connect(database.links_url, server_settings={"timezone": "Asia/Tokyo"})
+    yield connection
+    await connection.close()
 
 
 def fields_at_fault(response: httpx.Response) -> set[str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from services.links.enrichment import UNKNOWN, Agent, Enricher, hash_visitor
+from services.links.enrichment import UNKNOWN, Agent, Enricher, VisitorHash
 
 IPAD = (
     b"Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
@@ -185,7 +185,7 @@ def test_visitors_are_told_apart_by_address_and_agent() -> None:
     """The same key, address and user agent make the same visitor; another one of these another."""
 
     def visitor(key: bytes, address: bytes | None, agent: bytes | None) -> bytes:
-        return hash_visitor(key, (b"/", address, None, agent, None, None, None))
+        return VisitorHash(key).digest((b"/", address, None, agent, None, None, None))
 
     one, other = b"1" * 32, b"2" * 32
     address = ipaddress.ip_address("203.0.113.9").compressed.encode()

@@ -185,6 +185,20 @@ def test_it_stops_in_time_and_leaves_nothing(start_up: StartUp, number: signal.S
     assert processes_of(up.data) == []
 
 
+def test_clicks_are_handed_over_before_it_stops(start_up: StartUp) -> None:
+    """links stops after the redirect processes, which bring it what was clicked a moment ago; no journal is left behind."""
+    up = start_up()
+    code = up.create(url="https://www.example.com/").json()["code"]
+    journal = up.data / "journal"
+    with httpx.Client() as client:
+        for _ in range(50):
+            assert client.get(f"{up.url}/{code}").status_code == 302
+        assert list(journal.glob("*.journal"))
+        up.stop(signal.SIGINT)
+
+    assert list(journal.iterdir()) == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="another kernel does not tell children that their parent died")
 def test_even_a_kill_leaves_nothing(start_up: StartUp) -> None:
     """When the command itself is killed its processes end too, and the next `up` has the data."""

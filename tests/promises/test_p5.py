@@ -4,15 +4,13 @@ import asyncio
 import json
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import asyncpg
-import httpx
 import pytest
 
+from tests.promises.click_counts import counts_by_code, create_links, wait_until_shipped
 from tests.promises.cluster import REDIRECTS, Cluster, run_cluster
 from tests.promises.visits import Visitor
 
@@ -21,10 +19,7 @@ REQUESTS = 200_000
 ROUNDS = 30
 CLIENTS = 24
 LINKS = 200
-SHIPPED_TIMEOUT_S = 90.0
 VICTIMS = (*REDIRECTS, "links", "valkey", "postgres")
-
-DIMENSIONS = ("country", "browser", "os", "device", "referrer", "language")
 
 
 @dataclass
@@ -38,15 +33,6 @@ class Ledger:
 
     answered: Counter[str] = field(default_factory=Counter)
     sent: int = 0
-
-
-async def create_links(cluster: Cluster) -> list[str]:
-    codes = [f"p5-{number}" for number in range(LINKS)]
-    async with cluster.client() as client:
-        for code in codes:
-            response = await client.post("/api/v1/links", json={"url": f"https://www.example.com/{code}", "code": code})
-            assert response.status_code == 201, response.text
-    return codes
 
 
 async def visit(cluster: Cluster, ledger: Ledger, codes: list[str], number: int, requests: int) -> None:
@@ -80,27 +66,6 @@ async def kill_in_rounds(cluster: Cluster, done: asyncio.Event) -> int:
     return rounds
 
 
-async def wait_until_shipped(cluster: Cluster) -> None:
-    """Wait until no redirector has a click left, and none is left of a process that died."""
-    deadline = time.monotonic() + SHIPPED_TIMEOUT_S
-    while (waiting := [await waiting_bytes(cluster, name) for name in REDIRECTS]) != [0, 0, 0] or orphans(cluster):
-        assert time.monotonic() < deadline, (waiting, orphans(cluster))
-        await asyncio.sleep(0.1)
-
-
-async def waiting_bytes(cluster: Cluster, name: str) -> int:
-    transport = httpx.AsyncHTTPTransport(uds=str(cluster.socket(name)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://redirect") as client:
-        text = (await client.get("/metrics")).text
-    (line,) = (line for line in text.splitlines() if line.startswith("redirect_journal_waiting_bytes "))
-    return int(float(line.split()[1]))
-
-
-def orphans(cluster: Cluster) -> int:
-    """Segments beyond the live ones of the running redirectors."""
-    return max(0, len(list((cluster.folder / "journal").glob("*.journal"))) - len(REDIRECTS))
-
-
 def attempts_by_code(cluster: Cluster) -> Counter[str]:
     """Tries that reached a redirector, from nginx's log: a request that was repeated names several servers."""
     attempts: Counter[str] = Counter()
@@ -109,32 +74,6 @@ def attempts_by_code(cluster: Cluster) -> Counter[str]:
         tries = entry["upstream"].replace(" : ", ", ").split(", ") if entry["upstream"] else []
         attempts[entry["path"].removeprefix("/")] += len(tries)
     return attempts
-
-
-async def counts_by_code(cluster: Cluster) -> dict[str, int]:
-    """The raw clicks of each link, after every count was compared with them."""
-    conn = await cluster.connect()
-    try:
-        raw = await select_counts(conn, "SELECT link_id, count(*) FROM clicks GROUP BY link_id")
-        assert await select_counts(conn, "SELECT id, clicks FROM links WHERE clicks > 0") == raw
-        totals = "SELECT link_id, sum(clicks) FROM click_totals_by_link GROUP BY link_id"
-        assert await select_counts(conn, totals) == raw
-        for dimension in DIMENSIONS:
-            by_value = (
-                f"SELECT link_id, sum(clicks) FROM click_dimensions_by_link WHERE dimension = '{dimension}' GROUP BY 1"
-            )
-            assert await select_counts(conn, by_value) == raw, dimension
-        codes = {row["id"]: row["code"] for row in await conn.fetch("SELECT id, code FROM links")}
-        refused = await conn.fetchval("SELECT coalesce(sum(refused), 0) FROM click_segments")
-    finally:
-        await conn.close()
-
-    assert refused == 0
-    return {codes[link_id]: count for link_id, count in raw.items()}
-
-
-async def select_counts(conn: "asyncpg.Connection[asyncpg.Record]", statement: str) -> dict[int, int]:
-    return {row[0]: int(row[1]) for row in await conn.fetch(statement)}
 
 
 def violations(answered: Mapping[str, int], counted: Mapping[str, int], attempted: Mapping[str, int]) -> list[str]:
@@ -162,7 +101,7 @@ async def visit_while_processes_die(cluster: Cluster, codes: list[str], requests
 async def test_answered_clicks_are_counted_once() -> None:
     """200,000 visits at three redirectors while every kind of process but nginx is killed, again and again."""
     async with run_cluster() as cluster:
-        codes = await create_links(cluster)
+        codes = await create_links(cluster, LINKS)
         ledger = await visit_while_processes_die(cluster, codes, REQUESTS)
         await wait_until_shipped(cluster)
         counted, attempted = await counts_by_code(cluster), attempts_by_code(cluster)
@@ -176,7 +115,7 @@ async def test_answered_clicks_are_counted_once() -> None:
 async def test_stop_in_order_loses_and_adds_nothing() -> None:
     """After SIGTERM to every redirector, what was counted is what was answered."""
     async with run_cluster() as cluster:
-        codes = await create_links(cluster)
+        codes = await create_links(cluster, LINKS)
         ledger = await visit_all(cluster, codes, 5_000)
         for name in REDIRECTS:
             cluster.processes[name].send_signal(signal.SIGTERM)
@@ -194,7 +133,7 @@ async def test_stop_in_order_loses_and_adds_nothing() -> None:
 async def test_control_that_counts_and_forgets_is_caught() -> None:
     """The control, which tells Redis of a click after the answer and waits for nobody, fails this very test."""
     async with run_cluster("naive") as cluster:
-        codes = await create_links(cluster)
+        codes = await create_links(cluster, LINKS)
         ledger = await visit_while_processes_die(cluster, codes, 20_000)
         redis = cluster.admin_redis()
         counted = {code: int(await redis.get(f"clicks:{code}") or 0) for code in codes}

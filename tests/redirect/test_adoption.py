@@ -73,6 +73,33 @@ async def test_damaged_segment_is_set_aside(
     assert all(path.read_bytes() == HEADER + flipped for path in kept)
 
 
+async def test_length_that_no_process_writes_is_damage(
+    start: StartProcess, links: IntakeServer, socket: Path, folder: Path
+) -> None:
+    """A record that claims to go on far behind the end of the file is no torn tail: what follows it may be good."""
+    flipped = bytearray(pack_record([click(1)]))
+    flipped[2] |= 0x40
+    path = leave_segment(folder, pack_record([click(0)]) + flipped + pack_record([click(2)]))
+    async with links.listen(socket), start() as (_, shipper):
+        await until(lambda: not path.exists())
+
+        assert shipper.damaged == 1
+    assert links.link_ids() == [0]
+
+
+async def test_record_that_is_larger_than_a_batch(
+    start: StartProcess, links: IntakeServer, socket: Path, folder: Path
+) -> None:
+    """A record of another release that does not fit into a batch goes by itself."""
+    large = pack_record([click(2, bytes(3 * 2**20))])
+    path = leave_segment(folder, pack_record([click(1)]) + large + pack_record([click(3)]))
+    async with links.listen(socket), start():
+        await until(lambda: not path.exists())
+
+    assert links.link_ids() == [1, 2, 3]
+    assert max(post.length for post in links.posts) >= len(large)
+
+
 async def test_file_with_another_beginning_is_set_aside(
     start: StartProcess, links: IntakeServer, socket: Path, folder: Path
 ) -> None:

@@ -8,6 +8,7 @@ from services.redirect.intake import Intake
 from services.redirect.journal import open_journal
 from services.redirect.shipper import run_shipper
 from shared.listen import find_sockets
+from tests.redirect.conftest import StartProcess
 from tests.redirect.intake_server import TOKEN, IntakeServer, until
 from tests.redirect.journals import GIB, click
 
@@ -43,6 +44,19 @@ async def test_newest_socket_that_answers(folder: Path, socket: Path, links: Int
             await until(lambda: links.clicks)
 
     assert (newer.clicks, links.clicks) == ([click(1)], [click(2)])
+
+
+async def test_connection_that_was_closed_is_no_failure(start: StartProcess, links: IntakeServer, socket: Path) -> None:
+    """A write service that was restarted while nothing was to be shipped gets the next batch at the first try."""
+    async with start() as (journal, shipper):
+        async with links.listen(socket):
+            journal.record([click(1)])
+            await until(lambda: shipper.shipped == 1)
+        async with links.listen(socket):
+            journal.record([click(2)])
+            await until(lambda: shipper.shipped == 2)
+
+        assert shipper.failures == 0
 
 
 async def test_port_is_an_address_too(folder: Path, links: IntakeServer, socket: Path) -> None:

@@ -33,16 +33,16 @@ async def test_clicks_arrive_in_order(start: StartProcess, links: IntakeServer, 
 
 
 async def test_batches_are_bounded(start: StartProcess, links: IntakeServer, socket: Path) -> None:
-    """A backlog goes in batches of whole records, of a mebibyte at most, one after the other."""
+    """A backlog goes in batches of whole records, of two mebibytes at most, one after the other."""
     async with start() as (journal, _):
-        for number in range(400):
+        for number in range(800):
             journal.record([click(number, os.urandom(10_000))])
         async with links.listen(socket):
-            await until(lambda: len(links.clicks) == 400)
+            await until(lambda: len(links.clicks) == 800)
 
-    assert links.link_ids() == list(range(400))
+    assert links.link_ids() == list(range(800))
     assert 4 <= len(links.posts) <= 6
-    assert max(post.length for post in links.posts) <= 2**20
+    assert max(post.length for post in links.posts) <= 2 * 2**20
 
 
 async def test_clicks_gather_while_batches_are_small(start: StartProcess, links: IntakeServer, socket: Path) -> None:
@@ -56,6 +56,21 @@ async def test_clicks_gather_while_batches_are_small(start: StartProcess, links:
         posts = len(links.posts)
 
     assert 2 <= posts <= 6
+    assert links.link_ids() == list(range(journal.recorded))
+
+
+async def test_clicks_gather_longer_under_load(start: StartProcess, links: IntakeServer, socket: Path) -> None:
+    """Where there is much to send, batches are fewer and larger; what comes after the load is not late."""
+    loop = asyncio.get_running_loop()
+    async with links.listen(socket), start() as (journal, shipper):
+        end = loop.time() + 1.5
+        while loop.time() < end:
+            journal.record([click(journal.recorded, bytes(2000))])
+            await asyncio.sleep(0.002)
+        posts = len(links.posts)
+        await until(lambda: shipper.shipped == journal.recorded, 2)
+
+    assert 1 <= posts <= 4
     assert links.link_ids() == list(range(journal.recorded))
 
 

@@ -1,0 +1,73 @@
+"""Batches that wait for the click worker: bounded in number, and refused in a way that brings them back."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from services.links import click_queue
+from services.links import intake as intake_route
+from services.redirect.intake import Intake
+from services.redirect.journal import open_journal
+from services.redirect.shipper import run_shipper
+from shared.postgres import Connection
+from tests.links.click_data import check_sums, click, make_links, records
+from tests.links.intake_client import HEADERS, TOKEN, URL, send, worker_pids
+from tests.redirect.intake_server import until
+from tests.redirect.journals import GIB
+
+
+async def test_waiting_batches_are_bounded(
+    intake: httpx.AsyncClient, owner: Connection, socket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While as many wait as may, one more is refused at once; a redirector keeps it and ships it when there is room."""
+    (link,) = await make_links(owner, 1)
+    await send(intake, records([click(link)]), segment=uuid4())
+    (pid,) = await worker_pids()
+    for name in ("BATCH_TIMEOUT_S", "WAIT_TIMEOUT_S"):
+        monkeypatch.setattr(click_queue, name, 60.0)
+    async with (
+        open_journal(tmp_path, GIB) as journal,
+        run_shipper(journal, Intake(f"unix:{socket}", TOKEN)) as shipper,
+    ):
+        os.kill(pid, signal.SIGSTOP)
+        sending = [
+            asyncio.create_task(send(intake, records([click(link)]), segment=uuid4()))
+            for _ in range(click_queue.WAITING_LIMIT + 1)
+        ]
+        refused, waiting = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+        journal.record([click(link)])
+        await until(lambda: shipper.failures > 0)
+        assert shipper.shipped == 0
+        os.kill(pid, signal.SIGCONT)
+        answers = await asyncio.gather(*waiting)
+        await until(lambda: shipper.shipped == 1)
+
+    assert [(task.result().status_code, task.result().headers["retry-after"]) for task in refused] == [(503, "1")]
+    assert [answer.status_code for answer in answers] == [200] * click_queue.WAITING_LIMIT
+    assert await check_sums(owner) == 1 + click_queue.WAITING_LIMIT + 1
+
+
+async def test_sender_that_hangs_gives_its_place_back(
+    intake: httpx.AsyncClient, owner: Connection, socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that stops in the middle is given up after its deadline; as many as may wait hold up nobody for ever."""
+    monkeypatch.setattr(intake_route, "BODY_TIMEOUT_S", 0.3)
+    head = f"POST {URL}?segment={uuid4()}&offset=16 HTTP/1.1\r\nHost: links\r\nContent-Length: 100\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+    senders = [await asyncio.open_unix_connection(str(socket)) for _ in range(click_queue.WAITING_LIMIT)]
+    for _, writer in senders:
+        writer.write(head.encode() + b"\r\nhalf of it")
+    async with asyncio.timeout(20):
+        statuses = {await reader.readline() for reader, _ in senders}
+    for _, writer in senders:
+        writer.close()
+    (link,) = await make_links(owner, 1)
+    answer = await send(intake, records([click(link)]), segment=uuid4())
+
+    assert statuses == {b"HTTP/1.1 503 Service Unavailable\r\n"}
+    assert answer.status_code == 200

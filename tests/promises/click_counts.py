@@ -1,0 +1,69 @@
+"""Links whose clicks are counted, and the counts once every redirector has shipped what it had."""
+
+import asyncio
+import time
+
+import asyncpg
+import httpx
+
+from tests.promises.cluster import REDIRECTS, Cluster
+
+SHIPPED_TIMEOUT_S = 90.0
+
+DIMENSIONS = ("country", "browser", "os", "device", "referrer", "language")
+
+
+async def create_links(cluster: Cluster, count: int) -> list[str]:
+    codes = [f"p5-{number}" for number in range(count)]
+    async with cluster.client() as client:
+        for code in codes:
+            response = await client.post("/api/v1/links", json={"url": f"https://www.example.com/{code}", "code": code})
+            assert response.status_code == 201, response.text
+    return codes
+
+
+async def wait_until_shipped(cluster: Cluster) -> None:
+    """Wait until no redirector has a click left, and none is left of a process that died."""
+    deadline = time.monotonic() + SHIPPED_TIMEOUT_S
+    while (waiting := [await waiting_bytes(cluster, name) for name in REDIRECTS]) != [0, 0, 0] or orphans(cluster):
+        assert time.monotonic() < deadline, (waiting, orphans(cluster))
+        await asyncio.sleep(0.1)
+
+
+async def waiting_bytes(cluster: Cluster, name: str) -> int:
+    transport = httpx.AsyncHTTPTransport(uds=str(cluster.socket(name)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://redirect") as client:
+        text = (await client.get("/metrics")).text
+    (line,) = (line for line in text.splitlines() if line.startswith("redirect_journal_waiting_bytes "))
+    return int(float(line.split()[1]))
+
+
+def orphans(cluster: Cluster) -> int:
+    """Segments beyond the live ones of the running redirectors."""
+    return max(0, len(list((cluster.folder / "journal").glob("*.journal"))) - len(REDIRECTS))
+
+
+async def counts_by_code(cluster: Cluster) -> dict[str, int]:
+    """The raw clicks of each link, after every count was compared with them."""
+    conn = await cluster.connect()
+    try:
+        raw = await select_counts(conn, "SELECT link_id, count(*) FROM clicks GROUP BY link_id")
+        assert await select_counts(conn, "SELECT id, clicks FROM links WHERE clicks > 0") == raw
+        totals = "SELECT link_id, sum(clicks) FROM click_totals_by_link GROUP BY link_id"
+        assert await select_counts(conn, totals) == raw
+        for dimension in DIMENSIONS:
+            by_value = (
+                f"SELECT link_id, sum(clicks) FROM click_dimensions_by_link WHERE dimension = '{dimension}' GROUP BY 1"
+            )
+            assert await select_counts(conn, by_value) == raw, dimension
+        codes = {row["id"]: row["code"] for row in await conn.fetch("SELECT id, code FROM links")}
+        refused = await conn.fetchval("SELECT coalesce(sum(refused), 0) FROM click_segments")
+    finally:
+        await conn.close()
+
+    assert refused == 0
+    return {codes[link_id]: count for link_id, count in raw.items()}
+
+
+async def select_counts(conn: "asyncpg.Connection[asyncpg.Record]", statement: str) -> dict[int, int]:
+    return {row[0]: int(row[1]) for row in await conn.fetch(statement)}
