@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.links import availability, domains, exports, health, intake, key_routes, links, qr, tags
+from services.links import availability, batch, domains, exports, health, intake, key_routes, links, qr, tags
 from services.links.authentication import Keyring
+from services.links.batch import BatchGate
 from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
 from services.links.creation import Creator
@@ -41,6 +42,7 @@ its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-M
 
 ROUTERS = (
     links.router,
+    batch.router,
     availability.router,
     qr.router,
     exports.router,
@@ -61,6 +63,7 @@ class State(TypedDict):
     pool: Pool
     keyring: Keyring
     creator: Creator
+    batch_gate: BatchGate
     metrics: Metrics
     internal_tokens: InternalTokens
     clicks: ClickQueue
@@ -93,6 +96,7 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
                 "pool": pool,
                 "keyring": Keyring(pool),
                 "creator": Creator(pool),
+                "batch_gate": BatchGate(),
                 "metrics": metrics,
                 "internal_tokens": internal_tokens,
                 "clicks": clicks,
