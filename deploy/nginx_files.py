@@ -37,6 +37,7 @@ class NginxFiles:
         redirect_rate: Visits per second and client address.
         api_rate: API calls per second and client address.
         api_body_size: Of a request to the API.
+        api_batch_size: Of a batch of links.
         keepalive_min_timeout: How long the old workers keep idle connections after a reload, so that no client meets a
             connection being closed; nginx has it since 1.27.4.
     """
@@ -60,6 +61,7 @@ class NginxFiles:
     redirect_rate: int = 1000
     api_rate: int = 1000
     api_body_size: str = "16k"
+    api_batch_size: str = "8m"
     keepalive_min_timeout: str = ""
 
     def write(self, folder: Path) -> None:
@@ -84,6 +86,7 @@ class NginxFiles:
             "REDIRECT_RATE": str(self.redirect_rate),
             "API_RATE": str(self.api_rate),
             "API_BODY_SIZE": self.api_body_size,
+            "API_BATCH_SIZE": self.api_batch_size,
             "DEFAULT_DOMAIN": self.domains[0],
             "OWN_DOMAINS": " ".join(f"{domain} {domain};" for domain in self.domains),
             "RESOLVER": f"resolver {self.resolver} valid=1s; resolver_timeout 1s;" if self.resolver else "",

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from services.links import (
     availability,
+    batch,
     clicks,
     domains,
     exports,
@@ -31,6 +32,7 @@ from services.links import (
     tags,
 )
 from services.links.authentication import Keyring
+from services.links.batch import BatchGate
 from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
 from services.links.creation import Creator
@@ -53,6 +55,7 @@ its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-M
 
 ROUTERS = (
     links.router,
+    batch.router,
     clicks.router,
     stats.router,
     availability.router,
@@ -82,6 +85,7 @@ class State(TypedDict):
     stats_pool: Pool
     keyring: Keyring
     creator: Creator
+    batch_gate: BatchGate
     metrics: Metrics
     internal_tokens: InternalTokens
     clicks: ClickQueue
@@ -120,6 +124,7 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
                 "stats_pool": stats_pool,
                 "keyring": Keyring(pool),
                 "creator": Creator(pool),
+                "batch_gate": BatchGate(),
                 "metrics": metrics,
                 "internal_tokens": internal_tokens,
                 "clicks": click_queue,

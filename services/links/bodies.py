@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -37,14 +38,19 @@ async def read_json(request: Request) -> object:
         WrongContentType: It does not say that it is JSON: a form of another site cannot say so.
         BodyTooLarge, MalformedJson: See `read_body` and `parse_json`.
     """
-    content_type = request.headers.get("content-type", "")
-    if content_type != "application/json" and content_type.partition(";")[0].strip().lower() != "application/json":
-        raise WrongContentType("Send the body as application/json.")
+    check_content_type(request)
     return parse_json(await read_body(request))
 
 
-async def read_body(request: Request) -> bytes:
-    """Read a body of at most 16 KiB.
+def check_content_type(request: Request) -> None:
+    """Refuse, with `WrongContentType`, a body that does not say that it is JSON."""
+    content_type = request.headers.get("content-type", "")
+    if content_type != "application/json" and content_type.partition(";")[0].strip().lower() != "application/json":
+        raise WrongContentType("Send the body as application/json.")
+
+
+async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
+    """Read a body of at most so many bytes.
 
     Raises:
         BodyTooLarge: There is more; the rest is not read.
@@ -52,8 +58,8 @@ async def read_body(request: Request) -> bytes:
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > LARGEST_BODY:
-            raise BodyTooLarge(f"The body must not be larger than {LARGEST_BODY} bytes.")
+        if size > largest:
+            raise BodyTooLarge(f"The body must not be larger than {largest} bytes.")
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -100,8 +106,8 @@ class _ParsedRequest(Request):
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"The field {twice!r} is given twice")
     return fields
 

@@ -66,11 +66,27 @@ async def insert_generated(conn: Connection, wish: Wish) -> LinkRow:
     Raises:
         NoFreeCode: Ten codes were drawn, all of them taken.
     """
+    (row,) = await insert_all_generated(conn, [wish])
+    return row
+
+
+async def insert_all_generated(conn: Connection, wishes: Sequence[Wish]) -> list[LinkRow]:
+    """Store links under generated codes, as a part of the caller's transaction; a row for each wish.
+
+    Raises:
+        NoFreeCode: Ten codes were drawn for a wish, all of them taken.
+    """
+    rows: list[LinkRow | None] = [None] * len(wishes)
     for _ in range(CODE_ATTEMPTS):
-        (row,) = await insert_drawn(conn, [wish])
-        if row is not None:
-            return row
-    raise NoFreeCode
+        places = [n for n, row in enumerate(rows) if row is None]
+        if not places:
+            break
+        for place, row in zip(places, await insert_drawn(conn, [wishes[n] for n in places]), strict=True):
+            rows[place] = row
+    stored = [row for row in rows if row is not None]
+    if len(stored) < len(wishes):
+        raise NoFreeCode
+    return stored
 
 
 class Creator:

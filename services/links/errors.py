@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -27,6 +27,23 @@ class FieldError:
 
     field: str
     reason: str
+
+
+class FieldErrorOut(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    reason: str
+
+
+class ProblemOut(BaseModel):
+    """A problem (RFC 9457) as it is sent; `errors` is there for invalid input alone."""
+
+    type: str = Field(examples=["urn:tinyurl:problem:invalid-input"])
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldErrorOut] = []
 
 
 class Problem(Exception):
@@ -65,6 +82,12 @@ class WrongContentType(Problem):
 
 class BodyTooLarge(Problem):
     status, kind, title = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "Body too large"
+    headers: ClassVar = {"Connection": "close"}  # What is still being sent is not read.
+
+
+class BodyTooSlow(Problem):
+    status, kind, title = HTTPStatus.REQUEST_TIMEOUT, "timeout", "Request timed out"
+    headers: ClassVar = {"Connection": "close"}
 
 
 class Unauthenticated(Problem):
@@ -106,6 +129,16 @@ class InternalError(Problem):
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        problem_json(problem),
+        problem.status,
+        {**problem.headers, **(headers or {})},
+        media_type="application/problem+json",
+    )
+
+
+def problem_json(problem: Problem) -> str:
+    """A problem as the client gets it."""
     body: dict[str, object] = {
         "type": f"urn:tinyurl:problem:{problem.kind}",
         "title": problem.title,
@@ -114,9 +147,17 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     }
     if problem.errors:
         body["errors"] = [{"field": error.field, "reason": error.reason} for error in problem.errors]
-    return Response(
-        json.dumps(body), problem.status, {**problem.headers, **(headers or {})}, media_type="application/problem+json"
-    )
+    return json.dumps(body)
+
+
+def invalid_input(error: ValidationError | RequestValidationError, *, most: int | None = None) -> InvalidInput:
+    """Turn what pydantic minds into a problem that names at most so many fields."""
+    errors: Sequence[Mapping[str, object]]
+    if isinstance(error, ValidationError):
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+    else:
+        errors = error.errors()
+    return InvalidInput(*(_field_error(each) for each in errors[:most]))
 
 
 def answer_error(error: Exception) -> Response:
@@ -124,7 +165,7 @@ def answer_error(error: Exception) -> Response:
     if isinstance(error, Problem):
         return problem_response(error)
     if isinstance(error, ValidationError | RequestValidationError):
-        return problem_response(InvalidInput(*(_field_error(each) for each in error.errors())))
+        return problem_response(invalid_input(error))
     if isinstance(error, HTTPException):
         return problem_response(_framework_problem(error), error.headers)
     if isinstance(error, UNAVAILABLE):

@@ -172,7 +172,14 @@ async def find_link(conn: Connection, new: NewLink, *, any_code: bool) -> LinkRo
 
     Other searches for this owner and target wait until the transaction ends, so that two at once make one link.
     """
-    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))", new.owner, new.fields.url)
+    await conn.execute(
+        """
+        SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0)),
+               pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))
+        """,
+        new.owner,
+        new.fields.url,
+    )
     fields = new.fields
     row = await conn.fetchrow(
         _SELECT
@@ -201,6 +208,50 @@ async def find_link(conn: Connection, new: NewLink, *, any_code: bool) -> LinkRo
         fields.forward_query,
     )
     return None if row is None else _link(row)
+
+
+async def lock_searches(conn: Connection, owner: str) -> None:
+    """Keep others from searching links of an owner until the transaction ends: one lock instead of one for each target."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", owner)
+
+
+async def find_links(conn: Connection, owner: str, wanted: Sequence[NewLink]) -> dict[int, LinkRow]:
+    """Find, for each of many links, the owner's oldest link with the same target and fields; call `lock_searches` before.
+
+    Args:
+        conn: In a transaction.
+        owner: Of all of them.
+        wanted: The links; one without a code may have any.
+
+    Returns:
+        The rows by the place in `wanted`; what is not found is left out.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT ON (w.place) w.place, l.*
+        FROM json_to_recordset($2::json) AS w (
+            place integer, domain text, code text, url text, title text, tags text[], status_code smallint,
+            cache_control integer, valid_from timestamptz, expires_at timestamptz, expired_url text,
+            enabled boolean, forward_query boolean)
+        -- OFFSET keeps it a look-up in the index for each of them, also where statistics are missing or old.
+        CROSS JOIN LATERAL (
+            SELECT id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
+                   expired_url, enabled, forward_query, clicks, version, created_at, updated_at
+            FROM links
+            WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended(w.url, 0) AND url = w.url
+              AND deleted_at IS NULL AND domain = w.domain AND (w.code = '' OR code = w.code)
+              AND title IS NOT DISTINCT FROM w.title AND tags = w.tags AND status_code = w.status_code
+              AND cache_control IS NOT DISTINCT FROM w.cache_control AND valid_from IS NOT DISTINCT FROM w.valid_from
+              AND expires_at IS NOT DISTINCT FROM w.expires_at AND expired_url IS NOT DISTINCT FROM w.expired_url
+              AND enabled = w.enabled AND forward_query = w.forward_query
+            OFFSET 0
+        ) AS l
+        ORDER BY w.place, l.id
+        """,
+        owner,
+        json.dumps([{"place": n, **_json_row(link)} for n, link in enumerate(wanted)], ensure_ascii=False),
+    )
+    return {row["place"]: _link(row) for row in rows}
 
 
 async def update_link(conn: Connection, key: LinkKey, fields: LinkFields) -> LinkRow:

@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from deploy.local.nginx import Nginx
+from services.links.batch import LARGEST_BATCH
+from services.links.bodies import LARGEST_BODY
 from services.redirect.lane import _match_plain_get
 from tests.nginx.conftest import Recorder, Site, StartFront
 
@@ -305,6 +307,37 @@ async def test_get_is_tried_at_another_redirector_and_writes_are_not(
             answer = await client.request(method, "/api/v1/links", json={} if method != "DELETE" else None)
             assert answer.status_code == 503
             assert sum(len(recorder.received) for recorder in recorders) == before + 1
+
+
+async def test_batch_has_a_limit_of_its_own(site: Site) -> None:
+    """A batch of the largest size comes through, one byte more does not; every other path keeps its 16 KiB."""
+    headers = {"Authorization": f"Bearer {site.key}", "Content-Type": "application/json"}
+    body = b'{"links": [{"url": "https://www.example.com/", "code": "mine"}]}'
+    for path, size, status in (
+        ("/api/v1/links/batch", LARGEST_BATCH, 200),
+        ("/api/v1/links/batch", LARGEST_BATCH + 1, 413),
+        ("/api/v1/links/batch/", LARGEST_BODY + 1, 413),
+        ("/api/v1/links", LARGEST_BODY + 1, 413),
+    ):
+        answer = await site.client.post(path, content=body.ljust(size), headers=headers)
+        assert (answer.status_code, path) == (status, path)
+
+    assert (await site.client.get("/mine")).status_code == 302
+    assert (await site.client.delete("/api/v1/links/batch", headers=headers)).status_code == 404
+
+
+async def test_key_is_asked_for_before_a_batch_is_taken_in(site: Site) -> None:
+    """Who has no key is answered while the body is still to come: nothing of it is kept by nginx."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.front.port)
+    writer.write(
+        b"POST /api/v1/links/batch HTTP/1.1\r\nHost: sho.rt\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 8000000\r\n\r\n" + b" " * 100_000
+    )
+    async with asyncio.timeout(10):
+        status = (await reader.readline()).split()[1]
+    writer.close()
+
+    assert status == b"401"
 
 
 async def test_limit_per_client_address(recorders: list[Recorder], start_front: StartFront) -> None:
