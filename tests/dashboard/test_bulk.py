@@ -89,9 +89,10 @@ def test_a_batch_whose_answer_was_lost_goes_on(stack: Stack) -> None:
 def test_a_service_that_is_away_leaves_a_way_on(stack: Stack) -> None:
     """What is done is shown, the rest is not lost, and the page offers to go on."""
     rows = [{"url": f"{TARGET}{n}"} for n in range(3)]
-    page = stack.page(lambda client, key: show_bulk(Client("unix:/nowhere", "none")))
-    page.session_state["bulk"] = Batch(rows)
-    page.run()
+    with Client("http://127.0.0.1:9", "none") as away:
+        page = stack.page(lambda client, key: show_bulk(away))
+        page.session_state["bulk"] = Batch(rows)
+        page.run()
 
     assert not page.exception
     assert "cannot be reached" in texts_of(page)
