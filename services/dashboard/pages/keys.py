@@ -25,7 +25,7 @@ MADE, ERRORS, REVOKING = "keys_made", "keys_errors", "keys_revoking"
 
 def show(client: Client, key: Key) -> None:
     """Show the page."""
-    st.title("Keys")
+    st.title("Keys", anchor=False)
     made: NewKey | None = st.session_state.get(MADE)
     if made is not None:
         _show_made(made)

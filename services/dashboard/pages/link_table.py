@@ -14,7 +14,7 @@ from services.dashboard.results import Link
 from services.dashboard.texts import is_web_address, shorten
 
 SPARKLINE_DAYS = 14
-NARROW_PX, WIDE_PX = 75, 160
+SELECT_PX, NARROW_PX, WIDE_PX = 92, 75, 160
 """Widths of columns: what is looked at most is seen without scrolling on a screen of 1,280 pixels."""
 
 ROW_PX, MOST_ROWS_SHOWN = 35, 15
@@ -79,7 +79,9 @@ def link_columns() -> dict[str, Any]:
     """How the columns look. Texts of users are plain text everywhere; the one link is the short one."""
     column = st.column_config
     return {
-        SELECT: column.CheckboxColumn(SELECT, width=60, pinned=True, help="Tick links, then choose what to do below"),
+        SELECT: column.CheckboxColumn(
+            SELECT, width=SELECT_PX, pinned=True, help="Tick links, then choose what to do below"
+        ),
         SHORT: column.LinkColumn(SHORT, disabled=True, width=WIDE_PX, display_text=r"^https?://(.*)$"),
         TARGET: column.TextColumn(TARGET, width=WIDE_PX, max_chars=LONGEST_URL, required=True),
         TITLE: column.TextColumn(TITLE, width=WIDE_PX, max_chars=LONGEST_TITLE),

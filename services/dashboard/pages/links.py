@@ -62,7 +62,7 @@ class _State:
 
 def show(client: Client, key: Key) -> None:
     """Show the page."""
-    st.title("Links")
+    st.title("Links", anchor=False)
     state: _State = st.session_state.setdefault("links", _State())
     names = ["All links", *(["Create many"] if key.may("links:write") else []), "Export"]
     tabs = dict(zip(names, st.tabs(names, key="links_tabs", on_change="rerun"), strict=True))

@@ -42,7 +42,7 @@ def show(client: Client, key: Key) -> None:
     if state.refused is not None:
         refused, state.refused = state.refused, None
         raise refused
-    st.title("Shorten")
+    st.title("Shorten", anchor=False)
     with st.form("shorten_form", border=False):
         url = st.text_input(
             "Long address",

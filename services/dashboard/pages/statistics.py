@@ -56,7 +56,7 @@ class _Span:
 
 def show(client: Client, key: Key) -> None:
     """Show the page."""
-    st.title("Statistics")
+    st.title("Statistics", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         link = _choose_link(client, key)
         owner = None
