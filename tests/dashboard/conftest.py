@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from services.links.enrichment import Enricher
 from shared.settings import LinksSettings
 from tests.conftest import Database
+from tests.dashboard.browser import running_browser
+from tests.dashboard.site import Site, running_site
 from tests.dashboard.stack import Stack, running_stack
 
 
@@ -20,3 +23,17 @@ def stack(database: Database, links_settings: LinksSettings, socket: Path) -> It
 @pytest.fixture(scope="session")
 def enricher() -> Enricher:
     return Enricher()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The whole site, of a module."""
+    with running_site(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Of a module, no longer: while it is there, no test with an event loop can run."""
+    with running_browser() as running:
+        yield running
