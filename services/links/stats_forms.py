@@ -92,7 +92,7 @@ class StatsOut(BaseModel):
     dimensions: dict[str, DimensionOut]
     dimensions_from: datetime = Field(
         description="Earlier than `from` where the whole UTC day was taken, visitors included, because the raw clicks of its "
-        "part are gone or more than 50,000."
+        "part are gone or more than 10,000."
     )
     dimensions_to: datetime = Field(description="Later than `to` in the same case.")
 
