@@ -12,13 +12,14 @@ from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
-from streamlit import config, file_util
+from streamlit import config
 from streamlit.starlette import App
 
 # With the script's own libraries: the first visitor waits for none of them, and a page that cannot be imported stops the start.
 from services.dashboard import main
 from services.dashboard.cookies import KeyCookies
 from services.dashboard.failures import explain
+from services.dashboard.frontend import Frontend
 from services.dashboard.guard import Guard, page_policy
 from services.dashboard.health import Health
 from services.dashboard.metrics import Metrics
@@ -51,6 +52,7 @@ def create_app(settings: DashboardSettings | None = None, clock: Callable[[], fl
     previous = settings.dashboard_secret_key_previous
     secret_before = previous.get_secret_value() if previous else ""
     cookies = KeyCookies(secret, secret_before, days=settings.sign_in_days, clock=clock)
+    frontend = Frontend()
 
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[dict[str, Any] | None]:
@@ -68,13 +70,17 @@ def create_app(settings: DashboardSettings | None = None, clock: Callable[[], fl
                 "sign_in_days": settings.sign_in_days,
             }
         },
-        routes=[*Health(settings.release, metrics).routes(), *SignIn(settings, cookies, metrics, clock).routes()],
+        routes=[
+            *Health(settings.release, metrics).routes(),
+            *SignIn(settings, cookies, metrics, clock).routes(),
+            *frontend.routes(page[0] for page in main.PAGES),
+        ],
         middleware=[
             Middleware(
                 Guard,
                 cookies=cookies,
                 scheme="https" if settings.is_https else "http",
-                policy=page_policy(Path(file_util.get_static_dir()) / "index.html"),
+                policy=page_policy(frontend.html),
             )
         ],
         lifespan=lifespan,

@@ -1,7 +1,8 @@
 """Countries by their ISO 3166 code: names, and shapes for the map; no other host is asked for them.
 
-The shapes are Natural Earth's 1:110m boundaries, which are in the public domain, as TopoJSON with coordinates rounded to
-about 3 km. Countries too small for that scale have a name and no shape. The browser draws them from `world.json`.
+The shapes are Natural Earth's 1:110m boundaries, which are in the public domain, from the package world-atlas 2.0.2 (ISC),
+with codes in the place of numbers, without Antarctica, and with coordinates rounded to about 3 km. Countries too small for
+that scale have a name and no shape. The browser draws them from `world.json`.
 """
 
 import json

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import re
 from http import HTTPStatus
-from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -113,13 +112,13 @@ def is_same_origin(headers: Headers, scheme: str) -> bool:
     return headers.get("origin", "").lower() == f"{scheme}://{headers.get('host', '').lower()}"
 
 
-def page_policy(index: Path) -> str:
+def page_policy(html: str) -> str:
     """The Content-Security-Policy under which Streamlit's own page works: everything from here, and no script but its own.
 
     Args:
-        index: Its page, whose scripts within it are allowed by their digests.
+        html: The page; the scripts within it are allowed by their digests.
     """
-    inline = re.findall(r"<script>(.*?)</script>", index.read_text(), re.DOTALL)
+    inline = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     scripts = " ".join(["'self'", *(digest_source(script) for script in inline)])
     return "; ".join(
         (

@@ -53,6 +53,12 @@ Errors are `application/problem+json` (RFC 9457) with a stable `type`; for inval
 its reason. A `POST` with an `Idempotency-Key` can be repeated; `ETag` and `If-Match` keep two editors apart.
 """
 
+PROBLEM = {
+    "description": "A problem.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+}
+"""What every route may answer beside its own; the schema comes with the results of a batch."""
+
 ROUTERS = (
     links.router,
     batch.router,
@@ -137,6 +143,7 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
         description=DESCRIPTION,
         version=version("tinyurl"),
         lifespan=lifespan,
+        responses={"default": PROBLEM},
     )
     for kind in ERRORS:
         api.add_exception_handler(kind, answer_route_error)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from services.links.intervals import Interval
 from services.links.stats_rows import Bots, Count
-from services.links.texts import Instant
+from services.links.texts import Instant, Wanted
 
 CSV_HEADER = ("section", "value", "clicks", "humans", "bots")
 
@@ -49,7 +49,7 @@ class LinkStatsQuery(StatsQuery):
 
 
 class OwnerStatsQuery(StatsQuery):
-    owner: str | None = Field(None, description="For the scope `admin`, which counts everyone's clicks without it.")
+    owner: Wanted | None = Field(None, description="For the scope `admin`, which counts everyone's clicks without it.")
 
 
 class CountOut(BaseModel):
@@ -92,7 +92,7 @@ class StatsOut(BaseModel):
     dimensions: dict[str, DimensionOut]
     dimensions_from: datetime = Field(
         description="Earlier than `from` where the whole UTC day was taken, visitors included, because the raw clicks of its "
-        "part are gone or more than 50,000."
+        "part are gone or more than 10,000."
     )
     dimensions_to: datetime = Field(description="Later than `to` in the same case.")
 

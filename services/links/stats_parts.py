@@ -10,7 +10,7 @@ from services.links.intervals import DAY, ceil_time, floor_time
 from services.links.stats_rows import Count, Days, Period, Whose, select_raw_counts, select_totals
 from shared.postgres import Connection
 
-LARGEST_PART = 50_000
+LARGEST_PART = 10_000
 """Clicks of a part of a day that are counted one by one; of a larger one the whole day is taken. Bounds the time."""
 
 

@@ -274,6 +274,7 @@ async def test_csv_has_the_same_numbers(reader: httpx.AsyncClient) -> None:
         ({"top": 0}, "top"),
         ({"top": 101}, "top"),
         ({"since": "2026-10-20T00:00:00Z"}, "since"),
+        ({"owner": "a\0b"}, "owner"),
     ],
 )
 async def test_bad_questions_name_the_field(client_with: ClientOf, params: dict[str, Any], field: str) -> None:

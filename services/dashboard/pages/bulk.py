@@ -106,9 +106,9 @@ def _show_results(batch: Batch) -> None:
         pd.DataFrame(
             {
                 "Row": [result.index + 1 for result in shown],
-                "Target": [str(batch.rows[result.index].get("url", "")) for result in shown],
-                "Short link": [_address(result) for result in shown],
                 "Result": [result_text(result) for result in shown],
+                "Short link": [_address(result) for result in shown],
+                "Target": [str(batch.rows[result.index].get("url", "")) for result in shown],
             }
         ),
         hide_index=True,
@@ -134,5 +134,5 @@ def _show_results(batch: Batch) -> None:
             st.rerun()
 
 
-def _address(result: BatchRow) -> str | None:
-    return result.link.short_url if result.link is not None and is_web_address(result.link.short_url) else None
+def _address(result: BatchRow) -> str:
+    return result.link.short_url if result.link is not None and is_web_address(result.link.short_url) else ""

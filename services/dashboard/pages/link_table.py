@@ -14,7 +14,7 @@ from services.dashboard.results import Link
 from services.dashboard.texts import is_web_address, shorten
 
 SPARKLINE_DAYS = 14
-SELECT_PX, NARROW_PX, WIDE_PX = 92, 75, 160
+SELECT_PX, NARROW_PX, WIDE_PX = 92, 85, 160
 """Widths of columns: what is looked at most is seen without scrolling on a screen of 1,280 pixels."""
 
 ROW_PX, MOST_ROWS_SHOWN = 35, 15
@@ -59,7 +59,7 @@ def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset
     frame = pd.DataFrame(
         {
             SELECT: [link.name in selected for link in links],
-            SHORT: [link.short_url if is_web_address(link.short_url) else None for link in links],
+            SHORT: [link.short_url if is_web_address(link.short_url) else "" for link in links],
             TITLE: [link.title or "" for link in links],
             TARGET: [link.url for link in links],
             CLICKS: [link.clicks for link in links],

@@ -1,17 +1,15 @@
 """The page Links: find links, edit them in the table, act on some of them; many at once, and exports, in tabs of their own."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.forms import errors_of
-from services.dashboard.known import known_domains, known_tags
 from services.dashboard.pages.bulk import show_bulk
 from services.dashboard.pages.export import show_export
 from services.dashboard.pages.link_actions import show_actions, show_dialog
+from services.dashboard.pages.link_filter import draw_filter, wanted_links
 from services.dashboard.pages.link_table import (
     EDITABLE,
     OWNER,
@@ -29,19 +27,6 @@ from services.dashboard.questions import LinkFilter
 from services.dashboard.results import Page
 from services.dashboard.texts import format_count, plain
 from services.dashboard.viewer import viewer_zone
-
-PAGE_SIZES = (25, 50, 100)
-SORTS = {
-    "-created_at": "Newest first",
-    "created_at": "Oldest first",
-    "-clicks": "Most clicks first",
-    "clicks": "Fewest clicks first",
-    "-updated_at": "Last changed first",
-    "code": "Code A to Z",
-    "-code": "Code Z to A",
-}
-STATES = ("active", "disabled", "expired", "scheduled")
-LONGEST_SEARCH = 200
 
 
 @dataclass
@@ -76,14 +61,14 @@ def _show_tab(client: Client, key: Key, state: _State, name: str) -> None:
     if name == "Create many":
         show_bulk(client)
     elif name == "Export":
-        show_export(client, _wanted(key))
+        show_export(client, wanted_links(key))
     else:
         _show_links(client, key, state)
 
 
 def _show_links(client: Client, key: Key, state: _State) -> None:
-    sort, size = _draw_filter(client, key)
-    wanted = _wanted(key)
+    sort, size = draw_filter(client, key)
+    wanted = wanted_links(key)
     ticked = _take_edits(client, key, state)
     if state.asked != (wanted, sort, size):
         state.asked, state.cursors = (wanted, sort, size), []
@@ -103,49 +88,6 @@ def _show_links(client: Client, key: Key, state: _State) -> None:
     _show_pager(state, page)
     show_actions(client, key, [link for link in page.items if link.name in ticked])
     show_dialog(client, key)
-
-
-def _draw_filter(client: Client, key: Key) -> tuple[str, int]:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input(
-            "Search",
-            key="links_q",
-            type="search",
-            max_chars=LONGEST_SEARCH,
-            live="400ms",
-            width=260,
-            placeholder="Code, target or title",
-            persist_state="session",
-        )
-        tags = known_tags(client)
-        st.selectbox("Tag", tags, index=None, key="links_tag", placeholder="Any", width=160, persist_state="session")
-        st.selectbox(
-            "State",
-            STATES,
-            index=None,
-            key="links_state",
-            placeholder="Any",
-            width=140,
-            format_func=str.title,
-            persist_state="session",
-        )
-        domains = known_domains(client)
-        if len(domains) > 1:
-            st.selectbox(
-                "Domain", domains, index=None, key="links_domain", placeholder="Any", width=180, persist_state="session"
-            )
-        if key.may("admin"):
-            st.text_input("Owner", key="links_owner", placeholder="Anyone", width=140, persist_state="session")
-        sort = st.selectbox("Sort", list(SORTS), key="links_sort", format_func=SORTS.__getitem__, width=190)
-        size = st.selectbox("Rows", PAGE_SIZES, key="links_size", width=90)
-    return sort, size
-
-
-def _wanted(key: Key) -> LinkFilter:
-    """The filter as it stands, for the list and for the export."""
-    asked: Mapping[str, Any] = {name: st.session_state.get(f"links_{name}") for name in ("q", "tag", "state", "domain")}
-    owner = st.session_state.get("links_owner") if key.may("admin") else None
-    return LinkFilter(**{name: (value or "").strip() or None for name, value in {**asked, "owner": owner}.items()})
 
 
 def _show_nothing(wanted: LinkFilter, state: _State) -> None:

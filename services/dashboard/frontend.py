@@ -1,0 +1,38 @@
+"""Streamlit's page, in which its script runs, told where its server is.
+
+Its script would guess that from the address, and try `/dashboard/links/_stcore/…` first whenever that page is opened by its
+address: two errors in the browser's console, and a moment lost.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from streamlit import file_util
+
+from services.dashboard.cookies import PATH
+
+_LOCATE = f'<script>window.__streamlit = {{BACKEND_BASE_URL: location.origin + "{PATH}/"}}</script>'
+
+
+class Frontend:
+    """The page, and the addresses at which it is served.
+
+    Attributes:
+        html: The page.
+    """
+
+    def __init__(self) -> None:
+        page = (Path(file_util.get_static_dir()) / "index.html").read_text()
+        before, head, after = page.partition("<head>")
+        assert head, "Streamlit's page has no head"
+        self.html = f"{before}{head}{_LOCATE}{after}"
+
+    def routes(self, pages: Iterable[str]) -> list[Route]:
+        """Serve it at `/dashboard/` and for each page, by the last part of its address."""
+        return [Route(f"{PATH}/{page}", self._show, methods=["GET"]) for page in ("", *pages)]
+
+    async def _show(self, request: Request) -> Response:
+        return HTMLResponse(self.html, headers={"Cache-Control": "no-cache"})

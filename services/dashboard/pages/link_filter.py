@@ -1,0 +1,71 @@
+"""What the list of links is limited to and sorted by: the inputs above it, which its export obeys, too."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from services.dashboard.client import Client, Key
+from services.dashboard.known import known_domains, known_tags
+from services.dashboard.questions import LinkFilter
+
+PAGE_SIZES = (25, 50, 100)
+SORTS = {
+    "-created_at": "Newest first",
+    "created_at": "Oldest first",
+    "-clicks": "Most clicks first",
+    "clicks": "Fewest clicks first",
+    "-updated_at": "Last changed first",
+    "code": "Code A to Z",
+    "-code": "Code Z to A",
+}
+STATES = ("active", "disabled", "expired", "scheduled")
+LONGEST_SEARCH = 200
+
+
+def draw_filter(client: Client, key: Key) -> tuple[str, int]:
+    """Draw the inputs.
+
+    Returns:
+        The order, and the rows of a page.
+    """
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Search",
+            key="links_q",
+            type="search",
+            max_chars=LONGEST_SEARCH,
+            live="400ms",
+            width=260,
+            placeholder="Code, target or title",
+            persist_state="session",
+        )
+        tags = known_tags(client)
+        st.selectbox("Tag", tags, index=None, key="links_tag", placeholder="Any", width=160, persist_state="session")
+        st.selectbox(
+            "State",
+            STATES,
+            index=None,
+            key="links_state",
+            placeholder="Any",
+            width=140,
+            format_func=str.title,
+            persist_state="session",
+        )
+        domains = known_domains(client)
+        if len(domains) > 1:
+            st.selectbox(
+                "Domain", domains, index=None, key="links_domain", placeholder="Any", width=180, persist_state="session"
+            )
+        if key.may("admin"):
+            st.text_input("Owner", key="links_owner", placeholder="Anyone", width=140, persist_state="session")
+        sort = st.selectbox("Sort", list(SORTS), key="links_sort", format_func=SORTS.__getitem__, width=190)
+        size = st.selectbox("Rows", PAGE_SIZES, key="links_size", width=90)
+    return sort, size
+
+
+def wanted_links(key: Key) -> LinkFilter:
+    """The filter as it stands, for the list and for the export."""
+    asked: Mapping[str, Any] = {name: st.session_state.get(f"links_{name}") for name in ("q", "tag", "state", "domain")}
+    owner = st.session_state.get("links_owner") if key.may("admin") else None
+    return LinkFilter(**{name: (value or "").strip() or None for name, value in {**asked, "owner": owner}.items()})
