@@ -47,6 +47,9 @@ needs_chromium = pytest.mark.skipif(
     not CHROMIUM.exists() and not os.environ.get(NEEDED), reason=f"there is no {CHROMIUM}"
 )
 
+ONE_BY_ONE = pytest.mark.xdist_group("network")
+"""Nor beside deliveries: Chromium drops what it is at (ERR_NETWORK_CHANGED) when a container's interface comes or goes."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -96,10 +99,15 @@ def open_window(browser: Browser, site_url: str, look: Look = LOOKS[0]) -> Itera
     context.set_default_timeout(TIMEOUT_MS)
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site_url)
     wrong = _watch(context, urlsplit(site_url).netloc)
-    yield context.new_page()
-    context.close()
+    try:
+        yield context.new_page()
+    except Exception as error:
+        error.add_note(f"What was wrong in the browser: {wrong}")
+        raise
+    finally:
+        context.close()
 
-    assert wrong == []
+    assert not wrong, wrong
 
 
 def _watch(context: BrowserContext, host: str) -> list[str]:

@@ -5,6 +5,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.browser import (
     LOOKS,
+    ONE_BY_ONE,
     TIMEOUT_MS,
     Look,
     copy,
@@ -19,7 +20,7 @@ from tests.dashboard.browser import (
 )
 from tests.dashboard.site import Site, follow, wait_for_answer
 
-pytestmark = [needs_chromium, pytest.mark.xdist_group("browser")]
+pytestmark = [needs_chromium, ONE_BY_ONE]
 
 
 def test_printed_link_signs_in_once(site: Site, browser: Browser) -> None:

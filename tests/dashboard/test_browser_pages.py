@@ -5,6 +5,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.browser import (
     LOOKS,
+    ONE_BY_ONE,
     TIMEOUT_MS,
     Look,
     copyable,
@@ -28,7 +29,7 @@ BRIGHTNESS = """() => {
 }"""
 """Of the background, from 0 to 255; a page that paints none has the one of its scheme."""
 
-pytestmark = [needs_chromium, pytest.mark.xdist_group("browser")]
+pytestmark = [needs_chromium, ONE_BY_ONE]
 
 
 @pytest.fixture(scope="module")
