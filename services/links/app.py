@@ -114,7 +114,10 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
             )
             stats_pool = await stack.enter_async_context(
                 open_pool(
-                    settings.links_database_url.get_secret_value(), size=STATS_POOL_SIZE, application="links stats"
+                    settings.links_database_url.get_secret_value(),
+                    size=STATS_POOL_SIZE,
+                    application="links stats",
+                    settings=STATS_SESSION,
                 )
             )
             await _refuse_old_schema(pool)
