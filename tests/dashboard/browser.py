@@ -115,7 +115,7 @@ def _watch(context: BrowserContext, host: str) -> list[str]:
     wrong: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        if message.type == "error" and not _is_late_look_at_a_file(message):
+        if message.type == "error":
             wrong.append(f"console: {message.text} {message.location}")
 
     def on_request(request: Request) -> None:
@@ -132,12 +132,6 @@ def _watch(context: BrowserContext, host: str) -> list[str]:
     context.on("dialog", on_dialog)
     context.on("weberror", lambda error: wrong.append(f"exception: {error.error}"))
     return wrong
-
-
-def _is_late_look_at_a_file(message: ConsoleMessage) -> bool:
-    """Streamlit looks whether a download button's file is there, and comes too late where the page was run anew meanwhile."""
-    is_missing = "404" in message.text and "/dashboard/media/" in str(message.location)
-    return is_missing or message.text.startswith("Client Error: Download Button source error - 404")
 
 
 def sign_in(page: Page, key: str, path: str = "/") -> None:

@@ -1,5 +1,7 @@
 """The QR code of a link: to look at, and to take along as SVG or PNG."""
 
+from functools import partial
+
 import streamlit as st
 
 from services.dashboard.client import Client, Link
@@ -16,7 +18,8 @@ def show_qr(client: Client, link: Link, prefix: str) -> None:
         for kind, image, mime in (("svg", svg, "image/svg+xml"), ("png", png, "image/png")):
             st.download_button(
                 kind.upper(),
-                image,
+                # Handed over when pressed: a file made before goes when the page runs anew, while a browser looks for it.
+                partial(bytes, image),
                 file_name=f"{link.code}.{kind}",
                 mime=mime,
                 key=f"{prefix}_{kind}",
