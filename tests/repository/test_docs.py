@@ -16,7 +16,8 @@ from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = ["README.md", "deploy/README.md", "DECISIONS.md", "PROMISES.md", "CHANGELOG.md", ".github/CONTRIBUTING.md"]
+DECISIONS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "decisions").glob("*.md"))
+DOCUMENTS = ["README.md", "deploy/README.md", *DECISIONS, "PROMISES.md", "CHANGELOG.md", ".github/CONTRIBUTING.md"]
 
 
 def all_settings() -> dict[str, object]:
@@ -80,6 +81,15 @@ def test_commands_exist(document: str) -> None:
             shown_text = shown.output
         for option in options.split():
             assert option in shown_text
+
+
+def test_every_decision_is_in_the_index() -> None:
+    """The index of the decisions links each of them, in the order of their numbers, and no other."""
+    linked = re.findall(r"\]\((\d{3}-[\w-]+\.md)\)", (ROOT / "docs" / "decisions" / "README.md").read_text())
+
+    assert [f"docs/decisions/{name}" for name in linked] == [
+        name for name in DECISIONS if not name.endswith("README.md")
+    ]
 
 
 def test_readme_commands_are_two_and_the_same_as_in_ci() -> None:
