@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared import settings as module
-from shared.settings import LinksSettings, RedirectSettings, load_settings
+from shared.settings import LinksSettings, NginxSettings, RedirectSettings, load_settings
 
 GOOD = {
     "LINKS_DATABASE_URL": "postgresql:///x",
@@ -51,6 +51,28 @@ BAD = [
     ("PUBLIC_BASE_URL", "https://sho.rt/path"),
     ("PUBLIC_BASE_URL", "https://bücher.example"),
     ("PUBLIC_BASE_URL", "ftp://sho.rt"),
+    ("PUBLIC_BASE_URL", "https://sho.rt:99999"),
+    ("PUBLIC_BASE_URL", "https://user@sho.rt"),
+    ("PUBLIC_BASE_URL", "https://sho..rt"),
+    ("PUBLIC_BASE_URL", "https://sho_rt"),
+    ("PUBLIC_BASE_URL", "https://1.2.3.4.5"),
+    ("DOMAINS", "https://go.example.org"),
+    ("DOMAINS", "go.example.org/"),
+    ("DOMAINS", "go.example.org:8080"),
+    ("DOMAINS", "müller.de"),
+    ("DOMAINS", "a.example, b .example"),
+    ("DOMAINS", "a.example b.example"),
+    ("DOMAINS", "a.example;b.example"),
+    ("DOMAINS", "*.example.org"),
+    ("DOMAINS", "-a.example"),
+    ("DOMAINS", "a.example."),
+    ("DOMAINS", "300.1.1.1"),
+    ("DOMAINS", "[::zz]"),
+    ("DOMAINS", f"{'a' * 64}.example"),
+    ("LINKS_DATABASE_URL", "mysql://user:password@db/tinyurl"),
+    ("LINKS_DATABASE_URL", "db/tinyurl"),
+    ("LINKS_DATABASE_URL", "postgresql://user:password@db/tiny url"),
+    ("COUNTRY_DATABASE", "/nowhere/countries.mmdb"),
     ("LISTEN", "8000"),
     ("LISTEN", "127.0.0.1:99999"),
     ("LISTEN", "unix:relative"),
@@ -72,7 +94,117 @@ def test_bad_setting_ends_the_start_with_its_name(
 
     assert error.value.code == 2
     assert line.startswith(f"setting {name} (in the environment): ")
-    assert value not in line or name in ("LISTEN", "PUBLIC_BASE_URL")
+    assert "Value error" not in line
+    assert value not in line or name in ("LISTEN", "PUBLIC_BASE_URL", "DOMAINS")
+
+
+def test_international_domain_is_answered_with_what_to_write(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name in Unicode is refused together with its ASCII form (UTS 46), which can be pasted."""
+    environment.setenv("DOMAINS", "go.example.org, straße.de")
+    with pytest.raises(SystemExit):
+        load_settings(LinksSettings)
+
+    assert "xn--strae-oqa.de for straße.de" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("password", "spelled"),
+    [("p#ss", "# as %23"), ("p@ss", "@ as %40"), ("p/ss", "/ as %2F"), ("p?s", "? as %3F"), ("50%", "% as %25")]
+    + [("p s", "  as %20"), ("pä", "ä as %C3%A4"), ("p[s]", "[ as %5B, ] as %5D"), ("a\\b", "\\ as %5C")],
+)
+@pytest.mark.parametrize("name", ["LINKS_DATABASE_URL", "REDIS_URL"])
+def test_password_that_is_not_encoded_is_said_to_be_one(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, password: str, spelled: str
+) -> None:
+    """A password's character that a URL takes for something else is named with its spelling; the password is not."""
+    scheme = "redis" if name == "REDIS_URL" else "postgresql"
+    environment.setenv(name, f"{scheme}://user:{password}@host/0")
+    environment.setenv("REDIRECT_DATABASE_URL", "postgresql:///x")
+    with pytest.raises(SystemExit):
+        load_settings(RedirectSettings if name == "REDIS_URL" else LinksSettings)
+    (line,) = capsys.readouterr().err.splitlines()
+
+    assert line.startswith(f"setting {name} (in the environment): the user or password must be percent-encoded")
+    assert line.endswith(spelled)
+    assert password not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///x",
+        "postgres://user:p%23s%40s@db/tinyurl?sslmode=require",
+        "postgresql://user:a:b~!$&'()*+,;=@h1:5432,h2:5433/db?target_session_attrs=read-write",
+        "postgresql://user:secret@/tinyurl?host=%2Ftmp%2Fsockets",
+        "postgresql://user:secret@[::1]:5432/tinyurl",
+    ],
+)
+def test_good_database_urls(environment: pytest.MonkeyPatch, url: str) -> None:
+    """What asyncpg understands is taken as it is: sockets, several hosts, options, encoded passwords."""
+    environment.setenv("LINKS_DATABASE_URL", url)
+
+    assert load_settings(LinksSettings).links_database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ROOT_URL", "/"),
+        ("ROOT_URL", "//other.example/"),
+        ("ROOT_URL", "dashboard"),
+        ("ROOT_URL", "javascript:alert(1)"),
+        ("TRUSTED_PROXIES", "proxy.example"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "::/0"),
+        ("REDIRECT_RATE", "0"),
+        ("API_RATE", "99999999999"),
+        ("LIMITS", "sometimes"),
+        ("DOMAINS", "b.example; return 200 hello"),
+    ],
+)
+def test_bad_settings_of_nginx(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    """What would make nginx loop, believe everyone, or not start is refused by name before it is asked."""
+    environment.setenv(name, value)
+    with pytest.raises(SystemExit):
+        load_settings(NginxSettings)
+
+    assert capsys.readouterr().err.startswith(f"setting {name} (in the environment): ")
+
+
+def test_wrong_secret_says_in_which_file_it_is(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A setting from a file is named with that file."""
+    (tmp_path / "fastapi_secret_key").write_text("short\n")
+    environment.setattr(module, "SECRETS_DIR", tmp_path)
+    environment.delenv("FASTAPI_SECRET_KEY")
+    with pytest.raises(SystemExit):
+        load_settings(LinksSettings)
+
+    assert capsys.readouterr().err.startswith(f"setting FASTAPI_SECRET_KEY (in {tmp_path / 'fastapi_secret_key'}): ")
+
+
+def test_empty_optional_settings_are_not_set(environment: pytest.MonkeyPatch) -> None:
+    """Compose hands over an empty text for what is not set."""
+    for name in (
+        "COUNTRY_DATABASE",
+        "INTERNAL_TOKEN",
+        "INTERNAL_TOKEN_PREVIOUS",
+        "FASTAPI_SECRET_KEY_PREVIOUS",
+        "DOMAINS",
+    ):
+        environment.setenv(name, "")
+    settings = load_settings(LinksSettings)
+
+    assert settings.country_database is None
+    assert settings.internal_token is None
+    assert settings.fastapi_secret_key_previous is None
+    assert settings.own_domains == ("sho.rt",)
 
 
 def test_missing_settings_are_all_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +236,7 @@ def test_journal_needs_someone_to_ship_to(
     with pytest.raises(SystemExit):
         load_settings(RedirectSettings)
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.endswith(f"journal_dir needs {missing.lower()}")
+    assert line == f"JOURNAL_DIR needs {missing}"
     monkeypatch.setenv("JOURNAL_DIR", "")
 
     assert load_settings(RedirectSettings).journal_dir is None
