@@ -10,7 +10,7 @@ import asyncpg
 import typer
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from services.links.keys import SCOPES, Owner, create_key, revoke_key, select_keys
+from services.links.keys import SCOPES, LastAdminKey, Owner, create_key, revoke_key, select_keys
 from shared.postgres import CONNECT_TIMEOUT_S, Connection, server_settings
 from shared.settings import KeyCommandSettings, load_settings
 
@@ -30,6 +30,7 @@ def create(
     scope: Annotated[list[str], typer.Option(help=f"One or more of {', '.join(SCOPES)}.")] = [  # noqa: B006  # typer copies it
         "links:read",
         "links:write",
+        "stats:read",
     ],
     name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; never if left out.")] = None,
@@ -64,11 +65,31 @@ def list_keys(data: Data = Path(".tinyurl")) -> None:
 @keys.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(help="The id from `tinyurl keys list`, or the key itself.")],
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Revoke also the last valid key with the scope admin.")
+    ] = False,
     data: Data = Path(".tinyurl"),
 ) -> None:
-    """Revoke a key for good; it fails within a second."""
+    """Revoke a key for good; it fails within a second.
+
+    Example: tinyurl keys revoke 0123456789ab
+    """
     wanted = key_id.split("_")[1] if key_id.startswith("tu_") else key_id
-    if not _run(data, lambda conn: revoke_key(conn, wanted)):
+
+    async def revoke_in_transaction(conn: Connection) -> bool:
+        async with conn.transaction():
+            return await revoke_key(conn, wanted, force=force)
+
+    try:
+        is_known = _run(data, revoke_in_transaction)
+    except LastAdminKey:
+        typer.echo(
+            f"tinyurl keys revoke: {wanted} is the last valid key with the scope admin; --force revokes it all the same",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+    if not is_known:
         typer.echo(f"tinyurl keys revoke: there is no key {wanted}", err=True)
         raise typer.Exit(1)
     typer.echo(f"revoked {wanted}")

@@ -25,7 +25,7 @@ from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
-from services.links.keys import SCOPES, create_key
+from services.links.keys import SCOPES, create_key, is_valid_key
 
 LOCAL_OWNER = "local"
 SIGN_IN_CODE_S = 300
@@ -82,12 +82,15 @@ class _Stack:
         self._sockets = sockets
         self._url = f"http://127.0.0.1:{options.port}"
         self._secrets = _load_secrets(options.data)
+        self._is_ready = False
         logs = options.data / "logs"
         logs.mkdir(exist_ok=True)
         self._supervisor = Supervisor(logs, say, self._write_state)
 
     async def start(self) -> RunningStack:
         options, supervisor = self._options, self._supervisor
+        # One that was killed could leave it.
+        (options.data / "state.json").unlink(missing_ok=True)
         postgres_sockets = self._sockets / "postgres"
         postgres_sockets.mkdir()
         # PostgreSQL, where it runs as another user than we do, makes its socket here.
@@ -122,6 +125,7 @@ class _Stack:
             binary=options.nginx,
         )
         await supervisor.start(nginx.program())
+        self._is_ready = True
         self._write_state()
         return RunningStack(self._url, api_key, f"{self._url}/dashboard/sign-in?code={code}")
 
@@ -166,25 +170,28 @@ class _Stack:
         )
 
     async def _api_key(self, postgres: Postgres) -> str:
-        """The admin's key of this folder: made once, shown at every start."""
-        if "api_key" not in self._secrets:
-            conn = await asyncpg.connect(postgres.url("tinyurl_links"), timeout=10)
-            try:
+        """The admin's key of this folder: shown at every start, and made anew when it is valid no more."""
+        conn = await asyncpg.connect(postgres.url("tinyurl_links"), timeout=10)
+        try:
+            if not await is_valid_key(conn, self._secrets.get("api_key", ""), SCOPES):
                 _, self._secrets["api_key"] = await create_key(
                     conn, owner=LOCAL_OWNER, name="tinyurl up", scopes=SCOPES
                 )
-            finally:
-                await conn.close()
-            _store_secrets(self._options.data, self._secrets)
+                _store_secrets(self._options.data, self._secrets)
+        finally:
+            await conn.close()
         return self._secrets["api_key"]
 
     def _write_state(self) -> None:
+        """Say where everything is. The file appears when all of it is ready: scripts wait for it."""
+        if not self._is_ready:
+            return
         processes = []
         for name, process in self._supervisor.processes.items():
             address = self._supervisor.programs[name].address
             place = {"port": address} if isinstance(address, int) else {"socket": str(address)}
             processes.append({"name": name, "pid": process.pid, **place})
-        state = {"url": self._url, "api_key": self._secrets.get("api_key"), "processes": processes}
+        state = {"url": self._url, "api_key": self._secrets["api_key"], "processes": processes}
         _write_private(self._options.data / "state.json", json.dumps(state, indent=2) + "\n")
 
 

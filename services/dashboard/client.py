@@ -188,9 +188,10 @@ class Client:
         """Make a key. It is asked for once: an answer that was lost cannot be told from a key that was not made."""
         return _read(NewKey, self._connection.send(self._connection.request("POST", "/keys", fields=fields)))
 
-    def revoke_key(self, key_id: str) -> None:
-        """Revoke a key for good."""
-        self._connection.send(self._connection.request("DELETE", f"/keys/{quote(key_id, safe='')}"))
+    def revoke_key(self, key_id: str, *, force: bool = False) -> None:
+        """Revoke a key for good; the last admin key with `force` alone."""
+        parameters: Parameters | None = {"force": "true"} if force else None
+        self._connection.send(self._connection.request("DELETE", f"/keys/{quote(key_id, safe='')}", parameters))
 
     def _get(self, kind: type[T], path: str, parameters: Parameters | None = None) -> T:
         return _read(kind, self._connection.send(self._connection.request("GET", path, parameters)))

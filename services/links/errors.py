@@ -111,6 +111,10 @@ class CodeTaken(Problem):
     status, kind, title = HTTPStatus.CONFLICT, "code-taken", "Code already taken"
 
 
+class LastKeyKept(Problem):
+    status, kind, title = HTTPStatus.CONFLICT, "last-admin-key", "Last admin key"
+
+
 class VersionMismatch(Problem):
     status, kind, title = HTTPStatus.PRECONDITION_FAILED, "version-mismatch", "The link has changed meanwhile"
 

@@ -6,13 +6,13 @@ The command `tinyurl keys` does the same on the host.
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.links.authentication import AnyKey, MayAdmin
 from services.links.bodies import JsonRoute
-from services.links.errors import FieldError, InvalidInput, NotFound
-from services.links.keys import ApiKey, Owner, Scope, create_key, revoke_key, select_keys
+from services.links.errors import FieldError, InvalidInput, LastKeyKept, NotFound
+from services.links.keys import ApiKey, LastAdminKey, Owner, Scope, create_key, revoke_key, select_keys
 from services.links.texts import Instant, Title
 from shared.postgres import connection
 
@@ -78,11 +78,24 @@ async def get_current_key(key: AnyKey) -> KeyOut:
 
 
 @router.delete("/{key_id}", status_code=204, response_class=Response, summary="Revoke a key")
-async def delete_key(request: Request, key_id: str, caller: MayAdmin) -> None:
-    """Revoke a key for good; it fails within a second."""
-    async with connection(request.state.pool) as conn:
-        if "\0" in key_id or not await revoke_key(conn, key_id):
-            raise NotFound("There is no such key.")
+async def delete_key(
+    request: Request,
+    key_id: str,
+    caller: MayAdmin,
+    force: Annotated[
+        bool, Query(description="Revoke it also if it is the last valid key with the scope admin.")
+    ] = False,
+) -> None:
+    """Revoke a key for good; it fails within a second. The last admin key is revoked with `?force=true` alone."""
+    try:
+        async with connection(request.state.pool) as conn, conn.transaction():
+            if "\0" in key_id or not await revoke_key(conn, key_id, force=force):
+                raise NotFound("There is no such key.")
+    except LastAdminKey:
+        raise LastKeyKept(
+            "This is the last valid key with the scope admin: without it nobody can manage keys over the API. "
+            "Repeat with ?force=true to revoke it all the same."
+        ) from None
 
 
 def _key_out(key: ApiKey) -> KeyOut:

@@ -4,11 +4,12 @@ A key reads `tu_<id>_<secret>`: the id finds the row, the secret (256 bits) is c
 """
 
 import hashlib
+import hmac
 import secrets
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
@@ -98,6 +99,20 @@ async def select_key(conn: Connection, key_id: str) -> ApiKey | None:
     return None if row is None else _key(tuple(row))
 
 
+async def is_valid_key(conn: Connection, text: str, scopes: Sequence[str]) -> bool:
+    """Whether a key is known, neither revoked nor expired, and has all of the scopes."""
+    parts = split_key(text)
+    key = None if parts is None else await select_key(conn, parts[0])
+    return (
+        parts is not None
+        and key is not None
+        and hmac.compare_digest(key.hash, hash_secret(parts[1]))
+        and key.revoked_at is None
+        and (key.expires_at is None or key.expires_at > datetime.now(UTC))
+        and set(scopes) <= set(key.scopes)
+    )
+
+
 async def select_keys(conn: Connection) -> list[ApiKey]:
     """All keys, the newest first; revoked ones too, so that a log can be understood later."""
     rows = await conn.fetch(
@@ -109,12 +124,33 @@ async def select_keys(conn: Connection) -> list[ApiKey]:
     return [_key(tuple(row)) for row in rows]
 
 
-async def revoke_key(conn: Connection, key_id: str) -> bool:
+class LastAdminKey(Exception):
+    """A key was not revoked, because no other valid one has the scope `admin`."""
+
+
+async def revoke_key(conn: Connection, key_id: str, *, force: bool = False) -> bool:
     """Revoke a key for good; it fails within a second.
+
+    Args:
+        conn: In a transaction, so that two admins who revoke each other's key at once do not both succeed.
+        key_id: Its id.
+        force: Revoke it also if it is the last valid key with the scope `admin`.
 
     Returns:
         Whether there is such a key. One that was revoked before keeps its time.
+
+    Raises:
+        LastAdminKey: It is, and `force` was not given.
     """
+    admins = await conn.fetch(
+        """
+        SELECT id FROM api_keys
+        WHERE 'admin' = ANY (scopes) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+        ORDER BY id FOR UPDATE
+        """
+    )
+    if not force and [row["id"] for row in admins] == [key_id]:
+        raise LastAdminKey
     status = await conn.execute("UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1", key_id)
     return status == "UPDATE 1"
 

@@ -77,6 +77,19 @@ def test_one_is_warned_of_revoking_the_own_key(stack: Stack) -> None:
     assert "the key that you are signed in with" in page.warning[0].value
 
 
+def test_the_last_admin_key_is_revoked_after_a_warning(stack: Stack) -> None:
+    """The dialog says that no admin is left; who presses all the same has revoked it."""
+    page = select(stack.page(show, "root", "admin").run(), "root")
+    labelled(page.button, "Revoke").click().run()
+    warnings = [each.value for each in page.warning]
+    labelled(page.button, "Revoke key").click().run()
+    with stack.client("alice", "admin") as client:
+        states = {key.owner: key.revoked_at is not None for key in client.list_keys()}
+
+    assert any("the last admin key" in each for each in warnings)
+    assert states == {"root": True, "alice": False}
+
+
 @pytest.mark.parametrize("owner", ["", "a b", "<script>alert(1)</script>"])
 def test_a_wrong_owner_is_told_beside_it(stack: Stack, owner: str) -> None:
     """The API's reason is below the field."""

@@ -141,6 +141,43 @@ async def test_key_that_is_none(client_with: ClientOf, key_id: str) -> None:
     assert (await admin.delete(f"{KEYS}/{key_id}")).status_code == 404
 
 
+async def test_the_last_admin_key_is_revoked_with_force_alone(client_with: ClientOf) -> None:
+    """While another valid admin key is there any may go; the last one stays until `force` is given."""
+    first, second = await client_with("root", "admin"), await client_with("other", "admin")
+    ids = [each.headers["authorization"].split("_")[1] for each in (first, second)]
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    (
+        await first.post(KEYS, json={"owner": "late", "scopes": ["admin"], "expires_at": soon.isoformat()})
+    ).raise_for_status()
+    gone = await first.delete(f"{KEYS}/{ids[1]}")
+    async with asyncio.timeout(10):
+        while datetime.now(UTC) <= soon:
+            await asyncio.sleep(0.05)
+    kept = await first.delete(f"{KEYS}/{ids[0]}")
+    again = await first.delete(f"{KEYS}/{ids[1]}")
+    forced = await first.delete(f"{KEYS}/{ids[0]}", params={"force": "true"})
+
+    assert gone.status_code == 204
+    assert (kept.status_code, kept.json()["type"]) == (409, "urn:tinyurl:problem:last-admin-key")
+    assert "?force=true" in kept.json()["detail"]
+    assert again.status_code == 204
+    assert forced.status_code == 204
+
+
+async def test_two_admins_cannot_revoke_each_other_at_once(client_with: ClientOf, database: Database) -> None:
+    """Of two revocations at the same moment, each of the other's key, one is refused."""
+    first, second = await client_with("root", "admin"), await client_with("other", "admin")
+    ids = [each.headers["authorization"].split("_")[1] for each in (first, second)]
+    # Both keys are looked up, so that neither revocation is refused for want of a valid key alone.
+    for each in (first, second):
+        assert (await each.get(KEYS)).status_code == 200
+    answers = await asyncio.gather(first.delete(f"{KEYS}/{ids[1]}"), second.delete(f"{KEYS}/{ids[0]}"))
+    statuses = sorted(answer.status_code for answer in answers)
+
+    assert statuses[0] == 204
+    assert statuses[1] in (401, 409)
+
+
 async def test_rotating_a_key_loses_nothing(client_with: ClientOf) -> None:
     """Links belong to the owner, not to the key that made them."""
     admin, old = await client_with("root", "admin"), await client_with("team")

@@ -172,6 +172,48 @@ def test_data_and_key_survive_a_restart(start_up: StartUp) -> None:
     assert httpx.get(short_url).headers["location"] == "https://www.example.com/kept"
 
 
+def test_a_key_that_is_revoked_is_made_anew(start_up: StartUp) -> None:
+    """The next `up` shows, and signs in with, a key that works, whatever became of the one before."""
+    first = start_up()
+    key = first.state()["api_key"]
+    refused = one_line(run("keys", "revoke", key, "--data", str(first.data)))
+    revoked = run("keys", "revoke", key, "--force", "--data", str(first.data))
+    first.stop(signal.SIGINT)
+    second = start_up(port=first.port)
+    found = re.search(r"^Dashboard: (\S+)", second.output.read_text(), re.MULTILINE)
+    assert found is not None
+    with httpx.Client(follow_redirects=True) as browser:
+        opened = browser.get(found[1])
+
+    assert "the last valid key with the scope admin" in refused
+    assert "--force" in refused
+    assert revoked.returncode == 0
+    assert second.state()["api_key"] != key
+    assert second.create(url="https://www.example.com/").status_code == 201
+    assert (opened.status_code, str(opened.url)) == (200, f"{second.url}/dashboard/")
+
+
+def test_state_file_is_whole_when_it_appears(tmp_path: Path) -> None:
+    """Whoever waits for `state.json` and reads it at once finds the key and an address that answers."""
+    data, port = tmp_path / "data", free_port()
+    data.mkdir()
+    (data / "state.json").write_text('{"api_key": null}')
+    started = (data / "state.json").stat().st_mtime_ns
+    process = subprocess.Popen(
+        [*TINYURL, "up", "--data", str(data), "--port", str(port)], stdout=subprocess.DEVNULL, text=True
+    )
+    state = data / "state.json"
+    try:
+        wait_for(lambda: state.exists() and state.stat().st_mtime_ns > started)
+        up = Up(process, data, port, tmp_path)
+
+        assert up.create(url="https://www.example.com/").status_code == 201
+        assert "nginx" in up.pids()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_in_time_and_leaves_nothing(start_up: StartUp, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end everything within five seconds, also while clients are connected."""

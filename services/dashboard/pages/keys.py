@@ -118,7 +118,9 @@ def _show_keys(client: Client, own: Key) -> None:
     elif st.button("Revoke", icon=":material/block:", key="keys_revoke"):
         st.session_state[REVOKING] = keys[rows[0]]
     if REVOKING in st.session_state:
-        _revoke_dialog(client, st.session_state[REVOKING], own)
+        revoking: Key = st.session_state[REVOKING]
+        admins = [each.id for each in keys if "admin" in each.scopes and _state(each, own) in ("valid", "yours")]
+        _revoke_dialog(client, revoking, own, is_last_admin=admins == [revoking.id])
 
 
 def _forget_revoking() -> None:
@@ -126,15 +128,17 @@ def _forget_revoking() -> None:
 
 
 @st.dialog("Revoke for good?", on_dismiss=_forget_revoking)
-def _revoke_dialog(client: Client, key: Key, own: Key) -> None:
+def _revoke_dialog(client: Client, key: Key, own: Key, *, is_last_admin: bool) -> None:
     st.write("Whatever uses this key is refused within a second, and cannot be let in again with it.")
     st.text(f"{key.owner}{f' · {key.name}' if key.name else ''} (tu_{key.id}_…)")
     if key.id == own.id:
         st.warning("This is the key that you are signed in with.")
+    if is_last_admin:
+        st.warning("This is the last admin key. Without it keys are managed on the host alone, by `tinyurl keys`.")
     with st.container(horizontal=True):
         if st.button("Revoke key", type="primary", key="keys_revoke_confirmed"):
             _forget_revoking()
-            client.revoke_key(key.id)
+            client.revoke_key(key.id, force=is_last_admin)
             st.rerun()
         if st.button("Keep", key="keys_revoke_dismissed"):
             _forget_revoking()
