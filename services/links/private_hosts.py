@@ -46,16 +46,17 @@ IPV6_PRIVATE = tuple(
 
 # Forms that carry an IPv4 address, by which they are judged.
 _MAPPED = IPv6Network("::ffff:0:0/96")  # RFC 4291.
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052. The local 64:ff9b:1::/48 (RFC 8215) is whatever an operator makes of it.
+_NAT64 = IPv6Network(
+    "64:ff9b::/96"
+)  # RFC 6052. The local 64:ff9b:1::/48 (RFC 8215) is whatever an operator makes of it.
 _TEREDO = IPv6Network("2001::/32")  # RFC 4380.
 _6TO4 = IPv6Network("2002::/16")  # RFC 3056.
 
 PRIVATE_NAMES = frozenset(
     {
-        # IANA, Special-Use Domain Names.
+        # IANA, Special-Use Domain Names; but for `example`, which is for documentation and no network's.
         "alt",  # RFC 9476.
         "arpa",  # `home.arpa` (RFC 8375), reverse look-ups, and others for machines alone.
-        "example",  # RFC 6761; example.com and its like exist.
         "invalid",  # RFC 6761.
         "local",  # RFC 6762.
         "localhost",  # RFC 6761.
