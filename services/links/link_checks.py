@@ -30,7 +30,7 @@ def link_key(code: str, domain: str | None, site: Site) -> LinkKey:
 
 def check_domain(domain: str | None, site: Site) -> str:
     """Find the domain of a new link; one that is not of this site is invalid input."""
-    if not domain:
+    if domain is None:
         return site.default_domain
     spelled = spell_domain(domain)
     if spelled not in site.own_domains:

@@ -42,7 +42,9 @@ class LinkIn(BaseModel):
         description="Where the link leads: an absolute http or https URL.", examples=["https://www.python.org/"]
     )
     code: Code | None = Field(None, description="A code of your own; one is generated if it is left out.")
-    domain: str | None = Field(None, description="One of the domains of this site; the first one if left out.")
+    domain: Annotated[str | None, BeforeValidator(empty_is_null)] = Field(
+        None, description="One of the domains of this site; the first one if left out."
+    )
     title: OptionalTitle = None
     tags: Annotated[Tags, Field(max_length=20)] = []
     status_code: StatusCode = Field(302, description="Of the redirect.")
