@@ -5,7 +5,9 @@ A target is stored as browsers send it, in ASCII, but read and typed in letters;
 """
 
 import re
+import string
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -13,11 +15,13 @@ import ada_url
 
 from shared.codes import CODE_PATTERN
 
+_KEPT = "".join(sorted(set(string.punctuation) - set('"<>`{}')))
+"""Punctuation that a URL's path keeps; what the parser encodes beside it depends on the part."""
+
 _address = re.compile(r"(https?://)?([^/?#]*)(.*)", re.DOTALL | re.IGNORECASE).fullmatch
 _no_host = re.compile(r"[@\\\s]").search
 _port = re.compile(r":[0-9]+$")
 _leading_code = re.compile(rf"/({CODE_PATTERN})(?![0-9A-Za-z_-])").match
-_is_plain = re.compile(r"[0-9A-Za-z!#$&()*+,./:;=?@_~%-]*").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,12 @@ class Search:
 
     Attributes:
         text: As typed: part of the code, the target or the title.
-        target: A regular expression of Postgres for the text within a target, where that is spelled in another way.
+        targets: Parts of a target, as the text is spelled in one; the case of ASCII does not matter.
         domains, code: Of the short link, if the text is the address of one or begins like it.
     """
 
     text: str
-    target: str | None = None
+    targets: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     code: str | None = None
 
@@ -42,15 +46,15 @@ def read_search(text: str) -> Search:
     assert address is not None, "any text is one"
     scheme, typed, rest = address.groups()
     host = _host(scheme or "https://", typed)
-    spellings = [] if _is_plain(text) else ["".join(map(_spellings, text))]
-    if host and (scheme or host != typed.lower()):
-        spellings.append(re.escape(host) + "".join(map(_spellings, rest)))
-    target = "|".join(spellings) or None
+    targets = set() if scheme else {quote(each, safe=_KEPT).lower() for each in _spellings(text)}
+    if host:
+        targets |= {(host + quote(each, safe=_KEPT)).lower() for each in _spellings(rest)}
+    targets.discard(text.lower())
     found = _leading_code(rest) if host else None
     if found is None:
-        return Search(text, target)
+        return Search(text, tuple(targets))
     name = _port.sub("", host)
-    return Search(text, target, tuple({name: None, name.removeprefix("www."): None}), found[1])
+    return Search(text, tuple(targets), tuple({name: None, name.removeprefix("www."): None}), found[1])
 
 
 def _host(scheme: str, text: str) -> str:
@@ -63,16 +67,15 @@ def _host(scheme: str, text: str) -> str:
         return ""
 
 
-def _spellings(character: str) -> str:
-    """One character as it may be in a path or a query: as it is, or percent-encoded.
+def _spellings(text: str) -> Iterator[str]:
+    """What may have become of a text in a target.
 
-    A letter outside of ASCII has no case there, and a target keeps the normal form in which it was given.
+    Letters outside of ASCII are percent-encoded and have no case there, so it is guessed; the normal form in which they
+    were given stays.
     """
-    if character.isascii():
-        if character.isalnum():
-            return character
-        encoded = {re.escape(character), f"%{ord(character):02x}", *(("\\+",) if character == " " else ())}
-    else:
-        cased = {character, character.lower(), character.upper()}
-        encoded = {quote(unicodedata.normalize(form, each)) for each in cased for form in ("NFC", "NFD")}
-    return f"(?:{'|'.join(sorted(encoded))})"
+    if text.isascii():
+        yield text
+        return
+    for cased in (text, text.lower(), text.upper(), text.title()):
+        for form in ("NFC", "NFD"):
+            yield unicodedata.normalize(form, cased)
