@@ -138,10 +138,16 @@ async def test_stored_texts_are_brought_into_one_form(alice: httpx.AsyncClient, 
                 ("old", URL, other, ["x", other, text, "y", other]),
                 ("fine", URL, text, ["x", text]),
                 ("none", URL, None, []),
+                ("zero", URL, "", []),
             ],
         )
         before = await conn.fetchval("SELECT xmin::text FROM links WHERE code = 'fine'")
+        await conn.executemany(
+            "INSERT INTO api_keys (id, hash, owner, name, scopes) VALUES ($1, '', 'alice', $2, '{}')",
+            [("1", other), ("2", ""), ("3", text), ("4", None)],
+        )
         await conn.execute(migrations()[6])
+        names = [row["name"] for row in await conn.fetch("SELECT name FROM api_keys WHERE hash = '' ORDER BY id")]
         after = await conn.fetchval("SELECT xmin::text FROM links WHERE code = 'fine'")
     finally:
         await conn.close()
@@ -151,7 +157,9 @@ async def test_stored_texts_are_brought_into_one_form(alice: httpx.AsyncClient, 
         (text, ["x", text]),
         (None, []),
         (text, ["x", text, "y"]),
+        (None, []),
     ]
+    assert names == [text, None, text, None]
     assert before == after, "what is in the form is not written again"
 
 
