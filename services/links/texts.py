@@ -15,6 +15,12 @@ MOST_MARKS = 30
 
 FIRST_YEAR, LAST_YEAR = 2000, 2199
 
+LONGEST_SEARCH = 1000
+"""Characters; people look for long targets by pasting them."""
+
+_COPIED_ALONG = "\u200b\u200e\u200f\u2060\ufeff \t\r\n"
+"""What messengers and word processors put around a text that is copied from them."""
+
 _rfc3339 = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<minute>(?:[01][0-9]|2[0-3]):[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
     r"(?:\.(?P<fraction>[0-9]+))?(?:[Zz]|(?P<hours>[+-][0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)"
@@ -32,6 +38,10 @@ def normalize(value: object) -> object:
         if is_mark and sum(1 for _ in run) > MOST_MARKS:
             raise ValueError(f"must not have more than {MOST_MARKS} combining marks in a row")
     return unicodedata.normalize("NFC", value)
+
+
+def trim(value: object) -> object:
+    return value.strip(_COPIED_ALONG) if isinstance(value, str) else value
 
 
 def empty_is_null(value: object) -> object:
@@ -98,8 +108,9 @@ Wanted = Annotated[
 
 Search = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_SEARCH),
     AfterValidator(refuse_nul),
+    BeforeValidator(trim),
     BeforeValidator(normalize),
 ]
 

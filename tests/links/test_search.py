@@ -5,6 +5,8 @@ import unicodedata
 import httpx
 import pytest
 
+from tests.links.conftest import fields_at_fault
+
 LINKS = "/api/v1/links"
 
 TARGETS = {
@@ -106,6 +108,25 @@ async def test_target_is_found_as_typed(stocked: httpx.AsyncClient) -> None:
 async def test_short_url_is_found_as_copied(stocked: httpx.AsyncClient, text: str) -> None:
     """The address of a short link finds it, and not the link of the same code on another domain."""
     assert await find(stocked, text) == ["sho.rt/plain"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\u200bsho.rt/plain\ufeff", "\u200esho.rt/plain\u200f \n", "\u2060https://sho.rt/plain"]
+)
+async def test_what_is_copied_along_is_not_looked_for(stocked: httpx.AsyncClient, text: str) -> None:
+    """Blanks without width and marks of direction around a text are nothing that one sees; alone they are no text."""
+    assert await find(stocked, text) == ["sho.rt/plain"]
+    assert fields_at_fault(await stocked.get(LINKS, params={"q": "\u200b \ufeff"})) == {"q"}
+
+
+async def test_long_target_is_found_by_all_of_it(alice: httpx.AsyncClient) -> None:
+    """A target of the length that campaigns have can be pasted whole."""
+    url = "https://www.example.com/?" + "&".join(f"utm_{n}=Größe-{n:040}" for n in range(15))
+    await alice.post(LINKS, json={"url": url, "code": "long"})
+
+    assert 700 < len(url) < 1000
+    assert await find(alice, url) == ["sho.rt/long"]
+    assert fields_at_fault(await alice.get(LINKS, params={"q": "x" * 1001})) == {"q"}
 
 
 async def test_short_url_names_its_domain(stocked: httpx.AsyncClient) -> None:
