@@ -19,7 +19,7 @@ STATUS_CODES = {
 LONGEST_TITLE = 512
 LONGEST_TAG = 64
 MOST_TAGS = 20
-LONGEST_URL = 16_384
+LONGEST_URL = 8192
 CODE_TAKEN = "urn:tinyurl:problem:code-taken"
 
 Errors = dict[str, str]

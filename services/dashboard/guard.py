@@ -83,7 +83,7 @@ class Guard:
             return PlainTextResponse("Not found\n", HTTPStatus.NOT_FOUND)
         if path in PUBLIC or path.startswith(STATIC) or self._cookies.read(connection.cookies.get(COOKIE)):
             return None
-        if connection.scope["method"] == "GET" and not path.startswith(FILES):
+        if connection.scope["method"] in {"GET", "HEAD"} and not path.startswith(FILES):
             return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, {"Cache-Control": "no-store"})
         return PlainTextResponse("Sign in first\n", HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
 

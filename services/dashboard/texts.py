@@ -16,7 +16,12 @@ _MARKDOWN = re.compile(r"[!-/:-@\[-`{-~]")
 _AS_IT_IS = "\N{WORD JOINER}\\\\\\g<0>"
 """The backslash is for the parser; the joiner is for what Streamlit looks for in the parsed text: icons, emoji, addresses."""
 
-_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+_HIDDEN = re.compile(
+    r"(?:[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
+    r"|(?<![\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])\u200b)+"
+)
+"""What the API does not take for spelling either: joiners stay, and between words of Thai, Lao, Burmese and Khmer the blank
+without width."""
 
 
 def plain(text: str, longest: int = 200) -> str:

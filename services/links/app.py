@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TypedDict
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -37,8 +37,10 @@ from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
 from services.links.creation import Creator
 from services.links.errors import ERRORS, answer_error, answer_route_error
+from services.links.head import Head
 from services.links.intake import InternalTokens
 from services.links.metrics import Measured, Metrics
+from services.links.parameters import refuse_repeats
 from services.links.site import Site
 from services.links.upkeep import prune_for_ever
 from shared.logs import configure_logs
@@ -147,21 +149,39 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
         version=version("tinyurl"),
         lifespan=lifespan,
         responses={"default": PROBLEM},
+        dependencies=[Depends(refuse_repeats)],
+        # The framework would send the client to the scheme and host that it sees itself, which are nginx's.
+        redirect_slashes=False,
     )
     for kind in ERRORS:
         api.add_exception_handler(kind, answer_route_error)
     api.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _answer_wrong_method)
+    api.add_exception_handler(HTTPStatus.NOT_FOUND, _answer_unknown_path)
     for router in ROUTERS:
         api.include_router(router)
-    return Measured(CreateLane(api), metrics)
+    return Measured(Head(CreateLane(api)), metrics)
 
 
 async def _answer_wrong_method(request: Request, error: Exception) -> Response:
     """Name every method of the path (RFC 9110, 15.5.6); the framework names those of the first route that matched."""
-    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    methods = {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
-    allow = ", ".join(sorted(methods))
+    allow = ", ".join(sorted(_methods(request.url.path)))
     return answer_error(HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, f"Here is {allow}.", {"Allow": allow}))
+
+
+async def _answer_unknown_path(request: Request, error: Exception) -> Response:
+    """Say it if a slash too many is all that is wrong: `/links/` is no other name of `/links`."""
+    path = request.url.path
+    detail = "There is nothing at this path."
+    if path.endswith("/") and _methods(path.rstrip("/")):
+        detail = f"There is nothing at this path; without the slash at its end there is: {path.rstrip('/')}"
+    return answer_error(HTTPException(HTTPStatus.NOT_FOUND, detail))
+
+
+def _methods(path: str) -> set[str]:
+    """What can be asked of a path; HEAD wherever GET can."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 async def _refuse_old_schema(pool: Pool) -> None:

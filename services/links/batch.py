@@ -136,7 +136,7 @@ class BatchGate:
 async def create_batch(
     request: Request, caller: MayWrite, idempotency_key: Annotated[IDEMPOTENCY_KEY | None, Header()] = None
 ) -> Response:
-    """Create up to 10,000 links, in a body of at most 8 MiB and 16 KiB a row.
+    """Create up to 10,000 links, in a body of at most 8 MiB and 256 KiB a row.
 
     Each row is what the body of a single creation is, and `results` has for each, by its index, what that creation would
     have been answered: 201 or, with `find_existing`, 200 with the link, or a problem. A row that fails stops no other;

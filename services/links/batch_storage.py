@@ -43,7 +43,7 @@ async def store_batch(conn: Connection, owner: str, rows: Sequence[BatchRow]) ->
             await asyncio.sleep(0)
         if n in results:
             continue
-        fingerprint = row.new.domain, row.new.fields
+        fingerprint = row.new.likeness
         if row.new.code:
             creator = creators.setdefault(row.new.key, row)
             results[n] = _chosen_result(row, creator, chosen.get(row.new.key))
@@ -90,7 +90,7 @@ def _chosen_result(row: BatchRow, creator: BatchRow, link: LinkRow | None) -> Ou
     """The result of a row with a code of its own; `creator` is the first row with that code."""
     if link is not None and creator is row:
         return Outcome(link, is_new=True)
-    if link is not None and row.find_existing and creator.new.fields == row.new.fields:
+    if link is not None and row.find_existing and creator.new.likeness == row.new.likeness:
         return Outcome(link, is_new=False)
     return refuse(CodeTaken(f"The code {row.new.code} is or was in use on {row.new.domain}."))
 

@@ -14,6 +14,7 @@ from services.links.bodies import read_json
 from services.links.errors import FieldError, InvalidInput, answer_error
 from services.links.link_forms import LinkIn
 from services.links.links import IDEMPOTENCY_KEY, create_link, router
+from services.links.parameters import refuse_repeats
 
 _key = TypeAdapter(IDEMPOTENCY_KEY)
 
@@ -36,6 +37,7 @@ class CreateLane:
 
 
 async def _create(request: Request) -> Response:
+    await refuse_repeats(request)
     caller = await authenticate(request, "links:write")
     body = LinkIn.model_validate(await read_json(request))
     key = request.headers.get("idempotency-key")

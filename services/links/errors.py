@@ -204,6 +204,7 @@ def _field_error(error: Mapping[str, object]) -> FieldError:
     if path and path[0] in _PLACES:
         place = path.pop(0)
         path = [name.title() for name in path] if place == "header" else path
+        path = path[:1] if place == "query" else path  # Which one of a repeated parameter it is, nobody counts.
     reason = str(error["msg"]).removeprefix("Value error, ")
     return FieldError(".".join(path) or "body", _REASONS.get(str(error["type"]), reason))
 

@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 
 from services.links.authentication import MayRead
 from services.links.csv_text import csv_lines
+from services.links.head import is_head
 from services.links.link_checks import check_filter
 from services.links.link_forms import ExportQuery, LinkOut, link_out
 from services.links.link_rows import LinkFilter, LinkRow, select_links_before
@@ -74,6 +75,8 @@ async def export_links(
         name, header, write = "links.ndjson", "", _ndjson
 
     async def body() -> AsyncIterator[str]:
+        if is_head(request):
+            return
         yield header
         async for page in _pages(pool, wanted, rows):
             yield write([link_out(row, request.state.site.short_url(row.key)) for row in page])

@@ -13,7 +13,7 @@ from services.links.authentication import AnyKey, MayAdmin
 from services.links.bodies import JsonRoute
 from services.links.errors import FieldError, InvalidInput, LastKeyKept, NotFound
 from services.links.keys import ApiKey, LastAdminKey, Owner, Scope, create_key, revoke_key, select_keys
-from services.links.texts import Instant, Title
+from services.links.texts import Instant, OptionalTitle
 from shared.postgres import connection
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=JsonRoute)
@@ -26,7 +26,7 @@ class KeyIn(BaseModel):
 
     owner: Owner = Field(description="Whose links the key sees; several keys may share one owner.")
     scopes: Annotated[list[Scope], Field(min_length=1)] = ["links:read", "links:write", "stats:read"]
-    name: Title | None = None
+    name: OptionalTitle = None
     expires_at: Instant | None = None
 
 

@@ -6,10 +6,13 @@ Stands between the forms, which check each field by itself, and the statements i
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import ada_url
+
 from services.links.authentication import Caller
 from services.links.errors import FieldError, Forbidden, InvalidInput, NotFound
 from services.links.link_forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
 from services.links.link_rows import LinkFields, LinkFilter, LinkRow
+from services.links.search import read_search
 from services.links.site import Site
 from services.links.targets import TargetRefused
 from shared.codes import is_code
@@ -22,16 +25,23 @@ def link_key(code: str, domain: str | None, site: Site) -> LinkKey:
     """The key of the link that a path names; what cannot be a code, or holds a NUL, names none."""
     if not is_code(code) or "\0" in (domain or ""):
         raise NotFound(_NO_LINK)
-    return (domain or site.default_domain).lower(), code
+    return spell_domain(domain) if domain else site.default_domain, code
 
 
 def check_domain(domain: str | None, site: Site) -> str:
     """Find the domain of a new link; one that is not of this site is invalid input."""
     if domain is None:
         return site.default_domain
-    if domain.lower() not in site.own_domains:
+    spelled = spell_domain(domain)
+    if spelled not in site.own_domains:
         raise InvalidInput(FieldError("domain", f"must be one of {', '.join(sorted(site.own_domains))}"))
-    return domain.lower()
+    return spelled
+
+
+def spell_domain(domain: str) -> str:
+    """A domain as it is stored: in lower case, in ASCII, and without the dot that ends a whole name."""
+    spelled = domain.strip().lower().rstrip(".")
+    return spelled if spelled.isascii() or "\0" in spelled else ada_url.idna.encode(spelled).decode().rstrip(".")
 
 
 def new_fields(body: LinkIn, site: Site) -> LinkFields:
@@ -39,7 +49,7 @@ def new_fields(body: LinkIn, site: Site) -> LinkFields:
     return _checked(
         LinkFields(
             url=body.url,
-            title=body.title or None,
+            title=body.title,
             tags=tuple(body.tags),
             status_code=body.status_code,
             cache_control=body.cache_control,
@@ -73,10 +83,11 @@ def check_filter(query: LinkQuery | ExportQuery, caller: Caller) -> LinkFilter:
     """Turn the parameters of a list or an export into a filter of what the caller may see."""
     return LinkFilter(
         owner=check_owner(query.owner, caller),
-        domain=query.domain,
-        tag=query.tag,
+        domain=spell_domain(query.domain) if query.domain else None,
+        tags=tuple(query.tag),
+        tag_mode=query.tag_mode,
         state=query.state,
-        search=query.q,
+        search=read_search(query.q) if query.q else None,
         created_after=query.created_after,
         created_before=query.created_before,
     )

@@ -3,14 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from services.links.link_rows import LinkRow, LinkState, Sort
-from services.links.texts import Instant, Tags, Title, Wanted
+from services.links.link_rows import LinkRow, LinkState, Sort, TagMode
+from services.links.targets import LONGEST_TARGET
+from services.links.texts import AskedInstant, Instant, OptionalTitle, Search, Tags, Wanted, empty_is_null
 from shared.codes import CODE_PATTERN, is_reserved
 
-LONGEST_URL_INPUT = 16_384
 LONGEST_LIFETIME_S = 365 * 24 * 3600
+
+SEARCH = "Part of the code, target or title, as one reads or types it; or the short URL, with or without `https://`."
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -22,7 +24,11 @@ def _check_not_reserved(code: str) -> str:
 
 
 Code = Annotated[str, StringConstraints(pattern=f"^{CODE_PATTERN}$"), AfterValidator(_check_not_reserved)]
-Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL_INPUT)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TARGET)]
+OptionalUrl = Annotated[
+    Annotated[str, StringConstraints(max_length=LONGEST_TARGET)] | None, BeforeValidator(empty_is_null)
+]
+AskedTags = Annotated[list[Wanted], Field(max_length=20)]
 StatusCode = Literal[301, 302, 307, 308]
 CacheControl = Annotated[int, Field(ge=0, le=LONGEST_LIFETIME_S)]
 
@@ -36,8 +42,10 @@ class LinkIn(BaseModel):
         description="Where the link leads: an absolute http or https URL.", examples=["https://www.python.org/"]
     )
     code: Code | None = Field(None, description="A code of your own; one is generated if it is left out.")
-    domain: str | None = Field(None, description="One of the domains of this site; the first one if left out.")
-    title: Title | None = None
+    domain: Annotated[str | None, BeforeValidator(empty_is_null)] = Field(
+        None, description="One of the domains of this site; the first one if left out."
+    )
+    title: OptionalTitle = None
     tags: Annotated[Tags, Field(max_length=20)] = []
     status_code: StatusCode = Field(302, description="Of the redirect.")
     cache_control: CacheControl | None = Field(
@@ -45,7 +53,7 @@ class LinkIn(BaseModel):
     )
     valid_from: Instant | None = Field(None, description="The link answers 404 before.")
     expires_at: Instant | None = Field(None, description="The link answers 410 from then on, or goes to `expired_url`.")
-    expired_url: Url | None = Field(None, description="Where an expired, disabled or deleted link leads.")
+    expired_url: OptionalUrl = Field(None, description="Where an expired, disabled or deleted link leads.")
     enabled: bool = True
     forward_query: bool = Field(False, description="Add the visitor's query parameters to the target; its own win.")
     find_existing: bool = Field(False, description="Answer 200 with your link of the same target and fields, if any.")
@@ -57,13 +65,13 @@ class LinkPatch(BaseModel):
     model_config = _STRICT
 
     url: Url = ""
-    title: Title | None = None
+    title: OptionalTitle = None
     tags: Annotated[Tags, Field(max_length=20)] = []
     status_code: StatusCode = 302
     cache_control: CacheControl | None = None
     valid_from: Instant | None = None
     expires_at: Instant | None = None
-    expired_url: Url | None = None
+    expired_url: OptionalUrl = None
     enabled: bool = True
     forward_query: bool = False
 
@@ -78,15 +86,14 @@ class LinkQuery(BaseModel):
         None, description="`next_cursor` of the page before."
     )
     sort: Sort = "-created_at"
-    q: Annotated[Wanted, StringConstraints(min_length=1, max_length=200)] | None = Field(
-        None, description="Part of the code, target or title."
-    )
-    tag: Wanted | None = None
+    q: Search | None = Field(None, description=SEARCH)
+    tag: AskedTags = Field([], description="Can be repeated.")
+    tag_mode: TagMode = Field("all", description="Whether a link has all of the tags, or at least one.")
     domain: Wanted | None = None
     state: LinkState | None = None
     owner: Wanted | None = Field(None, description="For the scope `admin`.")
-    created_after: Instant | None = None
-    created_before: Instant | None = None
+    created_after: AskedInstant | None = None
+    created_before: AskedInstant | None = None
 
 
 class ExportQuery(BaseModel):
@@ -94,15 +101,14 @@ class ExportQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    q: Annotated[Wanted, StringConstraints(min_length=1, max_length=200)] | None = Field(
-        None, description="Part of the code, target or title."
-    )
-    tag: Wanted | None = None
+    q: Search | None = Field(None, description=SEARCH)
+    tag: AskedTags = Field([], description="Can be repeated.")
+    tag_mode: TagMode = Field("all", description="Whether a link has all of the tags, or at least one.")
     domain: Wanted | None = None
     state: LinkState | None = None
     owner: Wanted | None = Field(None, description="For the scope `admin`.")
-    created_after: Instant | None = None
-    created_before: Instant | None = None
+    created_after: AskedInstant | None = None
+    created_before: AskedInstant | None = None
 
 
 class LinkOut(BaseModel):

@@ -5,17 +5,19 @@ The routes call these inside their transactions; what redirect reads of it is th
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 import asyncpg
 
 from services.links.pages import Position
+from services.links.search import Search
 from shared.postgres import Connection
 from shared.records import LinkKey
 
 LinkState = Literal["active", "disabled", "expired", "scheduled"]
+TagMode = Literal["any", "all"]
 Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "clicks", "-clicks", "code", "-code"]
 
 _COLUMNS = """
@@ -54,6 +56,11 @@ class NewLink:
     def key(self) -> LinkKey:
         return self.domain, self.code
 
+    @property
+    def likeness(self) -> tuple[str, LinkFields]:
+        """What makes two links of an owner the same, as `find_link` and `find_links` ask it of Postgres: tags are a set."""
+        return self.domain, replace(self.fields, tags=tuple(sorted(set(self.fields.tags))))
+
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
@@ -79,14 +86,16 @@ class LinkFilter:
     """Which links a list shows; None does not restrict.
 
     Attributes:
-        search: Part of the code, the target or the title, without regard to case.
+        tags: All of them, or with the mode `any` at least one; none do not restrict.
+        search: Part of the code, the target or the title, without regard to case, and the same in other spellings.
     """
 
     owner: str | None = None
     domain: str | None = None
-    tag: str | None = None
+    tags: tuple[str, ...] = ()
+    tag_mode: TagMode = "all"
     state: LinkState | None = None
-    search: str | None = None
+    search: Search | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -186,7 +195,7 @@ async def find_link(conn: Connection, new: NewLink, *, any_code: bool) -> LinkRo
         + """
         WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended($2, 0) AND url = $2 AND deleted_at IS NULL
           AND domain = $3 AND ($4 OR code = $5)
-          AND title IS NOT DISTINCT FROM $6 AND tags = $7 AND status_code = $8
+          AND title IS NOT DISTINCT FROM $6 AND tags @> $7 AND tags <@ $7 AND status_code = $8
           AND cache_control IS NOT DISTINCT FROM $9 AND valid_from IS NOT DISTINCT FROM $10
           AND expires_at IS NOT DISTINCT FROM $11 AND expired_url IS NOT DISTINCT FROM $12
           AND enabled = $13 AND forward_query = $14
@@ -240,7 +249,7 @@ async def find_links(conn: Connection, owner: str, wanted: Sequence[NewLink]) ->
             FROM links
             WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended(w.url, 0) AND url = w.url
               AND deleted_at IS NULL AND domain = w.domain AND (w.code = '' OR code = w.code)
-              AND title IS NOT DISTINCT FROM w.title AND tags = w.tags AND status_code = w.status_code
+              AND title IS NOT DISTINCT FROM w.title AND tags @> w.tags AND tags <@ w.tags AND status_code = w.status_code
               AND cache_control IS NOT DISTINCT FROM w.cache_control AND valid_from IS NOT DISTINCT FROM w.valid_from
               AND expires_at IS NOT DISTINCT FROM w.expires_at AND expired_url IS NOT DISTINCT FROM w.expired_url
               AND enabled = w.enabled AND forward_query = w.forward_query
@@ -368,27 +377,30 @@ def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
     )
 
 
+# A code that begins with a text lies before the same text with a tilde, which is in none: an index can be read for that.
 _FILTER = """
     WHERE deleted_at IS NULL AND <owner>
       AND ($2::text IS NULL OR domain = $2)
-      AND ($3::text IS NULL OR $3 = ANY (tags))
+      AND ($3::text[] IS NULL OR tags @> $3)
       AND ($4::text IS NULL OR $4 = CASE
                WHEN NOT enabled THEN 'disabled'
                WHEN expires_at <= now() THEN 'expired'
                WHEN valid_from > now() THEN 'scheduled'
                ELSE 'active' END)
-      AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5)
+      AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5
+           OR url ILIKE ANY ($9) OR (domain = ANY ($10) AND code >= $11 AND code < $11 || '~'))
       AND ($6::timestamptz IS NULL OR created_at >= $6)
       AND ($7::timestamptz IS NULL OR created_at < $7)
+      AND ($8::text[] IS NULL OR tags && $8)
 """
 
 _LIST = (
     _SELECT
     + _FILTER
     + """
-      AND ($9::bigint IS NULL OR (<column>, id) <compare> ($8::<kind>, $9))
+      AND ($13::bigint IS NULL OR (<column>, id) <compare> ($12::<kind>, $13))
     ORDER BY <column> <order>, id <order>
-    LIMIT $10
+    LIMIT $14
     """
 )
 
@@ -412,7 +424,7 @@ _LISTS: dict[tuple[str, bool], str] = {
 
 # For whoever reads all pages, without an OR that would keep a prepared plan from beginning at the id.
 _PAGES: dict[bool, str] = {
-    all_owners: (_SELECT + _FILTER + "AND id < $8 ORDER BY id DESC LIMIT $9").replace(
+    all_owners: (_SELECT + _FILTER + "AND id < $12 ORDER BY id DESC LIMIT $13").replace(
         "<owner>", "$1::text IS NULL" if all_owners else "owner = $1"
     )
     for all_owners in (False, True)
@@ -431,15 +443,21 @@ _TAGS: dict[bool, str] = {
 
 
 def _filter_arguments(wanted: LinkFilter) -> tuple[object, ...]:
-    """$1 to $7 of the statements with `_FILTER`."""
+    """$1 to $11 of the statements with `_FILTER`."""
+    search = wanted.search
+    tags = list(wanted.tags) or None
     return (
         wanted.owner,
         wanted.domain,
-        wanted.tag,
+        tags if wanted.tag_mode == "all" else None,
         wanted.state,
-        _containing(wanted.search),
+        None if search is None else _containing(search.text),
         wanted.created_after,
         wanted.created_before,
+        tags if wanted.tag_mode == "any" else None,
+        None if search is None else [_containing(target) for target in search.targets],
+        None if search is None else list(search.domains),
+        None if search is None else search.code,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from services.links.intervals import Interval
 from services.links.stats_rows import Bots, Count
-from services.links.texts import Instant, Wanted
+from services.links.texts import AskedInstant, Wanted
 
 CSV_HEADER = ("section", "value", "clicks", "humans", "bots")
 
@@ -32,12 +32,14 @@ class StatsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: Instant | None = Field(
+    since: AskedInstant | None = Field(
         None,
         alias="from",
         description="Rounded down to a quarter of an hour. If left out: midnight, so that `to` is on the 30th day.",
     )
-    until: Instant | None = Field(None, alias="to", description="Rounded up to a quarter of an hour. If left out: now.")
+    until: AskedInstant | None = Field(
+        None, alias="to", description="Rounded up to a quarter of an hour. If left out: now."
+    )
     interval: Interval = Field("day", description="Of the series: at most 2,000 of them.")
     time_zone: TimeZone = Field("UTC", description="Where days begin: a name of the IANA database.")
     bots: Bots = Field("include", description="Whether `clicks` counts them.")
@@ -129,8 +131,8 @@ class ClicksQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     domain: str | None = Field(None, description="The link's domain; the first one if left out.")
-    since: Instant | None = Field(None, alias="from")
-    until: Instant | None = Field(None, alias="to")
+    since: AskedInstant | None = Field(None, alias="from")
+    until: AskedInstant | None = Field(None, alias="to")
     bots: Bots = "include"
     limit: Limit = 100
     cursor: Annotated[str, StringConstraints(max_length=512)] | None = Field(

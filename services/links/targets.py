@@ -3,19 +3,18 @@
 Stands between the API's input and the links table; the attacks it answers are listed in tests/links/test_targets.py.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterable
 
 import ada_url
+
+from services.links.private_hosts import is_private
 
 LONGEST_TARGET = 8192
 """Bytes of the parsed URL."""
 
 _ATTRIBUTES = ("href", "protocol", "username", "password", "hostname", "host_type")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".onion")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class TargetRefused(ValueError):
@@ -59,28 +58,6 @@ class TargetRules:
         host = str(url["hostname"]).rstrip(".")
         if host in self._own_domains:
             raise TargetRefused("must not be a short link of this site")
-        if not self._allow_private and _is_private(host, is_name=url["host_type"] == ada_url.HostType.DEFAULT):
+        if not self._allow_private and is_private(host, is_name=url["host_type"] == ada_url.HostType.DEFAULT):
             raise TargetRefused("must not lead to a private, loopback or link-local host")
         return href
-
-
-def _is_private(host: str, *, is_name: bool) -> bool:
-    """Tell whether a parsed host is of this machine or a private network, whatever notation or tunnel hides it."""
-    if is_name:
-        return "." not in host or host.endswith(_PRIVATE_SUFFIXES)
-    address = ipaddress.ip_address(host.strip("[]"))
-    return any(not each.is_global or each.is_multicast for each in _addresses_within(address))
-
-
-def _addresses_within(
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
-) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """The address itself, or the IPv4 addresses that an IPv6 address carries through a tunnel or translator."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return [address]
-    if address in _NAT64:
-        return [ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)]
-    if address.teredo is not None:
-        return list(address.teredo)
-    carried = address.ipv4_mapped or address.sixtofour
-    return [address] if carried is None else [carried]

@@ -51,6 +51,24 @@ def test_a_text_that_hides_or_turns_is_shown_without_that() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "👩\u200d👩\u200d👧",
+        "🏳\ufe0f\u200d🌈 🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+        "Donau\u00addampf",
+        "ភាសា\u200bខ្មែរ",
+        "Tiếng Việt",
+    ],
+)
+def test_spelling_is_shown(text: str) -> None:
+    """What the API takes in a title or tag is shown as it is: joiners, flags, and the blanks of scripts that show none."""
+    assert shorten(text, 100) == text
+    assert plain(text) == text
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("https://a.example/", True),

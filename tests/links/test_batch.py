@@ -104,7 +104,9 @@ GOOD = st.fixed_dictionaries(
     {"url": st.sampled_from(["https://www.example.com/a", "HTTPS://WWW.example.com/a", "https://www.example.com/b"])},
     optional={
         "code": st.sampled_from(["one", "two", "One"]),
-        "title": st.sampled_from(["t", None]),
+        "title": st.sampled_from(["t", None, "", "\u00e4", "a\u0308"]),
+        "tags": st.sampled_from([["a", "b"], ["b", "a"], ["b", "a", "b"], ["a"], []]),
+        "cache_control": st.sampled_from([60, 60.0]),
         "find_existing": st.sampled_from([True, True, False]),
     },
 )
@@ -126,7 +128,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 5), GOOD, BAD), min_size=4, max_size=12
 _names = itertools.count()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=st.lists(GOOD, max_size=3), rows=ROWS)
 async def test_batch_is_its_rows_one_after_the_other(
     alice: httpx.AsyncClient, database: Database, before: list[Any], rows: list[Any]
@@ -213,6 +215,36 @@ async def test_find_existing_works_per_row(alice: httpx.AsyncClient, client_with
     assert links[3] == links[2] != links[4]
     assert links[6] == links[5]
     assert links[11] == links[10]
+
+
+async def test_tags_are_a_set(alice: httpx.AsyncClient) -> None:
+    """Their order and repetitions make no other link, for a search in the table, above in the batch, or by its code."""
+    single = {"url": URL, "tags": ["a", "b"], "code": "s"}
+    await alice.post(LINKS, json=single)
+    find: dict[str, object] = {"find_existing": True, "tags": ["b", "a", "b"]}
+    answer = await send(
+        alice,
+        {"url": URL, **find},
+        {"url": URL, **find, "code": "s"},
+        {"url": URL + "new", "tags": ["x", "y", "z"]},
+        {"url": URL + "new", "tags": ["z", "x", "y", "x"], "find_existing": True},
+        {"url": URL + "own", "tags": ["x", "y"], "code": "own"},
+        {"url": URL + "own", "tags": ["y", "x"], "code": "own", "find_existing": True},
+        {"url": URL + "own", "tags": ["y"], "code": "own", "find_existing": True},
+        {"url": URL, "tags": ["a"], "find_existing": True},
+        {"url": URL, "tags": ["a", "b", "c"], "find_existing": True},
+        {"url": URL, "tags": [], "find_existing": True},
+    )
+
+    assert statuses(answer) == [200, 200, 201, 200, 201, 200, 409, 201, 201, 201]
+    assert answer["results"][0]["link"]["code"] == "s"
+    assert answer["results"][3]["link"] == answer["results"][2]["link"]
+    for row, status in (
+        ({"url": URL, **find}, 200),
+        ({"url": URL, **find, "code": "s"}, 200),
+        ({"url": URL + "own", **find}, 201),
+    ):
+        assert (await alice.post(LINKS, json=row)).status_code == status
 
 
 async def test_batches_and_creations_at_once_make_one_link(alice: httpx.AsyncClient) -> None:
@@ -328,7 +360,7 @@ async def test_large_bodies_are_refused(alice: httpx.AsyncClient) -> None:
     for content in (b" " * (LARGEST_BATCH + 1), endless()):
         response = await alice.post(BATCH, content=content, headers=JSON)
         assert (response.status_code, response.json()["type"]) == (413, "urn:tinyurl:problem:body-too-large")
-    large = {"url": URL, "title": "x" * LARGEST_BODY}
+    large = {"url": URL, "title": "x" * LARGEST_BODY}  # Of a row, without its name and the quotes.
     answer = await send(alice, large, {"url": URL + "x" * 7000})
     assert statuses(answer) == [413, 201]
     assert answer["results"][0]["problem"]["type"] == "urn:tinyurl:problem:body-too-large"

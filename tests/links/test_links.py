@@ -342,6 +342,6 @@ async def test_method_that_a_path_does_not_have(alice: httpx.AsyncClient) -> Non
     refused = await alice.put(LINKS, json={})
     unknown = await alice.get("/api/v1/nothing")
 
-    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, POST")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
     assert refused.json()["type"] == "urn:tinyurl:problem:method-not-allowed"
     assert unknown.json()["type"] == "urn:tinyurl:problem:not-found"

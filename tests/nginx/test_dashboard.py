@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -82,6 +83,42 @@ def test_root_leads_to_the_dashboard(site: Site) -> None:
         leads = {path: client.get(path).headers["location"] for path in ("/", "/dashboard", "/dashboard/")}
 
     assert leads == {"/": "/dashboard/", "/dashboard": "/dashboard/", "/dashboard/": "/dashboard/sign-in"}
+
+
+def test_head_is_answered_like_get(site: Site) -> None:
+    """The same status and place, without a body, for who is signed in and who is not."""
+    cookie = cookie_of(site.sign_in(site.stack.key()))
+    for path in ("/", "/sign-in", "/links", "/links/x", "/_stcore/health", "/static/nothing.js", "/nothing"):
+        for who in (cookie, None):
+            with site.client(who) as client:
+                got, head = client.get(f"/dashboard{path}"), client.head(f"/dashboard{path}")
+
+            assert (head.status_code, head.content) == (got.status_code, b""), path
+            for name in ("location", "content-type", "cache-control"):
+                assert head.headers.get(name) == got.headers.get(name), (path, name)
+
+
+def test_no_address_leads_to_another_host_or_port(site: Site) -> None:
+    """Where a slash is too many or too few, nobody is sent to a scheme, host and port that the dashboard guesses."""
+    cookie = cookie_of(site.sign_in(site.stack.key()))
+    for path in (
+        "",
+        "/",
+        "/sign-in",
+        "/sign-out",
+        "/links",
+        "/links/x",
+        "/static",
+        "/_stcore/health",
+        "/nothing",
+        "//evil.example",
+    ):
+        for method in ("GET", "HEAD", "POST"):
+            for slash in ("", "/"):
+                with site.client(cookie) as client:
+                    answer = client.request(method, f"/dashboard{path}{slash}")
+
+                assert not urlsplit(answer.headers.get("location", "")).netloc, (method, path, slash)
 
 
 def test_files_are_compressed_and_kept(site: Site) -> None:

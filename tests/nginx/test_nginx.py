@@ -268,13 +268,31 @@ async def test_errors_of_the_edge(site: Site) -> None:
 
 
 async def test_body_is_bounded_by_location(site: Site) -> None:
-    """The API takes 16 KiB, a short link nothing worth naming."""
+    """The API takes 256 KiB, a short link nothing worth naming."""
     headers = {"Authorization": f"Bearer {site.key}", "Content-Type": "application/json"}
-    large = await site.client.post("/api/v1/links", content=b" " * 20_000, headers=headers)
+    large = await site.client.post("/api/v1/links", content=b" " * (LARGEST_BODY + 1), headers=headers)
     short = await site.client.request("GET", "/mine", content=b" " * 2_000)
 
     assert (large.status_code, large.json()["type"]) == (413, "urn:tinyurl:problem:body-too-large")
     assert short.status_code == 413
+
+
+async def test_every_body_that_the_api_takes_comes_through(site: Site) -> None:
+    """nginx has the limit of the API itself, to the byte; HEAD has the headers of GET; a slash too many leads nowhere."""
+    headers = {"Authorization": f"Bearer {site.key}", "Content-Type": "application/json"}
+    body = b'{"url": "https://www.example.com/", "code": "large"}'.ljust(LARGEST_BODY)
+    created = await site.client.post("/api/v1/links", content=body, headers=headers)
+    got = await site.client.get("/api/v1/links/large", headers=headers)
+    head = await site.client.head("/api/v1/links/large", headers=headers)
+
+    assert created.status_code == 201
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", got.headers["etag"])
+    assert head.headers["content-length"] == got.headers["content-length"]
+    for path in ("/api/v1/links/", "/api/v1/links/large/", "/api/v1/", "/docs/", "/openapi.json/", "/large/x/"):
+        for method in ("GET", "HEAD", "POST", "DELETE"):
+            answer = await site.client.request(method, path, headers=headers)
+            assert answer.status_code in (404, 405), (method, path)
+            assert "location" not in answer.headers
 
 
 async def test_services_gone_is_503_and_never_404(start_front: StartFront, tmp_path: Path) -> None:
@@ -310,7 +328,7 @@ async def test_get_is_tried_at_another_redirector_and_writes_are_not(
 
 
 async def test_batch_has_a_limit_of_its_own(site: Site) -> None:
-    """A batch of the largest size comes through, one byte more does not; every other path keeps its 16 KiB."""
+    """A batch of the largest size comes through, one byte more does not; every other path keeps its 256 KiB."""
     headers = {"Authorization": f"Bearer {site.key}", "Content-Type": "application/json"}
     body = b'{"links": [{"url": "https://www.example.com/", "code": "mine"}]}'
     for path, size, status in (

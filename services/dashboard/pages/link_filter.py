@@ -20,7 +20,7 @@ SORTS = {
     "-code": "Code Z to A",
 }
 STATES = ("active", "disabled", "expired", "scheduled")
-LONGEST_SEARCH = 200
+LONGEST_SEARCH = 1000
 
 
 def draw_filter(client: Client, key: Key) -> tuple[str, int]:
