@@ -36,6 +36,7 @@ from services.links.batch import BatchGate
 from services.links.click_queue import ClickQueue
 from services.links.create_lane import CreateLane
 from services.links.creation import Creator
+from services.links.documentation import Documentation
 from services.links.errors import ERRORS, answer_error, answer_route_error
 from services.links.head import Head
 from services.links.intake import InternalTokens
@@ -152,6 +153,8 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
         dependencies=[Depends(refuse_repeats)],
         # The framework would send the client to the scheme and host that it sees itself, which are nginx's.
         redirect_slashes=False,
+        # Served by `Documentation`.
+        openapi_url=None,
     )
     for kind in ERRORS:
         api.add_exception_handler(kind, answer_route_error)
@@ -159,6 +162,7 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
     api.add_exception_handler(HTTPStatus.NOT_FOUND, _answer_unknown_path)
     for router in ROUTERS:
         api.include_router(router)
+    api.router.routes.extend(Documentation(api.openapi).routes())
     return Measured(Head(CreateLane(api)), metrics)
 
 

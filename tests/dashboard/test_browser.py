@@ -16,6 +16,7 @@ from tests.dashboard.browser import (
     needs_chromium,
     open_window,
     sign_in,
+    take_screenshot,
     tick_row,
 )
 from tests.dashboard.site import Site, follow, wait_for_answer
@@ -33,6 +34,17 @@ def test_printed_link_signs_in_once(site: Site, browser: Browser) -> None:
     answer = follow(site.stack.sign_in_url)
 
     assert answer.status_code == 410
+
+
+def test_documentation_of_the_api_needs_no_other_host(site: Site, browser: Browser) -> None:
+    """`/docs` shows each route from files of this site alone, under a policy that it keeps to."""
+    with open_window(browser, site.url) as page:
+        page.goto("/docs")
+        expect(page.get_by_role("heading", name="TinyURL")).to_be_visible(timeout=TIMEOUT_MS)
+        creation = page.locator("#operations-links-create_link_api_v1_links_post")
+        creation.get_by_role("button").first.click()
+        expect(creation.get_by_text("Request body")).to_be_visible(timeout=TIMEOUT_MS)
+        take_screenshot(page, LOOKS[0], "docs")
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
