@@ -1,0 +1,82 @@
+"""What a user agent tells: browser, system, class of device, and whether it is a program.
+
+`services/links/enrichment.py` asks it for every user agent that it does not remember.
+"""
+
+import re
+from typing import NamedTuple
+
+from ua_parser import Parser, Result
+from ua_parser.loaders import load_lazy_builtins
+from ua_parser.regex import Resolver
+
+from services.links.bots import BotMatcher
+from services.links.dimensions import UNKNOWN, clean
+
+LONGEST_AGENT = 512
+"""Bytes of a user agent that are looked at; browsers send about 120, in-app browsers up to 400."""
+
+LONGEST_NAMES = 256
+"""Bytes in which browser and system are looked for: they stand in front. ua-parser takes up to 0.5 µs a byte."""
+
+_TABLET = re.compile(r"iPad|Tablet|Kindle|Silk/|PlayBook", re.IGNORECASE)
+_MOBILE = re.compile(r"Mobi|iPhone|iPod|Windows Phone|Opera Mini|IEMobile|KAIOS", re.IGNORECASE)
+_DESKTOPS = frozenset(
+    {
+        "Windows",
+        "Mac OS X",
+        "Linux",
+        "Ubuntu",
+        "Debian",
+        "Fedora",
+        "Chrome OS",
+        "FreeBSD",
+        "OpenBSD",
+        "NetBSD",
+        "Solaris",
+    }
+)
+
+
+class Agent(NamedTuple):
+    """What a user agent tells."""
+
+    is_bot: bool
+    browser: str
+    os: str
+    device: str
+
+
+class AgentParser:
+    """The lists of user agents, ready to be asked."""
+
+    def __init__(self) -> None:
+        self._parser = Parser(Resolver(load_lazy_builtins()))
+        self._bots = BotMatcher()
+
+    def parse(self, raw: bytes) -> Agent:
+        """Read a user agent, of which what is too long is left out."""
+        raw = raw[:LONGEST_AGENT]
+        if not raw.strip():
+            # Every browser sends one; what sends none is a program.
+            return Agent(True, UNKNOWN, UNKNOWN, UNKNOWN)
+        text = raw[:LONGEST_NAMES].decode("utf-8", "replace")
+        parsed = self._parser.parse(text)
+        is_spider = parsed.device is not None and parsed.device.family == "Spider"
+        return Agent(
+            self._bots.is_bot(raw, is_spider=is_spider),
+            clean(parsed.user_agent.family if parsed.user_agent else None),
+            clean(parsed.os.family if parsed.os else None),
+            "other" if is_spider else _device(parsed, text),
+        )
+
+
+def _device(parsed: Result, text: str) -> str:
+    """The class of device: Android's own rule is that a phone says `Mobile` and a tablet does not."""
+    system = parsed.os.family if parsed.os else None
+    is_phone = _MOBILE.search(text) is not None
+    if _TABLET.search(text) or (system == "Android" and not is_phone and "TV" not in text):
+        return "tablet"
+    if is_phone or system == "iOS":
+        return "mobile"
+    return "desktop" if system in _DESKTOPS else "other"
