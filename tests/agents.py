@@ -39,6 +39,8 @@ def hostile_agents(seed: int) -> Iterator[bytes]:
         yield _draw(chance, string.ascii_letters + string.digits + string.punctuation + " ")
         yield _draw(chance, string.digits)
         yield _draw(chance, string.digits + "._")
+        # The end of what ua-parser is given, where it looks for the names of unknown crawlers.
+        yield _draw(chance, string.ascii_lowercase)[:248] + b"spider" + _draw(chance, string.ascii_letters)[:200]
         dear = chance.choice(_DEAR)
         yield (_draw(chance, string.ascii_lowercase)[:12].decode() + dear * LONGEST).encode()[:LONGEST]
 
