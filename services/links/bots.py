@@ -64,12 +64,14 @@ PROGRAMS = (
 NAMES_OF_THINGS = (
     # A phone's model (https://developer.chrome.com/docs/privacy-security/user-agent): Cubot, `M bot 60`, Hisense's readers.
     r"android [\d.]+; (?:[a-z]{2}[-_][a-z]{2}; )?[^;()/]{1,64}(?=\)| build/|; wv\))",
+    # Slack's apps; its servers say `Slackbot` and `Slack-ImgProxy`: https://api.slack.com/robots
+    r" slack/[\d.]+",
 )
 """What may read like a program's name and is none, beside crawlerdetect's own (Python syntax, lower case)."""
 
 PEOPLE = (
-    # Browsers for text. Lynx names libwww, which programs use too: https://lynx.invisible-island.net
-    r"(?:lynx|w3m|links|elinks|dillo|netsurf|edbrowse|retawq)[/ ]\(?\d.*",
+    # Browsers for text, and the oldest. Lynx names libwww, which programs use too: https://lynx.invisible-island.net
+    r"(?:lynx|w3m|e?links2?|dillo|netsurf|edbrowse|retawq|chawan|ncsa_mosaic|amaya)[/ ]\(?\d.*",
     # Apps that are a browser in a window: https://www.electronjs.org/docs/latest/api/app#appuseragentfallback. A link inside
     # of Slack, Mattermost or WhatsApp is followed by a person; their servers' previews do not say so.
     (
