@@ -30,8 +30,8 @@ PROGRAMS = (
     r"^microsoft[ -](?:bits|cryptoapi)/",
     # Apps' own requests; what they show to people is a browser's: https://developer.apple.com/documentation/cfnetwork
     r"^[^(]*\bcfnetwork/",
-    # Messengers' previews: https://github.com/zulip/zulip (`ZulipURLPreview`), https://github.com/RocketChat/Rocket.Chat,
-    # https://github.com/nextcloud/server, https://bsky.app (cardyb), Viber.
+    # Messengers' previews: https://github.com/zulip/zulip (`ZulipURLPreview`), https://github.com/RocketChat/Rocket.Chat
+    # (`API_Embed_UserAgent`), https://github.com/nextcloud/server, https://bsky.app (cardyb), Viber.
     r"(?:link|ur[il]|site|web|page)[-_ ]?preview",
     r"\brocket\.?chat\b",
     r"\bnextcloud\b",
@@ -44,10 +44,12 @@ PROGRAMS = (
     # https://github.com/prometheus/blackbox_exporter (`userAgentDefaultHeader`), https://github.com/elastic/beats,
     # https://github.com/influxdata/telegraf
     r"\b(?:blackbox[ -]exporter|heartbeat|telegraf)\b",
-    # https://docs.haproxy.org (`http-check send hdr user-agent`), Consul, nginx Plus, AWS; PRTG, Azure's Traffic Manager.
+    # Checks say what their configuration tells them (https://docs.haproxy.org, `http-check send`): HAProxy, Consul, nginx Plus,
+    # AWS, PRTG, Azure's Traffic Manager, https://github.com/cloudprober/cloudprober, https://www.solarwinds.com.
     r"\bhaproxy\b",
     r"health[-_ ]?check",
     r"\bmonitor\b",
+    r"^(?:cloudprober|solarwinds)\b",
     # https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking
     r"^envoy/",
     # https://learn.microsoft.com/azure/frontdoor/health-probes, Azure's load balancer and App Service
