@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 Click = tuple[float, int, tuple[bytes | None, ...]]
 """When (Unix seconds), the link's id, and of the request, each None where it was not sent: target and host
-(`request_slice` in `services/redirect/memory.py`), client address, request id, user agent, referrer, accept-language.
+(`request_slice` in `services/redirect/memory.py`), client address, request id, user agent, referrer, accept-language, error
+format, and last, only if nginx sent one, the purpose: nobody clicked yet, a browser or an app fetched the link ahead.
 """
 
 RecordClicks = Callable[[Sequence[Click]], None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import NamedTuple
 
-from services.links.enrichment import Dimensions
+from services.links.dimensions import Dimensions
 
 SECOND_US = 1_000_000
 SLOT_S = 900

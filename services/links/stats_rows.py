@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from services.links.click_rows import EPOCH
-from services.links.enrichment import Dimensions
+from services.links.dimensions import Dimensions
 from services.links.pages import Position
 from shared.postgres import Connection
 

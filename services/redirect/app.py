@@ -121,6 +121,8 @@ class VisitApp:
         self._visits.count(answer.status)
         if answer.is_click and scope["method"] == "GET" and self._record_clicks is not None:
             request = (request_slice(key), *(headers.get(name) for name in _CLICK_HEADERS))
+            if (purpose := headers.get(b"x-purpose")) is not None:
+                request += (purpose,)
             self._record_clicks([(time(), link_id, request)])
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})

@@ -46,7 +46,8 @@ def main(  # noqa: PLR0917  # options, by name
     a  nginx `return 302`, the limit          d  a FastAPI route with a Redis GET, the naive design
     b  the redirect process by itself         e  creations through the API
     c  the redirect process behind our nginx  f  misses that go to Postgres, by the number of links
-    g  clicks that links takes, each a request; creations without and beside them; from a click to its count
+    g  clicks that links takes, each a request, and with user agents made to be dear; creations without and beside them;
+       from a click to its count
 
     The limits of our nginx are off. `share` is of (a) under the same load, CPU is microseconds per request of all server
     processes. With (g), p99 is the slowest batch or click. Machines are noisy: compare within one run.

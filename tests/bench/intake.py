@@ -15,6 +15,7 @@ from services.redirect.intake import Intake
 from services.redirect.segments import draw_name
 from services.redirect.shipper import LOADED_INTERVAL_S
 from shared.journal import HEADER
+from tests.agents import hostile_agents
 from tests.bench.candidates import DOMAIN, HOT_LINKS, MEMORY_LINKS, Servers, make_key
 from tests.bench.clicks import TOKEN
 from tests.bench.creations import Creations, create, prepare_creations
@@ -31,6 +32,7 @@ SHARE_OF_INTAKE = 0.8
 """A click has to be counted soon up to this part of what the intake can take."""
 
 CLICKS_IN_FULL_BATCH = BATCH_BYTES // 250
+HOSTILE_CLICKS_IN_FULL_BATCH = BATCH_BYTES // 750
 LAG_TIMEOUT_S = 30.0
 LAG_PAUSE_S = 0.3
 
@@ -45,13 +47,15 @@ async def measure_intake(servers: Servers, report: Report, *, quick: bool) -> No
     await conn.close()
     bench = _Bench(servers, creations, [row["id"] for row in hot])
     rounds = 1 if quick else ROUNDS
-    runs = []
+    runs, hostile_runs = [], []
     await bench.flood(CLICKS_IN_FULL_BATCH)
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}: g  intake")
-        runs.append(await bench.flood(20_000 if quick else 60_000))
+        count = 20_000 if quick else 60_000
+        runs.append(await bench.flood(count))
+        hostile_runs.append(await bench.flood(count // 2, hostile_agents(seed=number)))
     intake = summarise("g  intake (clicks)", f"{SENDERS} senders, full batches", runs)
-    report.candidates.append(intake)
+    report.candidates += [intake, summarise("g  hostile agents (clicks)", "another one each click", hostile_runs)]
     report.candidates += await bench.creations_beside(rounds, seconds=2 if quick else 5)
     report.candidates += await bench.lags(intake.requests_per_second * SHARE_OF_INTAKE, samples=5 if quick else 20)
 
@@ -69,14 +73,15 @@ class _Bench:
     def __post_init__(self) -> None:
         self.senders = [_Sender(Intake(f"unix:{self.creations.socket}", TOKEN)) for _ in range(SENDERS)]
 
-    def batches(self, count: int, clicks_per_batch: int) -> list[Packed]:
+    def batches(self, count: int, clicks_per_batch: int, agents: Iterator[bytes] | None = None) -> list[Packed]:
         """Other clicks each time: visitors who were seen already cost less."""
         self.seed += 1
-        return list(make_batches(self.seed, self.link_ids, count, clicks_per_batch))
+        return list(make_batches(self.seed, self.link_ids, count, clicks_per_batch, agents))
 
-    async def flood(self, count: int) -> Measurement:
+    async def flood(self, count: int, agents: Iterator[bytes] | None = None) -> Measurement:
         """Hand over clicks as fast as they are taken."""
-        batches = iter(self.batches(count, CLICKS_IN_FULL_BATCH))
+        size = CLICKS_IN_FULL_BATCH if agents is None else HOSTILE_CLICKS_IN_FULL_BATCH
+        batches = iter(self.batches(count, size, agents))
         before = {part: [cpu_seconds(pid) for pid in pids] for part, pids in self.parts().items()}
         took: list[float] = []
         started = time.monotonic()

@@ -56,22 +56,34 @@ class Packed:
     clicks: int
 
 
-def make_batches(seed: int, link_ids: Sequence[int], count: int, clicks_per_batch: int) -> Iterator[Packed]:
-    """Make clicks of now, by many visitors; the link of rank r is drawn in proportion to 1/r."""
+def make_batches(
+    seed: int, link_ids: Sequence[int], count: int, clicks_per_batch: int, agents: Iterator[bytes] | None = None
+) -> Iterator[Packed]:
+    """Make clicks of now, by many visitors; the link of rank r is drawn in proportion to 1/r.
+
+    Args:
+        seed: Makes the clicks differ.
+        link_ids: In the order of their ranks.
+        count: Clicks.
+        clicks_per_batch: At most.
+        agents: A user agent for each click, instead of browsers' and crawlers'.
+    """
     chance = random.Random(seed)
     weights = list(itertools.accumulate(1 / rank for rank in range(1, len(link_ids) + 1)))
     for first in range(0, count, clicks_per_batch):
         size = min(clicks_per_batch, count - first)
-        clicks = [_click(chance, link_id) for link_id in chance.choices(link_ids, cum_weights=weights, k=size)]
+        drawn = chance.choices(link_ids, cum_weights=weights, k=size)
+        clicks = [_click(chance, link_id, None if agents is None else next(agents)) for link_id in drawn]
         data = b"".join(
             pack_record(clicks[start : start + CLICKS_PER_RECORD]) for start in range(0, size, CLICKS_PER_RECORD)
         )
         yield Packed(gzip.compress(data, COMPRESSION_LEVEL, mtime=0), len(data), size)
 
 
-def _click(chance: random.Random, link_id: int) -> Click:
+def _click(chance: random.Random, link_id: int, agent: bytes | None) -> Click:
     visitor = chance.randrange(VISITORS)
-    agent = chance.choice(_BOTS) if chance.random() < BOTS else _AGENTS[visitor % len(_AGENTS)]
+    if agent is None:
+        agent = (chance.choice(_BOTS) if chance.random() < BOTS else _AGENTS[visitor % len(_AGENTS)]).encode()
     address = f"198.{visitor >> 16}.{visitor >> 8 & 255}.{visitor & 255}"
     kind = chance.random()
     referrer = None if kind < 0.5 else chance.choice(_REFERRERS).encode()
@@ -81,7 +93,7 @@ def _click(chance: random.Random, link_id: int) -> Click:
         b"/b%06d HTTP/1.1\r\nHost: 127.0.0.1" % link_id,
         address.encode(),
         b"%032x" % chance.getrandbits(128),
-        agent.encode(),
+        agent,
         referrer,
         _LANGUAGES[visitor % len(_LANGUAGES)].encode(),
         b"html",

@@ -78,13 +78,28 @@ def test_user_agents(enricher: Enricher, agent: bytes, expected: Agent) -> None:
         (b"HTTP://News.BBC.co.uk:8080/x", "bbc.co.uk"),
         (b"https://someone.github.io/", "someone.github.io"),
         (b"https://xn--bcher-kva.example.de./", "example.de"),
+        (b"https://WWW.Example.CO.UK.:443?x=/y", "example.co.uk"),
+        (b"https://example.org#http://other.example/", "example.org"),
+        (b"http://user:secret@@evil.example@example.org/x@y", "example.org"),
+        (b"https://example.org\\@evil.example/", "example.org"),
+        (b"https://xn--bcher-kva.de:8443/", "xn--bcher-kva.de"),
+        (b"https://" + b"a" * 63 + b".example.com/" + b"x" * 5000, "example.com"),
         (b"android-app://com.slack/", "com.slack"),
+        (b"android-app://com.google.android.gm/", "com.google.android.gm"),
+        (b"android-app://com.google.android.youtube/https/www.youtube.com", "com.google.android.youtube"),
+        (b"Android-App://Org.Telegram.Messenger", "org.telegram.messenger"),
+        (b"android-app://com.example.some_app:8/?x", "com.example.some_app"),
+        (b"ios-app://544007664/vnd.youtube/www.youtube.com/watch", "544007664"),
+        (b"ios-app://com.google.Gmail", "com.google.gmail"),
         (b"http://localhost:3000/", "localhost"),
         (b"http://192.0.2.1/", "192.0.2.1"),
         (b"http://co.uk/", "co.uk"),
         (b"http://user:secret@example.org/", "example.org"),
         *((wrong, UNKNOWN) for wrong in (
             b"", b"about:blank", b"example.com/x", b"https:///x", b"http://[::1]/", b"http://[::", b"http://a b/",
+            b"android-app://", b"android-app:com.slack", b"android-app://com.<b>slack</b>/", b"android-app://" + b"a." * 200,
+            b"ios-app:///x", b"chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai/", b"file:///home/", b"ftp://example.org/",
+            b"javascript://example.org/%0aalert(1)", b"data:text/html,x", b"http://[2001:db8::1]:8080/", b"http://ex%41mple.org/",
             b"http://ex\x00ample.com/", b"http://\xc3\xa4.de/",
             b"http://" + b"a" * 64 + b".com/", b"http://" + b"a." * 200 + b"com/",
         )),
@@ -127,6 +142,17 @@ def test_nothing_raises_and_all_text_can_be_stored(enricher: Enricher, request_f
         assert value.encode("utf-8").isascii() or len(value) <= 64
         assert value.isprintable() or "\ufffd" in value
         assert "\x00" not in value
+
+
+def test_prefetch_is_no_human_click(enricher: Enricher) -> None:
+    """A browser that fetched a link ahead is itself, and nobody clicked; a release that does not say so is believed."""
+    request = (b"/", b"203.0.113.9", None, CHROME, None, b"de", b"html")
+    is_bot, dimensions = enricher.enrich(request)
+
+    assert not is_bot
+    assert enricher.enrich((*request, b"prefetch")) == (True, dimensions)
+    assert enricher.enrich((*request, None)) == (False, dimensions)
+    assert enricher.enrich(request[:6]) == (False, dimensions)
 
 
 def test_long_user_agents_are_cut(enricher: Enricher) -> None:

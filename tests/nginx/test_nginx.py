@@ -93,6 +93,29 @@ async def test_redirect_gets_a_fixed_set_of_headers(recorders: list[Recorder], s
     assert answer.headers["x-request-id"] == request_id[1].decode()
 
 
+async def test_redirect_is_told_of_a_prefetch(recorders: list[Recorder], start_front: StartFront) -> None:
+    """Each header by which a browser says that nobody clicked becomes one, after all others; other values say nothing."""
+    front = await asyncio.to_thread(start_front, redirect=[recorders[0].path], links=[recorders[1].path])
+    said = [
+        *(
+            {name: value}
+            for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+            for value in ("prefetch", "Preview")
+        ),
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"sec-purpose": "prefetch;anonymous-client-ip", "Purpose": "prefetch"},
+        {"Purpose": "navigate", "X-Moz": "prerender"},
+    ]
+    unsaid = [{}, {"Sec-Purpose": ""}, {"Purpose": "navigate"}, {"Prefetch": "1"}]
+    async with front.client() as client:
+        for headers in (*said, *unsaid):
+            await client.get("/abc", headers={**BROWSER, **headers})
+    end = b"\r\nX-Error-Format: html"
+    received = [request[request.index(end) :] for request in recorders[0].received]
+
+    assert received == [end + b"\r\nX-Purpose: prefetch\r\n\r\n"] * len(said) + [end + b"\r\n\r\n"] * len(unsaid)
+
+
 async def test_client_address_behind_a_trusted_proxy(recorders: list[Recorder], start_front: StartFront) -> None:
     """Only a proxy that is named is believed when it tells the client's address."""
     for trusted, address in ((["127.0.0.1"], b"203.0.113.9"), (["10.0.0.0/8"], b"127.0.0.1")):

@@ -74,6 +74,15 @@ async def test_click_has_what_was_sent(visitor: httpx.AsyncClient, add_link: Add
     assert request == (b"/a HTTP/1.1\r\nHost: sho.rt", b"203.0.113.7", None, b"Ua", b"https://r.example/", b"de", None)
 
 
+async def test_click_has_its_purpose_last(visitor: httpx.AsyncClient, add_link: AddLink, clicks: list[Click]) -> None:
+    """What nginx says of a link that was fetched ahead follows the parts that every release reads."""
+    await add_link("a", URL)
+    await visitor.get("/a", headers={"X-Error-Format": "html", "X-Purpose": "prefetch"})
+    ((_, _, request),) = clicks
+
+    assert request[6:] == (b"html", b"prefetch")
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_other_methods_are_refused(visitor: httpx.AsyncClient, add_link: AddLink, method: str) -> None:
     """A link answers GET and HEAD, and says so."""

@@ -122,6 +122,15 @@ async def test_plain_get_takes_the_lane(ways: tuple[Way, Way]) -> None:
     assert [end - start for start, end in zip(before, after, strict=True)] == [0, 1]
 
 
+async def test_prefetch_is_answered_like_a_visit(ways: tuple[Way, Way]) -> None:
+    """A link that is fetched ahead takes the ordinary way, and its click says so whether there is a lane or not."""
+    prefetch = PLAIN.replace(b"\r\n\r\n", b"\r\nX-Purpose: prefetch\r\n\r\n")
+    answer = await compare(ways, [PLAIN, prefetch, PLAIN])
+
+    assert answer.count(b"HTTP/1.1 302") == 3
+    assert [[len(request) for _, _, request in way.clicks] for way in ways] == [[7, 8, 7], [7, 8, 7]]
+
+
 async def test_every_split_of_a_request_gets_the_same_answer(ways: tuple[Way, Way]) -> None:
     """A request that arrives in two pieces, cut at any byte, is answered like a whole one."""
     whole = await compare(ways, [PLAIN])
