@@ -155,6 +155,8 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
         redirect_slashes=False,
         # Served by `Documentation`.
         openapi_url=None,
+        # What generated clients call their functions.
+        generate_unique_id_function=lambda route: route.name,
     )
     for kind in ERRORS:
         api.add_exception_handler(kind, answer_route_error)

@@ -1,7 +1,7 @@
 """What a link looks like to a client: the fields it may send, the fields it gets."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -59,10 +59,16 @@ class LinkIn(BaseModel):
     find_existing: bool = Field(False, description="Answer 200 with your link of the same target and fields, if any.")
 
 
+def _drop_defaults(schema: dict[str, Any]) -> None:
+    """Tell no default of a field that stays as it is when it is left out: a generated client would send it."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class LinkPatch(BaseModel):
     """Fields of a link to change; what is left out stays, null takes away."""
 
-    model_config = _STRICT
+    model_config = ConfigDict(**_STRICT, json_schema_extra=_drop_defaults)
 
     url: Url = ""
     title: OptionalTitle = None

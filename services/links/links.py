@@ -42,7 +42,13 @@ Domain = Annotated[str | None, Query(description="The link's domain; the first o
 IfMatch = Annotated[str | None, Header(description="The link's `ETag`: change it only if it is still that version.")]
 
 
-@router.post("", status_code=201, response_model=LinkOut, summary="Create a link")
+@router.post(
+    "",
+    status_code=201,
+    response_model=LinkOut,
+    responses={200: {"model": LinkOut, "description": "Your link of the same target and fields (`find_existing`)."}},
+    summary="Create a link",
+)
 async def create_link(
     request: Request,
     body: LinkIn,

@@ -32,6 +32,31 @@ async def test_every_route_is_described(description: dict[str, Any]) -> None:
         assert "422" not in operation["responses"], name
 
 
+async def test_operations_have_short_names(description: dict[str, Any]) -> None:
+    """Each operation has a name of its own, which a generated client calls its function."""
+    names = [each["operationId"] for methods in description["paths"].values() for each in methods.values()]
+
+    assert len(set(names)) == len(names)
+    assert {"create_link", "list_links", "edit_link", "create_batch"} <= set(names)
+    assert all(re.fullmatch(r"[a-z_]+", name) for name in names)
+
+
+async def test_edit_has_no_defaults(description: dict[str, Any]) -> None:
+    """A field of an edit that is left out stays as it is: nothing tells a client to send it all the same."""
+    patch = description["components"]["schemas"]["LinkPatch"]
+
+    assert "required" not in patch
+    assert not [name for name, field in patch["properties"].items() if "default" in field]
+
+
+async def test_every_status_of_a_creation_is_described(description: dict[str, Any]) -> None:
+    """A link that was found is a 200, a new one a 201, each with the link."""
+    responses = description["paths"]["/api/v1/links"]["post"]["responses"]
+
+    for status in ("200", "201"):
+        assert responses[status]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/LinkOut"}
+
+
 async def test_references_lead_somewhere(description: dict[str, Any]) -> None:
     """Each schema that is referred to, also by hand, is there."""
     named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(description)))

@@ -1,0 +1,103 @@
+"""The API does what its description says: Schemathesis sends what is allowed and what is not, and compares the answers."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.dashboard.site import Site
+
+EXAMPLES = 25
+"""Of each operation and phase."""
+
+BEYOND_THE_SCHEMA = {
+    "code": "reserved words, and on links that are not there",
+    "created_after": "JSON Schema has no bounds of a time",
+    "created_before": "JSON Schema has no bounds of a time",
+    "cursor": "a cursor is one that this server gave out",
+    "domain": "one of the domains of this site",
+    "expired_url": "what is a URL, and where one may lead, is what the WHATWG's parser and the rules of targets say",
+    "expires_at": "lies in the future",
+    "from": "lies before `to`, or before now",
+    "link": "each of the list is a code of this site",
+    "name": "characters that nobody sees",
+    "owner": "characters that Postgres has not",
+    "q": "characters that Postgres has not",
+    "tag": "characters that nobody sees",
+    "tags": "characters that nobody sees",
+    "time_zone": "a name of the IANA's database",
+    "title": "characters that nobody sees",
+    "to": "lies after `from`",
+    "url": "what is a URL, and where one may lead, is what the WHATWG's parser and the rules of targets say",
+    "valid_from": "lies before `expires_at`",
+}
+"""Fields that may be refused although the schema allows them, and the rule that JSON Schema cannot say."""
+
+ABOUT_THE_STATE = {
+    "urn:tinyurl:problem:idempotency-conflict": "the key came with another request before",
+    "urn:tinyurl:problem:not-acceptable": "any text may be sent as Accept",
+    "urn:tinyurl:problem:version-mismatch": "any text may be sent as If-Match; the link has another version",
+}
+
+BY_DESIGN = {
+    ("AllowHeaderMismatch", "OPTIONS /api/v1/keys/current"): "it is also the address of a key",
+    ("AllowHeaderMismatch", "OPTIONS /api/v1/links/batch"): "it is also the address of a link with the code `batch`",
+    (
+        "AcceptedNegativeData",
+        "POST /api/v1/links/batch",
+    ): "a row that is refused stops no other: its own result says 422",
+}
+
+
+def failures(report: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each failed check, and the answer that it was about."""
+    with report.open() as lines:
+        for line in lines:
+            recorder = json.loads(line).get("ScenarioFinished", {}).get("recorder") or {}
+            for case, checks in recorder.get("checks", {}).items():
+                for check in checks:
+                    if check["status"] == "failure":
+                        yield check["failure_info"]["failure"], recorder["interactions"][case]["response"]
+
+
+def is_by_design(failure: dict[str, Any], response: dict[str, Any]) -> bool:
+    if (failure["type"], failure["operation"]) in BY_DESIGN:
+        return True
+    if failure["type"] != "RejectedPositiveData":
+        return False
+    problem = json.loads(base64.b64decode(response["content"]["$base64"]))
+    if problem["type"] != "urn:tinyurl:problem:invalid-input":
+        return problem["type"] in ABOUT_THE_STATE
+    return {error["field"].partition(".")[0] for error in problem["errors"]} <= set(BEYOND_THE_SCHEMA)
+
+
+def test_answers_are_those_of_the_description(site: Site, tmp_path: Path) -> None:
+    """No answer differs from its description, but for the rules above; the key in use is not deleted."""
+    report = tmp_path / "report.ndjson"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{site.url}/openapi.json", "--checks", "all"),
+            *("--max-examples", str(EXAMPLES), "--generation-deterministic", "--continue-on-failure", "--no-shrink"),
+            *("--exclude-path-regex", r"keys/\{key_id\}", "--header", f"Authorization: Bearer {site.stack.api_key}"),
+            *("--request-timeout", "10", "--report-ndjson-path", str(report), "--output-sanitize", "false"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert report.exists(), done.stdout + done.stderr
+    found = list(failures(report))
+    wrong = [
+        (failure["operation"], failure["title"], failure["message"], base64.b64decode(response["content"]["$base64"]))
+        for failure, response in found
+        if not is_by_design(failure, response)
+    ]
+
+    assert found, "not even what is by design was found: was anything sent?"
+    assert wrong == []
+    assert "errors" not in done.stdout.rpartition("\n=")[2], done.stdout
