@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from services.links.bodies import LARGEST_BODY, parse_json
+from services.links.bodies import LARGEST_BODY, check_entries, parse_json
 from services.links.errors import BodyTooLarge, FieldError, InvalidInput, Problem, invalid_input, problem_json
 from services.links.link_checks import check_domain, new_fields
 from services.links.link_forms import LinkIn, link_out
@@ -105,6 +105,7 @@ def _check_envelope(value: object) -> list[object]:
 
 def _read_row(value: object, site: Site, owner: str) -> BatchRow | Refusal:
     try:
+        check_entries(value)
         form = LinkIn.model_validate(value)
         new = NewLink(check_domain(form.domain, site), form.code or "", owner, new_fields(form, site))
     except ValidationError as error:

@@ -18,7 +18,7 @@ from generated.api.links import create_batch, create_link, edit_link, list_links
 from generated.api.statistics import get_link_stats, get_stats
 from generated.api.tags import list_tags
 from generated.client import AuthenticatedClient
-from generated.models import BatchIn, KeyIn, LinkIn, LinkPatch, ProblemOut
+from generated.models import CreateBatchBody, KeyIn, LinkIn, LinkPatch, ProblemOut
 
 url, key = sys.argv[1:]
 client = AuthenticatedClient(url, token=key)
@@ -33,10 +33,10 @@ assert (edited.title, edited.enabled, edited.tags, edited.url) == ("Only this", 
 assert edit_link.sync("mine", client=client, body=LinkPatch(title=None)).title is None
 taken = create_link.sync(client=client, body=LinkIn(url="https://www.example.com/", code="mine"))
 assert isinstance(taken, ProblemOut) and taken.status == 409
-batch = create_batch.sync(client=client, body=BatchIn(links=[LinkIn(url="https://www.example.com/c"), LinkIn(url="no")]))
+batch = create_batch.sync(client=client, body=CreateBatchBody(links=[LinkIn(url="https://www.example.com/c"), LinkIn(url="no")]))
 assert (batch.created, batch.failed) == (1, 1) and batch.results[1].problem.errors[0].field == "url"
 assert len(list_links.sync(client=client, limit=2).items) == 2
-assert [tag.name for tag in list_tags.sync(client=client).items] == ["a"]
+assert [tag.tag for tag in list_tags.sync(client=client).items] == ["a"]
 assert get_link_stats.sync("mine", client=client).totals.clicks == 0
 assert get_stats.sync(client=client).totals.clicks == 0
 assert get_current_key.sync(client=client).owner == "local"

@@ -169,6 +169,21 @@ async def test_batch_is_its_rows_one_after_the_other(
     assert [ours.index(code) for code in ours] == [theirs.index(code) for code in theirs]
 
 
+async def test_wide_row_has_a_short_result(alice: httpx.AsyncClient) -> None:
+    """A row with thousands of entries is refused as a whole, as the single creation is."""
+    rows: list[dict[str, object]] = [
+        {"url": URL, "tags": [""] * 50_000},
+        {str(n): 1 for n in range(20_000)},
+        {"url": URL, "tags": [str(n) for n in range(21)]},
+    ]
+    answer = await send(alice, *rows)
+
+    assert statuses(answer) == [422, 422, 422]
+    assert len(json.dumps(answer)) < 2000
+    for row, result in zip(rows, answer["results"], strict=True):
+        assert (await alice.post(LINKS, json=row)).json() == result["problem"]
+
+
 async def test_first_of_one_code_wins(alice: httpx.AsyncClient, database: Database) -> None:
     """Of two rows with one code the first gets it, on each domain; the codes that were chosen are announced."""
     answer = await send(
@@ -375,6 +390,9 @@ HOSTILE = {
     "bad tags": b'{"links": [{"url": "x", "tags": [' + b",".join([b'""'] * 2_000_000) + b"]}]}",
     "rows of bad tags": b'{"links": ['
     + b",".join([b'{"url": "x", "tags": [' + b",".join([b"1"] * 370) + b"]}"] * 10_000)
+    + b"]}",
+    "large rows of bad tags": b'{"links": ['
+    + b",".join([b'{"url": "x", "tags": [' + b",".join([b"1"] * 120_000) + b"]}"] * 34)
     + b"]}",
     "one long text": b'{"links": ["' + b"x" * 8_000_000 + b'"]}',
     "one long name": b'{"links": [{"' + b"x" * 8_000_000 + b'": 1}]}',
