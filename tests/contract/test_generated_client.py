@@ -33,7 +33,8 @@ assert (edited.title, edited.enabled, edited.tags, edited.url) == ("Only this", 
 assert edit_link.sync("mine", client=client, body=LinkPatch(title=None)).title is None
 taken = create_link.sync(client=client, body=LinkIn(url="https://www.example.com/", code="mine"))
 assert isinstance(taken, ProblemOut) and taken.status == 409
-batch = create_batch.sync(client=client, body=CreateBatchBody(links=[LinkIn(url="https://www.example.com/c"), LinkIn(url="no")]))
+rows = [LinkIn(url="https://www.example.com/c"), LinkIn(url="no")]
+batch = create_batch.sync(client=client, body=CreateBatchBody(links=rows))
 assert (batch.created, batch.failed) == (1, 1) and batch.results[1].problem.errors[0].field == "url"
 assert len(list_links.sync(client=client, limit=2).items) == 2
 assert [tag.tag for tag in list_tags.sync(client=client).items] == ["a"]
