@@ -143,7 +143,7 @@ class ClickReader:
                     return [], _pack_found(found)
                 batch.keep(number)
                 break
-            enriched += [found[n] for n in sorted(found) if found[n] is not None]  # type: ignore[misc]
+            enriched += [click for _, click in sorted(found.items()) if click is not None]
         return enriched, b""
 
     def _read_record(self, record: SentRecord, found: Found, part: Part | None, until: float, mark: Mark) -> bool:
@@ -219,7 +219,7 @@ def _pack_found(found: Found) -> bytes:
 
 def _unpack_found(parts: tuple[bytes, ...]) -> Found:
     return {
-        number: None if row is None else EnrichedClick(*row[:5], Dimensions(*row[5]))
+        number: None if row is None else EnrichedClick._make((*row[:5], Dimensions(*row[5])))
         for part in parts
         for number, row in msgpack.unpackb(part)
     }

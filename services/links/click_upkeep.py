@@ -32,7 +32,7 @@ async def delete_old_visitors(conn: Connection, today: date) -> int:
     """
     before = today - timedelta(days=1)
     statuses = [
-        await conn.execute("DELETE FROM click_keys WHERE day < $1", before),
+        await _delete_old_keys(conn, before),
         await conn.execute(
             """
             DELETE FROM click_visitors WHERE ctid = ANY (ARRAY(
@@ -51,6 +51,22 @@ async def delete_old_visitors(conn: Connection, today: date) -> int:
         ),
     ]
     return sum(int(status.split()[-1]) for status in statuses)
+
+
+async def _delete_old_keys(conn: Connection, before: date) -> str:
+    """Delete keys, and note in the same moment that no new ones may be drawn.
+
+    The note follows the clock in both directions: one that was ahead for a while must not keep visitors from being counted.
+    """
+    return await conn.execute(
+        """
+        WITH noted AS (
+            INSERT INTO click_keys_deleted AS kept (before) VALUES ($1)
+            ON CONFLICT (is_only_row) DO UPDATE SET before = excluded.before WHERE kept.before <> excluded.before)
+        DELETE FROM click_keys WHERE day < $1
+        """,
+        before,
+    )
 
 
 async def sort_counts(conn: Connection, today: date) -> list[date]:
