@@ -1,6 +1,6 @@
 """What the tables of clicks need by the clock: partitions ahead, keys deleted in time, counts sorted, old clicks dropped.
 
-`services/links/upkeep.py` calls the first three once a minute, a click worker the first before its first batch, and
+`services/links/upkeep.py` calls the first three by the clock, a click worker the first before its first batch, and
 `tinyurl retention` the rest. Days are UTC.
 """
 
@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from shared.postgres import Connection
 
 PARTITIONS_AHEAD = 3
-DELETED_AT_ONCE = 50_000
+DELETED_AT_ONCE = 20_000
 
 SORTED_AFTER_DAYS = 2
 SORTED_BACK_DAYS = 7
