@@ -84,9 +84,9 @@ class Part:
 
     Attributes:
         clicks: At most, in whole records, but at least one record.
-        record: Offset of the record that went wrong, 0 for none. What comes before it is taken, and then it alone, of
-            which no more than `clicks` are read at once.
+        record: Offset of the record that went wrong, 0 for none. What comes before it is taken, and then it alone.
         first: The click of that record that is read before the others.
+        reads: Clicks of that record that are read at once, at most.
         found: What is known of clicks of that record already; each is a `Taken.found`.
         is_refused: That record is set aside unread.
     """
@@ -94,6 +94,7 @@ class Part:
     clicks: int = ANY_NUMBER
     record: int = 0
     first: int = 0
+    reads: int = ANY_NUMBER
     found: tuple[bytes, ...] = ()
     is_refused: bool = False
 

@@ -155,7 +155,7 @@ class ClickReader:
         mark.begin_record(record.start)
         clicks, most = record.clicks, ANY_NUMBER
         if part is not None:
-            first, most = part.first, part.clicks
+            first, most = part.first, part.reads
             clicks = sorted((click for click in clicks if click[0] not in found), key=lambda click: click[0] != first)
         for done, (number, time_us, link_id, request) in enumerate(clicks):
             if done and (done >= most or monotonic() > until):

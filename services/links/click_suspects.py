@@ -35,7 +35,7 @@ class Suspect:
         record: Its offset.
         click: The number of the click that the last worker failed at.
         failures: At that click, one after the other.
-        most: Clicks that are read at once.
+        reads: Clicks of it that are read at once.
         found: What is known of others.
         is_refused: The whole record is set aside.
         asked_at: When a part was asked for last.
@@ -45,7 +45,7 @@ class Suspect:
     asked_at: float
     click: int = 0
     failures: int = 0
-    most: int = ANY_NUMBER
+    reads: int = ANY_NUMBER
     found: tuple[bytes, ...] = ()
     is_refused: bool = False
 
@@ -72,7 +72,7 @@ class Suspects:
         if suspect is None:
             return EVERYTHING if most == ANY_NUMBER else Part(most)
         suspect.asked_at = self._clock()
-        return Part(min(most, suspect.most), suspect.record, suspect.click, suspect.found, suspect.is_refused)
+        return Part(most, suspect.record, suspect.click, suspect.reads, suspect.found, suspect.is_refused)
 
     def note_failure(self, segment: UUID, place: Place) -> None:
         """A worker died or hung while it read."""
@@ -83,7 +83,7 @@ class Suspects:
             suspect.click, suspect.failures = place.click, 0
         suspect.failures += 1
         # It had read as many as that, if not one of them first.
-        suspect.most = max(1, min(suspect.most, place.click + 1) // 2)
+        suspect.reads = max(1, min(suspect.reads, place.click + 1) // 2)
         is_over = suspect.failures >= FAILURES_LIMIT
         log.warning(
             "click_suspected", segment=str(segment), offset=place.record, click=place.click, is_set_aside=is_over
@@ -101,7 +101,7 @@ class Suspects:
         suspect = self._of(segment, reached)
         if suspect is not None:
             suspect.found = (found,)
-            suspect.most = min(ANY_NUMBER, suspect.most * 2)
+            suspect.reads = min(ANY_NUMBER, suspect.reads * 2)
 
     def note_reached(self, segment: UUID, reached: int) -> None:
         """Everything below an offset was taken."""

@@ -33,11 +33,11 @@ def test_failures_make_the_parts_smaller_and_successes_larger() -> None:
     sizes = []
     for click in (99, 98, 97, 96, 95, 94, 93, 92):
         suspects.note_failure(segment, at(click))
-        sizes.append(suspects.part(segment, ANY_NUMBER).clicks)
+        sizes.append(suspects.part(segment, ANY_NUMBER).reads)
     suspects.note_found(segment, RECORD, b"what is known")
 
     assert sizes == [50, 25, 12, 6, 3, 1, 1, 1]
-    assert suspects.part(segment, ANY_NUMBER) == Part(2, RECORD, 92, (b"what is known",))
+    assert suspects.part(segment, 5000) == Part(5000, RECORD, 92, 2, (b"what is known",))
 
 
 def test_record_that_cannot_be_unpacked_is_refused() -> None:
