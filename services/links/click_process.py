@@ -33,6 +33,10 @@ log = structlog.get_logger()
 class WorkerLost(Exception):
     """The worker died, hangs, or could not be started."""
 
+    def __init__(self, *, hangs: bool = False) -> None:
+        super().__init__()
+        self.hangs = hangs
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
@@ -63,13 +67,14 @@ class WorkerProcess:
             WorkerLost: It died, or did not answer in time; it has to be ended.
         """
         message = pack_frame((segment.bytes, offset, is_gzip, body, astuple(part)))
+        self.mark.rest()
         talking = asyncio.create_task(self._talk(message))
         try:
             await self._watch(talking, timeout_s)
             status, *rest = talking.result()
         except (OSError, asyncio.IncompleteReadError) as error:
             log.error("click_worker_lost", error=type(error).__name__, stage=self.place.stage.name.lower())
-            raise WorkerLost from error
+            raise WorkerLost(hangs=isinstance(error, TimeoutError)) from error
         finally:
             talking.cancel()
         return Taken(HTTPStatus(status), *rest)

@@ -37,7 +37,7 @@ PATIENCE_S = 4.0
 """After that no more parts of a batch are begun; the sender, who waits for 10 s, sends it again."""
 
 TRIES = 2
-"""Workers that may die in one request with no click to blame."""
+"""Workers that may die in one request with no click to blame; after one that hangs the sender has waited long enough."""
 
 RESTART_PAUSE_S = 0.5
 LONGEST_RESTART_PAUSE_S = 30.0
@@ -100,9 +100,10 @@ class ClickQueue:
                 try:
                     worker = await self._start()
                     taken = await worker.take(segment, offset, is_gzip, body, part, timeout_s=BATCH_TIMEOUT_S)
-                except WorkerLost:
+                except WorkerLost as lost:
                     # If it was reading, the next try is another one: less of the batch, or without a click.
-                    tries += not self._note_loss(segment)
+                    if not self._note_loss(segment):
+                        tries += TRIES if lost.hangs else 1
                     await self._end()
                     continue
                 except BaseException:
@@ -163,7 +164,7 @@ class ClickQueue:
         """
         if self._worker is None:
             return False
-        place = self._worker.mark.read()
+        place = self._worker.place
         if place.stage is Stage.STORING:
             self._most = max(1, place.click // 2)
         if place.stage is Stage.READING:

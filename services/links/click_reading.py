@@ -18,6 +18,9 @@ from shared.journal import Damaged, split_records, unpack_clicks
 READ_TIME_S = 2.0
 """For the clicks of a batch; what is not read by then comes again. An ordinary batch takes a tenth of it."""
 
+MOST_CLICKS = 100_000
+"""In a record; a redirector writes records of at most 1 MiB, in which there is no room for a tenth of them."""
+
 _EARLIEST_S = -62_104_060_800
 _LATEST_S = 253_370_764_799
 """The years 2 to 9998: asyncpg takes the ends of Python's calendar for infinity."""
@@ -200,6 +203,8 @@ def _unpack(record: SentRecord, body: bytes) -> None:
     try:
         clicks = unpack_clicks(body)
     except ValueError:
+        return
+    if len(clicks) > MOST_CLICKS:
         return
     record.sent = len(clicks)
     record.clicks = [

@@ -6,6 +6,7 @@ visitors, so it has bounds of its own on memory and time, and marks what it is a
 """
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import mmap
@@ -124,6 +125,9 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
     configure_logs(Settings(**settings))
     enricher = open_enricher(Path(country_database) if country_database else None)
     enricher.enrich(ORDINARY_CLICK)
+    # Whatever a library prints must not come between the answers.
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = ClickWorker(database_url, enricher, Mark(mmap.mmap(mark_file, Mark.SIZE)))
     batches: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
     listening = asyncio.create_task(_listen(reader, batches))
@@ -137,7 +141,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
         signal.setitimer(signal.ITIMER_REAL, 0)
         message = (taken.status.value, taken.offset, taken.clicks, taken.refused, taken.newest, taken.found)
         try:
-            _write(pack_frame(message))
+            _write(answers, pack_frame(message))
         except BrokenPipeError:
             return
         gc.collect(0 if number % COLLECT_ALL_EVERY else 2)
@@ -151,14 +155,16 @@ def run(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> None:
     os.nice(NICENESS)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    # Not every system lets it be set.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     uvloop.run(work(open_enricher))
 
 
-def _write(frame: bytes) -> None:
+def _write(descriptor: int, frame: bytes) -> None:
     rest = memoryview(frame)
     while rest:
-        rest = rest[os.write(sys.stdout.fileno(), rest) :]
+        rest = rest[os.write(descriptor, rest) :]
 
 
 async def _listen(reader: asyncio.StreamReader, batches: "asyncio.Queue[Any]") -> None:

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.links import click_worker
+from services.links import click_reading, click_worker
 from services.links.enrichment import Dimensions, Enricher
 
 COMMAND = (sys.executable, "-m", "tests.links.hostile_worker")
 
-SHORT_TIMES = ("--statement-s=1", "--longest-s=1")
-"""Arguments for which a slow Postgres and a worker without a service need not be waited for long."""
+SHORT_TIMES = ("--statement-s=1", "--read-s=0.3", "--longest-s=3")
+"""Arguments that shorten the worker's deadlines, so that tests need not wait for them."""
 
 _kept: list[bytes] = []
 
@@ -51,6 +51,7 @@ HARMS: dict[bytes, Callable[[bytes], object]] = {
     b"keeps": lambda agent: _kept.append(bytes(2**26)),
     b"slow": lambda agent: time.sleep(0.04),
     b"twice": die_twice,
+    b"prints": lambda agent: os.write(1, b"a library's greeting\n"),
 }
 
 
@@ -68,6 +69,7 @@ class HarmedEnricher(Enricher):
 def main(arguments: Sequence[str]) -> None:
     options = dict(argument.split("=") for argument in arguments)
     click_worker.STATEMENT_TIMEOUT_S = float(options.get("--statement-s", click_worker.STATEMENT_TIMEOUT_S))
+    click_reading.READ_TIME_S = float(options.get("--read-s", click_reading.READ_TIME_S))
     click_worker.LONGEST_BATCH_S = float(options.get("--longest-s", click_worker.LONGEST_BATCH_S))
     click_worker.run(HarmedEnricher)
 

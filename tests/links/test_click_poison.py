@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
+import msgpack
 import pytest
 
 from services.links import click_process
@@ -103,11 +104,13 @@ async def test_many_poisoned_clicks_of_one_record(hostile: httpx.AsyncClient, ow
 async def test_slow_clicks_are_taken_in_parts(hostile: httpx.AsyncClient, owner: Connection) -> None:
     """A record that takes longer than a batch may, of clicks each of which does not, is read in parts; none is set aside."""
     (link,) = await make_links(owner, 1)
-    slow = [click(link, agent=b"slow %d" % number) for number in range(60)]
+    slow = [click(link, agent=b"slow %d" % number) for number in range(100)]
     await ship(hostile, records(slow, [click(link)]), uuid4())
+    shown = (await hostile.get("/metrics")).text
 
-    assert await check_sums(owner) == 61
+    assert await check_sums(owner) == 101
     assert await select_refused(owner) == 0
+    assert "links_click_worker_restarts_total 0.0" in shown
 
 
 async def test_clicks_that_are_too_much_together(hostile: httpx.AsyncClient, owner: Connection) -> None:
@@ -149,17 +152,31 @@ async def test_what_postgres_is_too_slow_for_comes_in_parts(hostile: httpx.Async
     assert await select_refused(owner) == 0
 
 
-async def test_record_that_no_worker_can_unpack(intake: httpx.AsyncClient, owner: Connection) -> None:
-    """A record of 8 million lists would take 500 MiB: it is set aside as one, and what follows is stored."""
+async def test_what_a_parser_prints_is_no_answer(hostile: httpx.AsyncClient, owner: Connection) -> None:
+    """Text on the worker's standard output does not come between its answers."""
     (link,) = await make_links(owner, 1)
-    size = LARGEST_BATCH - 100_000
-    bomb = b"\xdd" + (size - 5).to_bytes(4) + b"\x90" * (size - 5)
-    data = records([click(link)]) + frame(bomb) + records([click(link)])
+    statuses = await ship(hostile, records([click(link, agent=b"prints")]), uuid4())
+
+    assert statuses == [200]
+    assert await check_sums(owner) == 1
+
+
+SIZE = LARGEST_BATCH - 100_000
+LISTS = b"\xdd" + (SIZE - 5).to_bytes(4) + b"\x90" * (SIZE - 5)
+CLICKS = b"\xdd" + (400_000).to_bytes(4) + msgpack.packb((1.0, 1, [None] * 7)) * 400_000
+DEEP = b"\x91" * 100_000 + b"\x90"
+
+
+@pytest.mark.parametrize("body", [LISTS, CLICKS, DEEP], ids=["lists", "clicks", "deep"])
+async def test_record_that_no_worker_can_unpack(intake: httpx.AsyncClient, owner: Connection, body: bytes) -> None:
+    """8 million lists, which would take 500 MiB, or 400,000 clicks: the record is set aside as one, what follows is stored."""
+    (link,) = await make_links(owner, 1)
+    data = records([click(link)]) + frame(body) + records([click(link)])
     segment, offset, end = uuid4(), FIRST_OFFSET, FIRST_OFFSET + len(data)
     async with asyncio.timeout(SHIP_TIMEOUT_S):
         while offset < end:
-            body = gzip.compress(data[offset - FIRST_OFFSET :], 1)
-            answer = await send(intake, body, {"Content-Encoding": "gzip"}, segment=segment, offset=offset)
+            sent = gzip.compress(data[offset - FIRST_OFFSET :], 1)
+            answer = await send(intake, sent, {"Content-Encoding": "gzip"}, segment=segment, offset=offset)
             offset = answer.json().get("offset", offset)
 
     assert await check_sums(owner) == 2
