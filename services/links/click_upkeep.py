@@ -6,6 +6,9 @@
 
 from datetime import date, timedelta
 
+import asyncpg
+import structlog
+
 from shared.postgres import Connection
 
 PARTITIONS_AHEAD = 3
@@ -16,6 +19,8 @@ SORTED_BACK_DAYS = 7
 """Days before those that are still sorted, when nobody was there to do it in time."""
 
 SORT_TIMEOUT = "5min"
+
+log = structlog.get_logger()
 
 
 async def create_partitions(conn: Connection, today: date) -> None:
@@ -69,8 +74,10 @@ async def _delete_old_keys(conn: Connection, before: date) -> str:
     )
 
 
-async def sort_counts(conn: Connection, today: date) -> list[date]:
+async def sort_counts(conn: Connection, today: date, *, statement_timeout: str = SORT_TIMEOUT) -> list[date]:
     """Put the counts of days that are over into the order of the links, so that those of a link are read together.
+
+    A day for which the time is too short is left as it is: trying again would take as long.
 
     Returns:
         The days that were sorted, which each day is once.
@@ -85,10 +92,14 @@ async def sort_counts(conn: Connection, today: date) -> list[date]:
     )
     done = []
     for row in rows:
-        async with conn.transaction():
-            await conn.execute("SELECT set_config('statement_timeout', $1, true)", SORT_TIMEOUT)
-            if await conn.fetchval("SELECT sort_click_counts($1)", row["day"]):
-                done.append(row["day"])
+        try:
+            async with conn.transaction():
+                await conn.execute("SELECT set_config('statement_timeout', $1, true)", statement_timeout)
+                if await conn.fetchval("SELECT sort_click_counts($1)", row["day"]):
+                    done.append(row["day"])
+        except asyncpg.QueryCanceledError:
+            log.warning("counts_left_unsorted", day=str(row["day"]))
+            await conn.execute("INSERT INTO click_sorted_days (day) VALUES ($1) ON CONFLICT DO NOTHING", row["day"])
     return done
 
 

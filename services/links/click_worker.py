@@ -41,6 +41,9 @@ NICENESS = 5
 MEMORY_BYTES = 320 * 2**20
 """For data. A worker at rest has 60 MiB, one that stores 8 MiB of clicks 140; with the service it fits into 512."""
 
+PARTITIONS_TIMEOUT_S = 3.0
+"""Clicks are taken without their partitions; the service creates them by the clock."""
+
 LONGEST_BATCH_S = 15.0
 """Longer than the service waits for one. A worker whose service has died while a click kept it busy ends by then."""
 
@@ -106,8 +109,9 @@ class ClickWorker:
             self._conn = await asyncpg.connect(self._database_url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
             # Before the first clicks: those of a day without a partition would have to move into it later.
             try:
-                await create_partitions(self._conn, datetime.now(UTC).date())
-            except asyncpg.PostgresError as error:
+                async with asyncio.timeout(PARTITIONS_TIMEOUT_S):
+                    await create_partitions(self._conn, datetime.now(UTC).date())
+            except (asyncpg.PostgresError, TimeoutError) as error:
                 log.warning("partitions_not_created", error=type(error).__name__)
         return self._conn
 

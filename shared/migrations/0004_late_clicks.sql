@@ -10,3 +10,6 @@ CREATE TABLE click_keys_deleted (
 INSERT INTO click_keys_deleted (before)
 SELECT (now() AT TIME ZONE 'UTC')::date - 1 WHERE EXISTS (SELECT FROM click_segments);
 GRANT SELECT, INSERT, UPDATE ON click_keys_deleted TO tinyurl_links;
+
+-- A day whose counts take too long to sort is noted as if they were, so that it is not tried for ever.
+GRANT INSERT ON click_sorted_days TO tinyurl_links;

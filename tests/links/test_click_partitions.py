@@ -56,6 +56,21 @@ async def test_first_clicks_find_their_partition(
     assert bool(days) is may_create
 
 
+async def test_clicks_do_not_wait_for_partitions(intake: httpx.AsyncClient, owner: Connection) -> None:
+    """If a partition takes longer than a batch may, as when millions of clicks move into it, clicks are taken without it."""
+    (link,) = await make_links(owner, 1)
+    await owner.execute(
+        """
+        CREATE OR REPLACE FUNCTION create_click_partition(day date) RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(9); END $$
+        """
+    )
+    answer = await send(intake, records([click(link)]), segment=uuid4())
+
+    assert answer.status_code == 200
+    assert await check_sums(owner) == 1
+
+
 async def test_partitions_are_created_while_clicks_are_stored(database: Database, enricher: Enricher) -> None:
     """Several services that create the same partitions at once, and batches meanwhile: nobody fails."""
     today = datetime.fromtimestamp(NOON, UTC).date()
