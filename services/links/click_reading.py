@@ -141,7 +141,8 @@ class ClickReader:
         for number, record in enumerate(batch.records):
             is_suspect = record.start == part.record
             found = _unpack_found(part.found) if is_suspect else {}
-            if not self._read_record(record, found, part if is_suspect else None, until, mark):
+            is_late = number > 0 and monotonic() > until
+            if is_late or not self._read_record(record, found, part if is_suspect else None, until, mark):
                 if number == 0:
                     return [], _pack_found(found)
                 batch.keep(number)

@@ -127,11 +127,11 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     database_url, country_database, settings, mark_file = await read_frame(reader)
     configure_logs(Settings(**settings))
-    enricher = open_enricher(Path(country_database) if country_database else None)
-    enricher.enrich(ORDINARY_CLICK)
     # Whatever a library prints must not come between the answers.
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    enricher = open_enricher(Path(country_database) if country_database else None)
+    enricher.enrich(ORDINARY_CLICK)
     worker = ClickWorker(database_url, enricher, Mark(mmap.mmap(mark_file, Mark.SIZE)))
     batches: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
     listening = asyncio.create_task(_listen(reader, batches))

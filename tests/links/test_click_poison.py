@@ -101,11 +101,13 @@ async def test_many_poisoned_clicks_of_one_record(hostile: httpx.AsyncClient, ow
     assert await select_refused(owner) == 5
 
 
-async def test_slow_clicks_are_taken_in_parts(hostile: httpx.AsyncClient, owner: Connection) -> None:
-    """A record that takes longer than a batch may, of clicks each of which does not, is read in parts; none is set aside."""
+@pytest.mark.parametrize("in_record", [1, 7, 100])
+async def test_slow_clicks_are_taken_in_parts(hostile: httpx.AsyncClient, owner: Connection, in_record: int) -> None:
+    """Clicks that take longer than a batch may, and each of which does not, are read in parts by one worker, and all stored."""
     (link,) = await make_links(owner, 1)
     slow = [click(link, agent=b"slow %d" % number) for number in range(100)]
-    await ship(hostile, records(slow, [click(link)]), uuid4())
+    ticks = [slow[start : start + in_record] for start in range(0, len(slow), in_record)]
+    await ship(hostile, records(*ticks, [click(link)]), uuid4())
     shown = (await hostile.get("/metrics")).text
 
     assert await check_sums(owner) == 101
