@@ -4,6 +4,7 @@ It runs as the write service's role, once or by the clock; `services/links/click
 """
 
 import asyncio
+import math
 import random
 import signal
 from datetime import UTC, date, datetime, timedelta
@@ -17,22 +18,43 @@ import typer
 from services.links.click_upkeep import delete_from_default, drop_partition, select_partitions
 from shared.logs import configure_logs
 from shared.postgres import CONNECT_TIMEOUT_S, FAILURES, server_settings
-from shared.settings import RetentionSettings, load_settings
+from shared.settings import LONGEST_RETENTION_DAYS, RetentionSettings, load_settings
 
 STATEMENT_TIMEOUT_S = 60.0
 RETRY_S = 60.0
 JITTER = 0.02
 
+SHORTEST_INTERVAL_H = 0.0001
+LONGEST_INTERVAL_H = 24 * 366
+
 log = structlog.get_logger()
+
+
+def check_hours(hours: float | None) -> float | None:
+    """Refuse what is no number, which no comparison with a limit does."""
+    if hours is not None and math.isnan(hours):
+        raise typer.BadParameter("must be a number of hours")
+    return hours
 
 
 def retention_command(
     days: Annotated[
         int | None,
-        typer.Option(min=0, help="Days that raw clicks stay, instead of CLICKS_RETENTION_DAYS; 0 keeps all."),
+        typer.Option(
+            min=0,
+            max=LONGEST_RETENTION_DAYS,
+            help="Days that raw clicks stay, instead of CLICKS_RETENTION_DAYS; 0 keeps all.",
+        ),
     ] = None,
     every: Annotated[
-        float | None, typer.Option(min=0.0001, metavar="HOURS", help="Stay, and do it whenever that time has passed.")
+        float | None,
+        typer.Option(
+            min=SHORTEST_INTERVAL_H,
+            max=LONGEST_INTERVAL_H,
+            metavar="HOURS",
+            callback=check_hours,
+            help="Stay, and do it whenever that time has passed.",
+        ),
     ] = None,
     data: Annotated[Path, typer.Option(help="Folder of the `tinyurl up` that is meant, if it is there.")] = Path(
         ".tinyurl"

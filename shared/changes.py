@@ -10,6 +10,7 @@ from shared.postgres import Connection
 from shared.records import LinkKey
 
 RETENTION = "1 day"
+DELETED_AT_ONCE = 5_000
 _FEED_LOCK = 0x7469_6E79
 
 
@@ -90,18 +91,42 @@ async def select_recent_changes(conn: Connection, *, seconds: float, limit: int)
     return [Change(row["version"], (row["domain"], row["code"])) for row in reversed(rows)]
 
 
-async def delete_old_changes(conn: Connection) -> int:
+async def delete_old_changes(conn: Connection, *, at_once: int = DELETED_AT_ONCE) -> int:
     """Prune what no redirector can still need; the newest change stays, so that its version is never forgotten.
+
+    Each statement looks at some versions, so none takes long, and what one has deleted stays so if the next is interrupted.
+    It ends at the first change that is young enough to stay; those that a clock dated ahead are passed over.
+
+    Args:
+        conn: In no transaction.
+        at_once: Versions that a statement looks at.
 
     Returns:
         How many rows went.
     """
-    status = await conn.execute(
-        """
-        DELETE FROM link_changes
-        WHERE changed_at < clock_timestamp() - $1::text::interval
-          AND version < (SELECT max(version) FROM link_changes)
-        """,
-        RETENTION,
-    )
-    return int(status.split()[-1])
+    deleted, after = 0, 0
+    while True:
+        part = await conn.fetchrow(
+            """
+            WITH oldest AS MATERIALIZED (
+                SELECT version, changed_at FROM link_changes WHERE version > $1 ORDER BY version LIMIT $2
+            ), gone AS (
+                DELETE FROM link_changes
+                WHERE version > $1 AND version <= (SELECT max(version) FROM oldest)
+                  AND version < (SELECT max(version) FROM link_changes)
+                  AND changed_at < clock_timestamp() - $3::text::interval
+                RETURNING version
+            )
+            SELECT max(version) AS last, (SELECT count(*) FROM gone) AS deleted,
+                   bool_or(changed_at BETWEEN clock_timestamp() - $3::text::interval AND clock_timestamp()) AS is_through
+            FROM oldest
+            """,
+            after,
+            at_once,
+            RETENTION,
+        )
+        assert part is not None
+        deleted += int(part["deleted"])
+        if part["last"] is None or part["is_through"]:
+            return deleted
+        after = part["last"]

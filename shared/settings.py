@@ -16,6 +16,8 @@ from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, 
 
 SECRETS_DIR = Path("/run/secrets")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+LONGEST_RETENTION_DAYS = 36_500
+"""A hundred years; what is to stay for ever has 0."""
 
 S = TypeVar("S", bound="Settings")
 
@@ -157,7 +159,7 @@ class RetentionSettings(Settings):
     """`tinyurl retention`: the write service's database, and how many days raw clicks stay; 0 keeps all."""
 
     links_database_url: PostgresUrl
-    clicks_retention_days: int = Field(default=90, ge=0)
+    clicks_retention_days: int = Field(default=90, ge=0, le=LONGEST_RETENTION_DAYS)
 
 
 class MigrationSettings(Settings):

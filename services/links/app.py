@@ -4,7 +4,7 @@ nginx sends it `/api/`, `/docs` and `/openapi.json`; what it writes reaches the 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from services.links import (
 )
 from services.links.authentication import Keyring
 from services.links.batch import BatchGate
-from services.links.click_queue import ClickQueue
+from services.links.click_queue import WORKER, ClickQueue
 from services.links.create_lane import CreateLane
 from services.links.creation import Creator
 from services.links.documentation import Documentation
@@ -101,8 +101,13 @@ class State(TypedDict):
     release: str
 
 
-def create_app(settings: LinksSettings | None = None) -> ASGIApp:
-    """Build the service; without settings they are read from the environment."""
+def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[str] = WORKER) -> ASGIApp:
+    """Build the service.
+
+    Args:
+        settings: Without them they are read from the environment.
+        click_worker: The command line of the process that parses and stores clicks.
+    """
     settings = settings or load_settings(LinksSettings)
     configure_logs(settings)
     metrics = Metrics()
@@ -127,7 +132,7 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
             upkeep = asyncio.create_task(prune_for_ever(pool))
             stack.callback(upkeep.cancel)
             internal_tokens = InternalTokens(settings)
-            click_queue = ClickQueue(settings, metrics)
+            click_queue = ClickQueue(settings, metrics, click_worker)
             if internal_tokens.is_configured:
                 await stack.enter_async_context(click_queue.running())
             yield {

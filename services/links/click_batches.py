@@ -5,34 +5,22 @@ repeated, overlaps or races is not counted again.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from http import HTTPStatus
 from uuid import UUID
 
 import asyncpg
 import structlog
 
-from services.links.click_counts import DAY_S, SECOND_US, EnrichedClick
-from services.links.click_pipe import LARGEST_BATCH, Taken
+from services.links.click_counts import SECOND_US, EnrichedClick
+from services.links.click_pipe import EVERYTHING, LARGEST_BATCH, Mark, Part, Taken
+from services.links.click_reading import ClickReader, SentBatch, split_batch
 from services.links.click_rows import insert_clicks, lock_segment, move_segment, select_keys, select_owners
 from services.links.enrichment import Enricher, VisitorHash
-from shared.clicks import Click
-from shared.journal import Damaged, split_records, unpack_clicks
 from shared.postgres import Connection
 
 TRIES_LIMIT = 200
 """Parts of a batch that are tried; then a part that is refused is set aside as a whole. Bounds the time of a bad batch."""
-
-_EARLIEST_S = -62_104_060_800
-_LATEST_S = 253_370_764_799
-"""The years 2 to 9998: asyncpg takes the ends of Python's calendar for infinity."""
-
-_LARGEST_ID = 2**63 - 1
-
-_NO_REQUEST = (TypeError, ValueError, IndexError, AttributeError)
-"""What the parts of a request raise that are not bytes or are missing."""
 
 log = structlog.get_logger()
 
@@ -64,13 +52,33 @@ def decompress(body: bytes) -> bytes:
     return data
 
 
-async def take_batch(conn: Connection, enricher: Enricher, segment: UUID, offset: int, data: bytes) -> Taken:
+async def take_batch(
+    conn: Connection,
+    enricher: Enricher,
+    segment: UUID,
+    offset: int,
+    data: bytes,
+    *,
+    part: Part = EVERYTHING,
+    mark: Mark | None = None,
+) -> Taken:
     """Take records that begin at an offset of a segment.
+
+    Args:
+        conn: Of the write service's role.
+        enricher: What tells what a click was.
+        segment: Of the journal.
+        offset: Where the records begin.
+        data: The records.
+        part: How much of them is wanted.
+        mark: Told what is done, before it is done.
 
     Raises:
         Refused: They begin beyond what is known.
+        MemoryError: Nothing was taken; the mark tells what was too much.
         asyncpg.PostgresError, OSError: Nothing was taken, or it is not known; send them again.
     """
+    mark = mark or Mark(bytearray(Mark.SIZE))
     async with conn.transaction():
         reached = await lock_segment(conn, segment)
         if offset > reached:
@@ -79,84 +87,42 @@ async def take_batch(conn: Connection, enricher: Enricher, segment: UUID, offset
         data = data[reached - offset :]
         if not data:
             return Taken(HTTPStatus.OK, reached)
-        batch = _read(data)
-        stored = await _store(conn, await _enrich(conn, enricher, batch.clicks))
-        refused = batch.refused + len(batch.clicks) - len(stored)
-        await move_segment(conn, segment, reached + batch.end, refused)
+        batch = split_batch(data, reached, part, mark)
+        mark.rest()
+        reader = await _prepare(conn, enricher, batch)
+        enriched, found = reader.read_batch(batch, part, mark)
+        mark.rest()
+        if found:
+            return Taken(HTTPStatus.ACCEPTED, reached, found=found)
+        mark.begin_storing(len(enriched))
+        stored = await _store(conn, enriched)
+        refused = batch.sent - len(stored)
+        await move_segment(conn, segment, batch.end, refused)
     if refused:
-        log.warning("clicks_set_aside", segment=str(segment), offset=reached, refused=refused, stored=len(stored))
+        log.warning(
+            "clicks_set_aside",
+            segment=str(segment),
+            offset=reached,
+            refused=refused,
+            stored=len(stored),
+            errors=sorted(reader.errors),
+        )
     return Taken(
-        HTTPStatus.UNPROCESSABLE_ENTITY if batch.is_damaged else HTTPStatus.OK,
-        reached + batch.end,
+        HTTPStatus.OK if batch.damage_end is None else HTTPStatus.UNPROCESSABLE_ENTITY,
+        batch.end,
         len(stored),
         refused,
         max((click.time_us for click in stored), default=0) / SECOND_US,
     )
 
 
-@dataclass(slots=True)
-class _Batch:
-    """The clicks of a batch as they were sent.
-
-    Attributes:
-        end: Of what is taken or set aside.
-    """
-
-    clicks: list[Click]
-    end: int = 0
-    refused: int = 0
-    is_damaged: bool = False
-
-
-def _read(data: bytes) -> _Batch:
-    """Read a batch as far as it can be read.
-
-    What is missing of a last record comes with the next batch. A batch that holds no whole record, although a sender sends
-    nothing else, is damaged: a wrong length must not stop a segment for ever.
-    """
-    batch = _Batch([])
-    try:
-        for end, body in split_records(data):
-            batch.end = end
-            try:
-                batch.clicks += unpack_clicks(body)
-            except ValueError:
-                batch.refused += 1
-        batch.is_damaged = not batch.end
-    except Damaged:
-        batch.is_damaged = True
-    if batch.is_damaged:
-        batch.end = len(data)
-        batch.refused += 1
-    return batch
-
-
-async def _enrich(conn: Connection, enricher: Enricher, clicks: Iterable[Click]) -> list[EnrichedClick]:
-    """Find out what is stored of each; what cannot be a click, or is of a link that does not exist, is left out.
-
-    The checksums were right, so this is what a redirector wrote; one with a defect must not stop the others.
-    """
-    timed = [
-        (round(time * SECOND_US), link_id, request)
-        for time, link_id, request in clicks
-        if isinstance(time, float | int)
-        and _EARLIEST_S <= time <= _LATEST_S
-        and type(link_id) is int
-        and 0 < link_id <= _LARGEST_ID
-    ]
-    if not timed:
-        return []
-    owners = await select_owners(conn, {link_id for _, link_id, _ in timed})
-    keys = await select_keys(conn, {time_us // (DAY_S * SECOND_US) for time_us, _, _ in timed})
-    hashes = {day: VisitorHash(key) for day, key in keys.items()}
-    found = []
-    for time_us, link_id, request in timed:
-        owner = owners.get(link_id)
-        if owner is not None:
-            with suppress(*_NO_REQUEST):
-                visitor = hashes[time_us // (DAY_S * SECOND_US)].digest(request)
-                found.append(EnrichedClick(time_us, link_id, owner, visitor, *enricher.enrich(request)))
-    return found
+async def _prepare(conn: Connection, enricher: Enricher, batch: SentBatch) -> ClickReader:
+    link_ids = batch.link_ids
+    if not link_ids:
+        return ClickReader(enricher, {}, {})
+    owners = await select_owners(conn, link_ids)
+    keys = await select_keys(conn, batch.days)
+    return ClickReader(enricher, owners, {day: VisitorHash(key) for day, key in keys.items()})
 
 
 async def _store(conn: Connection, clicks: Sequence[EnrichedClick]) -> list[EnrichedClick]:
@@ -188,7 +154,9 @@ async def _store(conn: Connection, clicks: Sequence[EnrichedClick]) -> list[Enri
 _REFUSALS = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
+    # Too large for an index, or too deep for a stack.
+    asyncpg.ProgramLimitExceededError,
     # The client's own: a value that it cannot encode.
     asyncpg.exceptions.DataError,
 )
-"""The row is to blame (SQLSTATE classes 22 and 23); after anything else the batch comes again."""
+"""The row is to blame (SQLSTATE classes 22, 23 and 54); after anything else the batch comes again."""

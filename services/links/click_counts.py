@@ -17,12 +17,17 @@ DAY_S = 86_400
 
 
 class EnrichedClick(NamedTuple):
-    """A click as it is stored; `time_us` is microseconds since 1970, from which slot, day and column all come."""
+    """A click as it is stored.
+
+    Attributes:
+        time_us: Microseconds since 1970, from which slot, day and column all come.
+        visitor: Tells who it was, among the clicks of a day; None if that day's key is gone.
+    """
 
     time_us: int
     link_id: int
     owner: str
-    visitor: bytes
+    visitor: bytes | None
     is_bot: bool
     dimensions: Dimensions
 
@@ -52,7 +57,7 @@ class Counts:
 
     Attributes:
         totals_by_link: link, slot (Unix seconds), is_bot, clicks; sorted; `totals_by_owner` the same.
-        visitors_by_link: By is_bot: day, link, visitor, of every click; `visitors_by_owner` the same.
+        visitors_by_link: By is_bot: day, link, visitor, of every click that has one; `visitors_by_owner` the same.
         links: link, clicks; sorted.
     """
 
@@ -102,11 +107,11 @@ def _count_dimensions(
 
 
 def _by_bot(
-    days: Sequence[int], whose: Sequence[object], visitors: Sequence[bytes], bots: Sequence[bool]
+    days: Sequence[int], whose: Sequence[object], visitors: Sequence[bytes | None], bots: Sequence[bool]
 ) -> dict[bool, Columns]:
     found: dict[bool, Columns] = {}
     for is_bot in (False, True):
-        chosen = [each is is_bot for each in bots]
+        chosen = [each is is_bot and visitor is not None for each, visitor in zip(bots, visitors, strict=True)]
         if any(chosen):
             found[is_bot] = tuple(list(compress(column, chosen)) for column in (days, whose, visitors))
     return found

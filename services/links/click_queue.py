@@ -1,23 +1,28 @@
 """The way of batches into the click worker: a bounded queue, a deadline for each, and a process that is started again.
 
 `services/links/intake.py` puts them in, `services/links/click_worker.py` is the process. A batch whose end is not known is
-simply sent again: its offset tells what was taken.
+simply sent again: its offset tells what was taken. What made a worker die or hang comes back in smaller parts
+(`services/links/click_suspects.py`).
 """
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from time import monotonic
 from uuid import UUID
 
 import structlog
 
-from services.links.click_pipe import Taken, pack_frame, read_frame
+from services.links.click_pipe import ANY_NUMBER, Stage, Taken
+from services.links.click_process import WorkerLost, WorkerProcess, start_worker
+from services.links.click_suspects import Suspects
 from services.links.errors import Unavailable
 from services.links.metrics import Metrics
 from shared.settings import LinksSettings
+
+WORKER = (sys.executable, "-m", "services.links.click_worker")
 
 WAITING_LIMIT = 16
 """Batches, of at most 8 MiB each."""
@@ -28,26 +33,44 @@ BATCH_TIMEOUT_S = 12.0
 WAIT_TIMEOUT_S = 5.0
 """For its turn."""
 
+PATIENCE_S = 4.0
+"""After that no more parts of a batch are begun; the sender, who waits for 10 s, sends it again."""
+
 TRIES = 2
+"""Workers that may die in one request with no click to blame; after one that hangs the sender has waited long enough."""
+
 RESTART_PAUSE_S = 0.5
+LONGEST_RESTART_PAUSE_S = 30.0
+STEADY_S = 60.0
+"""A worker that lived for so long is started again without a longer pause."""
 
 log = structlog.get_logger()
 
 
 class ClickQueue:
-    """One worker process and the batches that wait for it."""
+    """One worker process and the batches that wait for it.
 
-    def __init__(self, settings: LinksSettings, metrics: Metrics) -> None:
+    Args:
+        settings: Of the service.
+        metrics: Where starts are counted.
+        command: The worker's command line.
+    """
+
+    def __init__(self, settings: LinksSettings, metrics: Metrics, command: Sequence[str] = WORKER) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._command = command
         self._waiting = 0
         self._turn = asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
+        self._worker: WorkerProcess | None = None
+        self._suspects = Suspects()
+        # Clicks that are stored at once: less while Postgres is slow.
+        self._most = ANY_NUMBER
 
     @property
     def pid(self) -> int | None:
         """Of the worker, if there is one."""
-        return None if self._process is None else self._process.pid
+        return None if self._worker is None else self._worker.pid
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -65,24 +88,34 @@ class ClickQueue:
             self._waiting -= 1
 
     async def take(self, segment: UUID, offset: int, *, is_gzip: bool, body: bytes) -> Taken:
-        """Have a batch taken; see `take_batch`.
+        """Have a batch taken, or its first part; see `take_batch`.
 
         Raises:
             Unavailable: It took too long, the worker died more than once, or Postgres is away.
         """
-        message = pack_frame((segment.bytes, offset, is_gzip, body))
-        try:
-            async with asyncio.timeout(WAIT_TIMEOUT_S):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise Unavailable("Too many batches of clicks wait already.") from None
-        try:
-            taken = await self._ask(message)
-        finally:
-            self._turn.release()
-        if taken.status is HTTPStatus.SERVICE_UNAVAILABLE:
-            raise Unavailable("The clicks could not be stored.")
-        return taken
+        until, tries = monotonic() + PATIENCE_S, 0
+        while tries < TRIES and monotonic() < until:
+            async with self._my_turn():
+                part = self._suspects.part(segment, self._most)
+                try:
+                    worker = await self._start()
+                    taken = await worker.take(segment, offset, is_gzip, body, part, timeout_s=BATCH_TIMEOUT_S)
+                except WorkerLost as lost:
+                    # If it was reading, the next try is another one: less of the batch, or without a click.
+                    if not self._note_loss(segment):
+                        tries += TRIES if lost.hangs else 1
+                    await self._end()
+                    continue
+                except BaseException:
+                    # Half a conversation must not stay in the pipe.
+                    await self._end()
+                    raise
+                self._note_answer(segment, taken)
+            if taken.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT):
+                break
+            if taken.status is not HTTPStatus.ACCEPTED:
+                return taken
+        raise Unavailable("The clicks could not be stored.")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -95,70 +128,66 @@ class ClickQueue:
             await asyncio.wait([keeper])
             await self._end()
 
+    @asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(WAIT_TIMEOUT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many batches of clicks wait already.") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
     async def _keep_running(self) -> None:
+        pause_s = RESTART_PAUSE_S
         while True:
-            async with self._turn:
-                process = await self._start()
-            status = await process.wait()
-            log.warning("click_worker_ended", status=status)
-            await asyncio.sleep(RESTART_PAUSE_S)
-
-    async def _ask(self, message: bytes) -> Taken:
-        for _ in range(TRIES):
-            process = await self._start()
+            started = monotonic()
             try:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                async with asyncio.timeout(BATCH_TIMEOUT_S):
-                    process.stdin.write(message)
-                    await process.stdin.drain()
-                    status, *rest = await read_frame(process.stdout)
-                return Taken(HTTPStatus(status), *rest)
-            except asyncio.CancelledError:
-                # Half a conversation must not stay in the pipe.
-                await self._end()
-                raise
-            except (OSError, asyncio.IncompleteReadError) as error:
-                log.error("click_worker_lost", error=type(error).__name__)
-                await self._end()
-                if isinstance(error, TimeoutError):
-                    break
-        raise Unavailable("The clicks could not be stored.")
+                async with self._turn:
+                    worker = await self._start()
+                status = await worker.wait()
+                log.warning("click_worker_ended", status=status)
+            except Exception:
+                log.exception("click_worker_not_started")
+            if monotonic() - started >= STEADY_S:
+                pause_s = RESTART_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RESTART_PAUSE_S)
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
-            return self._process
-        if self._process is not None:
+    def _note_loss(self, segment: UUID) -> bool:
+        """Remember what the worker was at.
+
+        Returns:
+            Whether a click may be to blame.
+        """
+        if self._worker is None:
+            return False
+        place = self._worker.place
+        if place.stage is Stage.STORING:
+            self._most = max(1, place.click // 2)
+        if place.stage is Stage.READING:
+            self._suspects.note_failure(segment, place)
+        return place.stage is Stage.READING
+
+    def _note_answer(self, segment: UUID, taken: Taken) -> None:
+        if taken.status is HTTPStatus.ACCEPTED:
+            self._suspects.note_found(segment, taken.offset, taken.found)
+        elif taken.status is HTTPStatus.GATEWAY_TIMEOUT:
+            self._note_loss(segment)
+        elif taken.status in (HTTPStatus.OK, HTTPStatus.UNPROCESSABLE_ENTITY):
+            self._suspects.note_reached(segment, taken.offset)
+            self._most = min(2 * self._most, ANY_NUMBER)
+
+    async def _start(self) -> WorkerProcess:
+        if self._worker is None or not self._worker.is_running:
             await self._end()
-        settings = self._settings
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.links.click_worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdin is not None
-        country_database = settings.country_database
-        logs = {"log_format": settings.log_format, "log_level": settings.log_level}
-        # Through the pipe: a command line is for everyone to read.
-        process.stdin.write(
-            pack_frame(
-                (
-                    settings.links_database_url.get_secret_value(),
-                    str(country_database) if country_database else None,
-                    logs,
-                )
-            )
-        )
-        self._process = process
-        self._metrics.count_worker_start()
-        return process
+            self._worker = await start_worker(self._command, self._settings)
+            self._metrics.count_worker_start()
+        return self._worker
 
     async def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.end()

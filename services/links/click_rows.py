@@ -49,7 +49,11 @@ async def select_owners(conn: Connection, link_ids: Iterable[int]) -> dict[int, 
 
 
 async def select_keys(conn: Connection, days: Iterable[int]) -> dict[int, bytes]:
-    """The keys of UTC days (since 1970), by which visitors are told apart; those that are missing are drawn."""
+    """The keys of UTC days (since 1970), by which visitors are told apart.
+
+    Those that are missing are drawn, unless the key of such a day was deleted: with another one, whoever comes again would
+    be a new visitor.
+    """
     wanted = sorted(set(days))
     keys = await _select_keys(conn, wanted)
     missing = [day for day in wanted if day not in keys]
@@ -58,6 +62,7 @@ async def select_keys(conn: Connection, days: Iterable[int]) -> dict[int, bytes]
             """
             INSERT INTO click_keys (day, key) SELECT DATE '1970-01-01' + day, key
             FROM unnest($1::integer[], $2::bytea[]) AS new (day, key)
+            WHERE NOT EXISTS (SELECT FROM click_keys_deleted WHERE DATE '1970-01-01' + day < before)
             ON CONFLICT DO NOTHING
             """,
             missing,

@@ -1,21 +1,26 @@
 """What the tables of clicks need by the clock: partitions ahead, keys deleted in time, counts sorted, old clicks dropped.
 
-`services/links/upkeep.py` calls the first three once a minute, a click worker the first before its first batch, and
+`services/links/upkeep.py` calls the first three by the clock, a click worker the first before its first batch, and
 `tinyurl retention` the rest. Days are UTC.
 """
 
 from datetime import date, timedelta
 
+import asyncpg
+import structlog
+
 from shared.postgres import Connection
 
 PARTITIONS_AHEAD = 3
-DELETED_AT_ONCE = 50_000
+DELETED_AT_ONCE = 20_000
 
 SORTED_AFTER_DAYS = 2
 SORTED_BACK_DAYS = 7
 """Days before those that are still sorted, when nobody was there to do it in time."""
 
 SORT_TIMEOUT = "5min"
+
+log = structlog.get_logger()
 
 
 async def create_partitions(conn: Connection, today: date) -> None:
@@ -32,7 +37,7 @@ async def delete_old_visitors(conn: Connection, today: date) -> int:
     """
     before = today - timedelta(days=1)
     statuses = [
-        await conn.execute("DELETE FROM click_keys WHERE day < $1", before),
+        await _delete_old_keys(conn, before),
         await conn.execute(
             """
             DELETE FROM click_visitors WHERE ctid = ANY (ARRAY(
@@ -53,8 +58,26 @@ async def delete_old_visitors(conn: Connection, today: date) -> int:
     return sum(int(status.split()[-1]) for status in statuses)
 
 
-async def sort_counts(conn: Connection, today: date) -> list[date]:
+async def _delete_old_keys(conn: Connection, before: date) -> str:
+    """Delete keys, and note in the same moment that no new ones may be drawn.
+
+    The note follows the clock in both directions: one that was ahead for a while must not keep visitors from being counted.
+    """
+    return await conn.execute(
+        """
+        WITH noted AS (
+            INSERT INTO click_keys_deleted AS kept (before) VALUES ($1)
+            ON CONFLICT (is_only_row) DO UPDATE SET before = excluded.before WHERE kept.before <> excluded.before)
+        DELETE FROM click_keys WHERE day < $1
+        """,
+        before,
+    )
+
+
+async def sort_counts(conn: Connection, today: date, *, statement_timeout: str = SORT_TIMEOUT) -> list[date]:
     """Put the counts of days that are over into the order of the links, so that those of a link are read together.
+
+    A day for which the time is too short is left as it is: trying again would take as long.
 
     Returns:
         The days that were sorted, which each day is once.
@@ -69,10 +92,14 @@ async def sort_counts(conn: Connection, today: date) -> list[date]:
     )
     done = []
     for row in rows:
-        async with conn.transaction():
-            await conn.execute("SELECT set_config('statement_timeout', $1, true)", SORT_TIMEOUT)
-            if await conn.fetchval("SELECT sort_click_counts($1)", row["day"]):
-                done.append(row["day"])
+        try:
+            async with conn.transaction():
+                await conn.execute("SELECT set_config('statement_timeout', $1, true)", statement_timeout)
+                if await conn.fetchval("SELECT sort_click_counts($1)", row["day"]):
+                    done.append(row["day"])
+        except asyncpg.QueryCanceledError:
+            log.warning("counts_left_unsorted", day=str(row["day"]))
+            await conn.execute("INSERT INTO click_sorted_days (day) VALUES ($1) ON CONFLICT DO NOTHING", row["day"])
     return done
 
 

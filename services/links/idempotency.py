@@ -10,6 +10,8 @@ from services.links.errors import IdempotencyConflict
 from shared.postgres import Connection
 
 REMEMBERED = "24 hours"
+DELETED_AT_ONCE = 500
+"""Answers, of at most 4.5 MB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,30 @@ async def store_answer(conn: Connection, owner: str, key: str, answer: Answer) -
     )
 
 
-async def delete_old_requests(conn: Connection) -> int:
-    """Purge what is older than 24 hours.
+async def delete_old_requests(conn: Connection, *, at_once: int = DELETED_AT_ONCE) -> int:
+    """Purge what is older than 24 hours, in parts, each of which stays done if the next is interrupted.
+
+    Args:
+        conn: In no transaction.
+        at_once: Rows of a part.
 
     Returns:
         How many rows went.
     """
-    status = await conn.execute(
-        "DELETE FROM remembered_requests WHERE created_at < now() - $1::text::interval", REMEMBERED
-    )
-    return int(status.split()[-1])
+    deleted = 0
+    while True:
+        # A key that is used again meanwhile has a new time and a new place.
+        status = await conn.execute(
+            """
+            DELETE FROM remembered_requests WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM remembered_requests WHERE created_at < now() - $1::text::interval
+                ORDER BY created_at LIMIT $2))
+              AND created_at < now() - $1::text::interval
+            """,
+            REMEMBERED,
+            at_once,
+        )
+        part = int(status.split()[-1])
+        deleted += part
+        if not part:
+            return deleted

@@ -61,8 +61,8 @@ class InternalTokens:
 async def take_clicks(request: Request) -> Response:
     """Take whole records of a segment that begin at an offset.
 
-    200, and 422 for what is damaged: everything below the answer's offset is taken. 409: send from the answer's offset on.
-    Any other status: nothing was taken, or it is not known; send it again.
+    200, and 422 for what is damaged: everything below the answer's offset is taken, which may be a part of what was sent.
+    409: send from the answer's offset on. Any other status: nothing was taken, or it is not known; send it again.
     """
     state = request.state
     state.internal_tokens.check(request)

@@ -64,7 +64,9 @@ class CountOut(BaseModel):
 
 class TotalsOut(CountOut):
     unique_visitors: int = Field(
-        description="The sum of the unique visitors of each UTC day; who comes on two days counts twice."
+        description="The sum of the unique visitors of each UTC day; who comes on two days counts twice. Clicks that reach the "
+        "service after the end of the day that follows theirs are in `clicks`, but add no visitor: by then nothing tells "
+        "visitors of that day apart."
     )
 
 

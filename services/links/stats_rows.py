@@ -213,9 +213,9 @@ _VISITORS = """
 _RAW_COUNTS = """
     SELECT coalesce(sum(clicks) FILTER (WHERE NOT is_bot), 0)::bigint AS humans,
            coalesce(sum(clicks) FILTER (WHERE is_bot), 0)::bigint AS bots,
-           count(*) FILTER (WHERE NOT is_bot) AS human_visitors,
-           count(*) FILTER (WHERE is_bot) AS bot_visitors
-    FROM (SELECT is_bot, count(*) AS clicks FROM clicks WHERE <whose> AND clicked_at >= $2 AND clicked_at < $3
+           count(visitor) FILTER (WHERE NOT is_bot) AS human_visitors,
+           count(visitor) FILTER (WHERE is_bot) AS bot_visitors
+    FROM (SELECT visitor, is_bot, count(*) AS clicks FROM clicks WHERE <whose> AND clicked_at >= $2 AND clicked_at < $3
           GROUP BY owner, visitor, is_bot) AS visitors
 """
 

@@ -1,7 +1,12 @@
-"""By the clock, once a minute, by any process: what grows and must not is pruned, the tables of clicks are looked after."""
+"""By the clock, once a minute, by any process: what grows and must not is pruned, the tables of clicks are looked after.
+
+Each work is many short statements, so that it can be interrupted at any moment and goes on where it was.
+"""
 
 import asyncio
 import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import asyncpg
@@ -13,37 +18,37 @@ from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Pool, connection
 
 INTERVAL_S = 60.0
+LONGEST_PAUSE = 15
+"""Rounds that a work is left out after it has failed several times in a row."""
+
+PRUNE_DEADLINE_S = 30.0
 SORT_DEADLINE_S = 600.0
+
+Work = Callable[[Pool], Awaitable[None]]
 
 log = structlog.get_logger()
 
 
-async def prune_for_ever(pool: Pool) -> None:
-    """Do it at random moments around once a minute, so that several processes do not do it at once."""
-    while True:
-        await asyncio.sleep(INTERVAL_S * random.uniform(0.5, 1.5))
-        for work in (prune, prepare_for_clicks, sort_old_counts):
-            try:
-                await work(pool)
-            except (*UNAVAILABLE, asyncpg.PostgresError) as error:
-                log.warning("upkeep_failed", work=work.__name__, error=type(error).__name__)
-
-
 async def prune(pool: Pool) -> None:
-    async with connection(pool, deadline_s=30.0) as conn:
-        changes = await delete_old_changes(conn)
+    async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
         requests = await delete_old_requests(conn)
+    async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+        changes = await delete_old_changes(conn)
     if changes or requests:
         log.info("pruned", changes=changes, requests=requests)
 
 
-async def prepare_for_clicks(pool: Pool) -> None:
-    """Create partitions ahead; a day without one has its clicks in the default partition, and they move when it comes."""
+async def forget_visitors(pool: Pool) -> None:
     today = datetime.now(UTC).date()
-    async with connection(pool, deadline_s=60.0) as conn:
-        await create_partitions(conn, today)
+    async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
         while await delete_old_visitors(conn, today):
             pass
+
+
+async def prepare_for_clicks(pool: Pool) -> None:
+    """Create partitions ahead; a day without one has its clicks in the default partition, and they move when it comes."""
+    async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+        await create_partitions(conn, datetime.now(UTC).date())
 
 
 async def sort_old_counts(pool: Pool) -> None:
@@ -51,3 +56,32 @@ async def sort_old_counts(pool: Pool) -> None:
         days = await sort_counts(conn, datetime.now(UTC).date())
     if days:
         log.info("counts_sorted", days=[str(day) for day in days])
+
+
+WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, sort_old_counts)
+
+
+async def prune_for_ever(pool: Pool, works: Sequence[Work] = WORKS, interval_s: float = INTERVAL_S) -> None:
+    """Do all works at random moments around once in an interval, so that several processes do not do it at once.
+
+    None keeps the others from being done, whatever it raises; one that fails again and again is tried less often.
+    """
+    failures: Counter[Work] = Counter()
+    left_out: Counter[Work] = Counter()
+    while True:
+        await asyncio.sleep(interval_s * random.uniform(0.5, 1.5))
+        for work in works:
+            if left_out[work]:
+                left_out[work] -= 1
+                continue
+            try:
+                await work(pool)
+            except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+                log.warning("upkeep_failed", work=work.__name__, error=type(error).__name__)
+            except Exception:
+                log.exception("upkeep_failed", work=work.__name__)
+            else:
+                failures[work] = 0
+                continue
+            left_out[work] = min(2 ** failures[work] - 1, LONGEST_PAUSE)
+            failures[work] += 1

@@ -95,7 +95,7 @@ async def check_sums(conn: Connection) -> int:
             assert await _pairs(conn, kept, dimension) == await _pairs(conn, by_value + " GROUP BY 1, 2, 3, 4")
         visitors = f"""
             SELECT {whose}, (clicked_at AT TIME ZONE 'UTC')::date, is_bot, count(DISTINCT visitor) FROM clicks
-            GROUP BY 1, 2, 3
+            WHERE visitor IS NOT NULL GROUP BY 1, 2, 3
         """
         assert await _pairs(conn, f"SELECT {whose}, day, is_bot, visitors FROM click_uniques_{counts}") == await _pairs(
             conn, visitors

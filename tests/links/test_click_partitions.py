@@ -1,6 +1,7 @@
 """Raw clicks by day: partitions made ahead, and dropped by `tinyurl retention`."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +15,7 @@ from deploy.retention_command import drop_old_clicks
 from services.links.click_upkeep import create_partitions, select_partitions
 from services.links.enrichment import Enricher
 from shared.postgres import Connection, open_pool
+from shared.settings import LONGEST_RETENTION_DAYS
 from tests.conftest import Database
 from tests.links.click_data import COUNTS, DAY_S, NOON, check_sums, click, make_links, records, take
 from tests.links.intake_client import send
@@ -52,6 +54,21 @@ async def test_first_clicks_find_their_partition(
     assert await owner.fetchval("SELECT count(*) FROM clicks_default") == (0 if may_create else 3)
     assert set(days) >= ({today + timedelta(days=ahead) for ahead in range(3)} if may_create else set())
     assert bool(days) is may_create
+
+
+async def test_clicks_do_not_wait_for_partitions(intake: httpx.AsyncClient, owner: Connection) -> None:
+    """If a partition takes longer than a batch may, as when millions of clicks move into it, clicks are taken without it."""
+    (link,) = await make_links(owner, 1)
+    await owner.execute(
+        """
+        CREATE OR REPLACE FUNCTION create_click_partition(day date) RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(9); END $$
+        """
+    )
+    answer = await send(intake, records([click(link)]), segment=uuid4())
+
+    assert answer.status_code == 200
+    assert await check_sums(owner) == 1
 
 
 async def test_partitions_are_created_while_clicks_are_stored(database: Database, enricher: Enricher) -> None:
@@ -101,3 +118,45 @@ async def test_retention_drops_raw_clicks_and_keeps_counts(
     assert {table: await links.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table in COUNTS} == before
     assert await links.fetchval("SELECT clicks FROM links") == len(ages)
     assert await drop_old_clicks(database.links_url, 0) == ([], 0)
+
+
+@pytest.mark.parametrize("days", ["36501", "1000000", "99999999999999999999", "-1", "1.5", "many", ""])
+async def test_impossible_retention_is_refused_by_name(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: str
+) -> None:
+    """A number of days that no calendar has, or that is none, is refused with the setting's or the option's name."""
+    monkeypatch.setenv("LINKS_DATABASE_URL", database.links_url)
+    runner, here = CliRunner(), ["--data", str(tmp_path)]
+    by_option = await asyncio.to_thread(runner.invoke, app, ["retention", "--days", days, *here])
+    monkeypatch.setenv("CLICKS_RETENTION_DAYS", days)
+    by_setting = await asyncio.to_thread(runner.invoke, app, ["retention", *here])
+
+    assert (by_option.exit_code, by_setting.exit_code) == (2, 2)
+    assert "--days" in unstyled(by_option.output)
+    assert "CLICKS_RETENTION_DAYS" in by_setting.output
+
+
+async def test_longest_retention_works(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest number of days that is taken leads to a day that Postgres and Python know."""
+    monkeypatch.setenv("LINKS_DATABASE_URL", database.links_url)
+    arguments = ["retention", "--days", str(LONGEST_RETENTION_DAYS), "--data", str(tmp_path)]
+    done = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+
+    assert (done.exit_code, done.output) == (0, "nothing to do: no raw clicks are older than 36500 days\n")
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e12"])
+def test_impossible_interval_is_refused_by_name(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: str
+) -> None:
+    """An interval that is no time to wait is refused before anything is done."""
+    monkeypatch.setenv("LINKS_DATABASE_URL", database.links_url)
+    refused = CliRunner().invoke(app, ["retention", "--every", hours, "--data", str(tmp_path)])
+
+    assert refused.exit_code == 2
+    assert "--every" in unstyled(refused.output)
+
+
+def unstyled(output: str) -> str:
+    """What a terminal shows, without its colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", output)

@@ -11,14 +11,17 @@ import pytest
 
 from services.links import click_queue
 from services.links import intake as intake_route
+from services.links.app import create_app
 from services.redirect.intake import Intake
 from services.redirect.journal import open_journal
 from services.redirect.shipper import run_shipper
 from shared.postgres import Connection
+from shared.settings import LinksSettings
 from tests.links.click_data import check_sums, click, make_links, records
 from tests.links.intake_client import HEADERS, TOKEN, URL, send, worker_pids
 from tests.redirect.intake_server import until
 from tests.redirect.journals import GIB
+from tests.serving import client_of, serve
 
 
 async def test_waiting_batches_are_bounded(
@@ -71,3 +74,27 @@ async def test_sender_that_hangs_gives_its_place_back(
 
     assert statuses == {b"HTTP/1.1 503 Service Unavailable\r\n"}
     assert answer.status_code == 200
+
+
+async def test_worker_that_cannot_be_started_is_tried_again(
+    intake_settings: LinksSettings, socket: Path, owner: Connection, tmp_path: Path
+) -> None:
+    """While there is no program to start, batches are refused and the service lives on; once there is, they are taken."""
+    (link,) = await make_links(owner, 1)
+    data, segment, program = records([click(link)]), uuid4(), tmp_path / "worker"
+    async with (
+        serve(create_app(intake_settings, click_worker=(str(program),)), socket),
+        client_of(socket, **HEADERS) as client,
+    ):
+        refused = await send(client, data, segment=segment)
+        program.write_text(f"#!/bin/sh\nexec {' '.join(click_queue.WORKER)}\n")
+        program.chmod(0o700)
+        # Nobody asks for it: it is there before the next batch.
+        async with asyncio.timeout(20):
+            while not await worker_pids():
+                await asyncio.sleep(0.01)
+        answer = await send(client, data, segment=segment)
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert answer.status_code == 200
+    assert await check_sums(owner) == 1

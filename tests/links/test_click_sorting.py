@@ -101,3 +101,19 @@ async def test_late_clicks_are_counted_while_a_day_is_sorted(conn: Connection, d
 
     assert sorted(days) == [DAY - timedelta(days=ago) for ago in range(SORTED_BACK_DAYS, -1, -1)]
     assert await check_sums(conn) == 30 * (6 + 20)
+
+
+async def test_day_that_takes_too_long_is_not_tried_for_ever(conn: Connection, database: Database) -> None:
+    """A day whose counts cannot be sorted in time stays as it is; the others are sorted, and it is not begun again."""
+    owner = await asyncpg.connect(database.owner_url)
+    await owner.execute(
+        f"""
+        CREATE OR REPLACE FUNCTION sort_click_counts(wanted date) RETURNS boolean LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(CASE wanted WHEN '{DAY}' THEN 60 ELSE 0 END); RETURN true; END $$
+        """
+    )
+    await owner.close()
+    days = await sort_counts(conn, TODAY, statement_timeout="100ms")
+
+    assert days == [DAY - timedelta(days=ago) for ago in range(SORTED_BACK_DAYS, 0, -1)]
+    assert await conn.fetchval("SELECT day FROM click_sorted_days") == DAY

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from services.links.click_rows import select_keys
 from services.links.click_upkeep import delete_old_visitors
 from services.links.enrichment import Enricher
+from services.links.stats_rows import Count, Period, Whose, select_raw_counts
 from shared.postgres import Connection, open_pool
 from tests.conftest import Database
-from tests.links.click_data import DAY_S, GOOGLEBOT, NOON, click, make_links, take
+from tests.links.click_data import DAY_S, GOOGLEBOT, NOON, check_sums, click, make_links, take
 
 
 async def test_visitors_are_counted_once_a_day(links: Connection, enricher: Enricher) -> None:
@@ -50,6 +51,46 @@ async def test_keys_and_visitors_are_deleted(links: Connection, enricher: Enrich
         days = await links.fetch(f"SELECT day FROM {table} ORDER BY day")
         assert [row["day"] for row in days] == [today - timedelta(days=1), today]
     assert await links.fetchval("SELECT count(*) FROM click_uniques_by_link") == 4
+
+
+async def test_late_clicks_make_no_visitors(links: Connection, enricher: Enricher) -> None:
+    """Clicks of a day whose key is gone are counted as clicks; the visitors of that day stay as many as they were."""
+    (link,) = await make_links(links, 1)
+    day = datetime.fromtimestamp(NOON, UTC).date()
+    await take(links, enricher, [click(link, at=NOON), click(link, at=NOON - DAY_S)])
+    before = [
+        await links.fetch(f"SELECT * FROM {table}") for table in ("click_uniques_by_link", "click_uniques_by_owner")
+    ]
+    await delete_old_visitors(links, day + timedelta(days=2))
+    late = [click(link, at=NOON), click(link, at=NOON, address=b"203.0.113.8"), click(link, at=NOON - 5 * DAY_S)]
+    taken = await take(links, enricher, late, [click(link, at=NOON + DAY_S)])
+    after = [
+        await links.fetch(f"SELECT * FROM {table} WHERE day <= $1", day)
+        for table in ("click_uniques_by_link", "click_uniques_by_owner")
+    ]
+    noon = datetime.fromtimestamp(NOON, UTC)
+    part = Period(noon, noon + timedelta(hours=1))
+    counted, visitors = await select_raw_counts(links, Whose(link_id=link), part)
+
+    assert (taken.clicks, taken.refused) == (4, 0)
+    assert after == before
+    assert (counted, visitors) == (Count(humans=3), Count(humans=1))
+    assert [row["day"] for row in await links.fetch("SELECT day FROM click_keys")] == [day + timedelta(days=1)]
+    assert await links.fetchval("SELECT clicks FROM links") == await check_sums(links) == 6
+
+
+async def test_clock_that_was_ahead_stops_no_visitors(links: Connection, enricher: Enricher) -> None:
+    """Keys deleted by a clock that was a year ahead are drawn again once it is right."""
+    (link,) = await make_links(links, 1)
+    today = datetime.fromtimestamp(NOON, UTC).date()
+    await delete_old_visitors(links, today + timedelta(days=365))
+    await take(links, enricher, [click(link, at=NOON)])
+    await delete_old_visitors(links, today)
+    await take(links, enricher, [click(link, at=NOON)])
+
+    assert await links.fetchval("SELECT count(*) FROM clicks WHERE visitor IS NULL") == 1
+    assert await links.fetchval("SELECT visitors FROM click_uniques_by_link") == 1
+    assert await check_sums(links) == 2
 
 
 async def test_a_day_has_one_key(database: Database) -> None:

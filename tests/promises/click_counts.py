@@ -44,7 +44,15 @@ def orphans(cluster: Cluster) -> int:
 
 
 async def counts_by_code(cluster: Cluster) -> dict[str, int]:
-    """The raw clicks of each link, after every count was compared with them."""
+    """The raw clicks of each link, after every count was compared with them; none was set aside."""
+    counted, refused = await counts_and_refused(cluster)
+
+    assert refused == 0
+    return counted
+
+
+async def counts_and_refused(cluster: Cluster) -> tuple[dict[str, int], int]:
+    """The raw clicks of each link, after every count was compared with them, and how many were set aside."""
     conn = await cluster.connect()
     try:
         raw = await select_counts(conn, "SELECT link_id, count(*) FROM clicks GROUP BY link_id")
@@ -57,12 +65,11 @@ async def counts_by_code(cluster: Cluster) -> dict[str, int]:
             )
             assert await select_counts(conn, by_value) == raw, dimension
         codes = {row["id"]: row["code"] for row in await conn.fetch("SELECT id, code FROM links")}
-        refused = await conn.fetchval("SELECT coalesce(sum(refused), 0) FROM click_segments")
+        refused = await conn.fetchval("SELECT coalesce(sum(refused), 0)::integer FROM click_segments")
     finally:
         await conn.close()
 
-    assert refused == 0
-    return {codes[link_id]: count for link_id, count in raw.items()}
+    return {codes[link_id]: count for link_id, count in raw.items()}, refused
 
 
 async def select_counts(conn: "asyncpg.Connection[asyncpg.Record]", statement: str) -> dict[int, int]:

@@ -29,7 +29,7 @@ from tests.bench.measure import children
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.nginx.conftest import free_port
 
-Kind = Literal["real", "naive"]
+Kind = Literal["real", "poisoned", "naive"]
 
 START_TIMEOUT_S = 60
 INTERNAL_TOKEN = "known to the services of a test alone"  # noqa: S105  # of no other installation
@@ -145,7 +145,11 @@ async def run_stores() -> AsyncIterator[Cluster]:
 
 @asynccontextmanager
 async def run_cluster(kind: Kind = "real") -> AsyncIterator[Cluster]:
-    """Start Postgres, Valkey, the write service, three redirectors and nginx."""
+    """Start Postgres, Valkey, the write service, three redirectors and nginx.
+
+    Args:
+        kind: The thing itself; the same with a click worker that some user agents harm; or the naive design.
+    """
     async with run_stores() as cluster, AsyncExitStack() as stack:
         for name in REDIRECTS:
             place = cluster.folder / f"{name}-postgres"
@@ -159,11 +163,11 @@ async def run_cluster(kind: Kind = "real") -> AsyncIterator[Cluster]:
         yield cluster
 
 
-def links_service(cluster: Cluster, name: str) -> Program:
+def links_service(cluster: Cluster, name: str, module: str = "services.links") -> Program:
     """The write service, with the domain `sho.rt`."""
     return service(
         name,
-        ["services.links"],
+        [module],
         f"unix:{cluster.socket(name)}",
         LINKS_DATABASE_URL=cluster.postgres.url("tinyurl_links"),
         FASTAPI_SECRET_KEY="x" * 32,
@@ -203,6 +207,8 @@ async def _prepare(cluster: Cluster) -> None:
 def _services(cluster: Cluster, kind: Kind) -> dict[str, Program]:
     programs = {"links": links_service(cluster, "links")}
     programs |= {name: redirect_service(cluster, name) for name in REDIRECTS}
+    if kind == "poisoned":
+        programs["links"] = links_service(cluster, "links", "tests.promises.poisoned_links")
     if kind == "naive":
         for name, program in programs.items():
             database_url = program.environment.get("REDIRECT_DATABASE_URL", cluster.postgres.url("tinyurl_links"))

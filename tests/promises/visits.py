@@ -40,10 +40,9 @@ class Visitor:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    async def visit(self, code: str) -> Seen:
-        request = (
-            f"GET /{code} HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 203.0.113.7\r\nX-Error-Format: json\r\n\r\n"
-        ).encode()
+    async def visit(self, code: str, agent: bytes | None = None) -> Seen:
+        first = f"GET /{code} HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 203.0.113.7\r\nX-Error-Format: json\r\n"
+        request = first.encode() + (b"" if agent is None else b"User-Agent: " + agent + b"\r\n") + b"\r\n"
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 if self._streams is None:

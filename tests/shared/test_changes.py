@@ -3,6 +3,7 @@
 import asyncio
 
 import asyncpg
+import pytest
 
 from shared.changes import Change, delete_old_changes, insert_change, select_changes, select_recent_changes
 from shared.postgres import Connection
@@ -100,3 +101,41 @@ async def test_old_changes_are_pruned_but_for_the_newest(conn: Connection) -> No
 
     assert await delete_old_changes(conn) == 1
     assert [change.version for change in await select_changes(conn, after=0, limit=10)] == [kept, newest]
+
+
+async def test_old_changes_are_pruned_in_parts(conn: Connection) -> None:
+    """Whatever the size of a part, all that is old goes; what a clock dated ahead stays and hides nothing that follows it."""
+    for _ in range(5):
+        await add(conn, "old", "2 days")
+    ahead = [await add(conn, "ahead", "-300 days") for _ in range(4)]
+    for _ in range(3):
+        await add(conn, "old", "25 hours")
+    young = [await add(conn, "young", "1 hour") for _ in range(4)]
+
+    assert await delete_old_changes(conn, at_once=2) == 8
+    assert [change.version for change in await select_changes(conn, after=0, limit=20)] == [*ahead, *young]
+    assert await delete_old_changes(conn, at_once=2) == 0
+
+
+async def test_interrupted_pruning_keeps_what_it_has_done(database: Database) -> None:
+    """A part that fails takes back none of those before it, so pruning ends however much there is."""
+    owner, links = await asyncpg.connect(database.owner_url), await asyncpg.connect(database.links_url)
+    versions = [await add(owner, "old", "2 days") for _ in range(10)]
+    newest = await add(owner, "new")
+    await owner.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'too slow'; END $$;
+        CREATE TRIGGER slow BEFORE DELETE ON link_changes FOR EACH ROW WHEN (old.version % 10 = 7) EXECUTE FUNCTION refuse();
+        """
+    )
+    with pytest.raises(asyncpg.RaiseError):
+        await delete_old_changes(links, at_once=3)
+    left = [change.version for change in await select_changes(links, after=0, limit=20)]
+    await owner.execute("DROP TRIGGER slow ON link_changes")
+    rest = await delete_old_changes(links, at_once=3)
+    await links.close()
+    await owner.close()
+
+    assert versions[0] == 1
+    assert left == [*versions[6:], newest]
+    assert rest == 4
