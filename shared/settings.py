@@ -6,6 +6,7 @@ Each service reads its own class once, when it starts, and gets no secret of ano
 import os
 import re
 import sys
+from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -200,6 +201,12 @@ class NginxSettings(SiteSettings):
     limits: bool = True
     redirect_rate: int = Field(default=1000, ge=1)
     api_rate: int = Field(default=1000, ge=1)
+    cors_origins: Csv = ()
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def split_origins(cls, value: object) -> object:
+        return tuple(_origin(text) for text in _split(value)) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -246,8 +253,27 @@ class MigrationSettings(Settings):
     redirect_database_url: SecretStr | None = None
 
 
+def www_aliases(domains: Iterable[str]) -> dict[str, str]:
+    """The name with `www.` that people type for a domain, and the domain; an address and a name without a dot have none."""
+    known = set(domains)
+    named = {domain for domain in known if re.fullmatch(r"(?!www\.)([0-9a-z-]+\.)+[0-9a-z-]*[a-z][0-9a-z-]*", domain)}
+    return {f"www.{domain}": domain for domain in sorted(named) if f"www.{domain}" not in known}
+
+
 def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _origin(text: str) -> str:
+    """Spell an origin as browsers send it: lower case, without the port that its scheme has anyway."""
+    origin = re.fullmatch(r"(https?)://([0-9a-z.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", text.lower())
+    if origin is None or not 0 < int(origin[3] or 1) < 2**16:
+        raise ValueError(
+            f"{text!r} is no origin: each is http(s)://host or http(s)://host:port, in ASCII, without a path and without *"
+        )
+    scheme, host, port = origin.groups()
+    is_usual = port is None or int(port) == {"http": 80, "https": 443}[scheme]
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{int(port)}"
 
 
 class BackupSettings(MigrationSettings):
