@@ -50,12 +50,14 @@ class Front:
     errors: Path
     folder: Path
 
-    async def send(self, data: bytes) -> bytes:
-        """Send raw bytes, and read until nginx closes."""
+    async def send(self, data: bytes, *, is_all: bool = False) -> bytes:
+        """Send raw bytes, then the end if this is all that comes, and read until nginx closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 writer.write(data)
+                if is_all:
+                    writer.write_eof()
                 return await reader.read()
         finally:
             writer.close()
