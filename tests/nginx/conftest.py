@@ -50,9 +50,9 @@ class Front:
     errors: Path
     folder: Path
 
-    async def send(self, data: bytes, *, is_all: bool = False) -> bytes:
+    async def send(self, data: bytes, *, is_all: bool = False, source: str = "127.0.0.1") -> bytes:
         """Send raw bytes, then the end if this is all that comes, and read until nginx closes."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 writer.write(data)
@@ -165,10 +165,12 @@ class Recorder:
 
     Attributes:
         answer: The bytes to send; empty to break the connection instead.
+        leaves: Whether it closes the connection after an answer.
     """
 
     path: Path
     answer: bytes = b"HTTP/1.1 302 Found\r\nlocation: https://www.example.com/\r\ncontent-length: 0\r\n\r\n"
+    leaves: bool = False
     received: list[bytes] = field(default_factory=list)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,6 +181,8 @@ class Recorder:
                     writer.transport.abort()
                     return
                 writer.write(self.answer)
+                if self.leaves:
+                    break
         writer.close()
 
 
