@@ -95,7 +95,7 @@ class NginxFiles:
             "DEFAULT_DOMAIN": self.domains[0],
             "OWN_DOMAINS": " ".join(f"{name} {domain};" for name, domain in own.items()),
             "CORS": "on" if self.cors_origins else "off",
-            "CORS_ORIGINS": " ".join(f'"~^{re.escape(each)}/api/" {each};' for each in self.cors_origins),
+            "CORS_ORIGINS": " ".join(f'"~^{re.escape(each)} /api/" {each};' for each in self.cors_origins),
             "RESOLVER": f"resolver {self.resolver} valid=1s; resolver_timeout 1s;" if self.resolver else "",
             "REDIRECT_SERVERS": self._servers("redirect", self.redirect),
             "LINKS_SERVERS": self._servers("links", self.links),

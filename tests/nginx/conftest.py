@@ -65,7 +65,6 @@ class Front:
     def client(self, **headers: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers={"Host": "sho.rt", **headers})
 
-
     async def statuses(self, request: bytes, times: int = 1) -> list[int]:
         """Send a request many times, one after the other, and tell how each was answered."""
         found: list[int] = []

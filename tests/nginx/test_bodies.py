@@ -108,9 +108,7 @@ async def test_long_answer_to_a_slow_reader(
     """An answer of 64 MB waits at the service while its reader does not read, and arrives whole, without a file."""
     size = 64 * MIB
     recorders[1].answer = f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + b"x" * size
-    front = await asyncio.to_thread(
-        start_front, redirect=[recorders[0].path], links=[recorders[1].path], binary=binary
-    )
+    front = await asyncio.to_thread(start_front, redirect=[recorders[0].path], links=[recorders[1].path], binary=binary)
     remove_folders(front)
     readers = []
     for _ in range(3):

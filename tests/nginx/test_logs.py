@@ -37,7 +37,11 @@ REFUSED = [
     line(b"GET", b"abc") + b"X: " + b"x" * 33_000 + b"\r\n\r\n",
     line(b"GET", b"abc").replace(b"sho.rt", b"evil.example", 1) + b"\r\n",
     line(b"GET", b"abc") + b"Content-Length: 9000\r\n\r\n" + b"x" * 9000,
-    line(b"POST", b"api/v1/links") + b"Transfer-Encoding: chunked\r\n\r\n" + b"4e20\r\n" + b"x" * 20_000 + b"\r\n0\r\n\r\n",
+    line(b"POST", b"api/v1/links")
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+    + b"4e20\r\n"
+    + b"x" * 20_000
+    + b"\r\n0\r\n\r\n",
     line(b"POST", b"api/v1/links") + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
     line(b"TRACE", b"abc") + b"\r\n",
     line(b"GET", b".well-known/acme-challenge/x") + b"\r\n",
@@ -162,7 +166,11 @@ def test_no_log_of_the_whole_stack(start_up: StartUp) -> None:  # noqa: F811
             ("POST", "/api/v1/links", b"{"),
             ("POST", "/api/v1/links", b'{"url": "javascript:q77-of-a-visitor"}'),
             ("POST", "/api/v1/links", b'{"url": "https://a.example/?q77-of-a-visitor\\u0000"}'),
-            ("POST", "/api/v1/links/batch", b'{"links": [{"url": "https://a.example/?q77-of-a-visitor", "code": "mine"}]}'),
+            (
+                "POST",
+                "/api/v1/links/batch",
+                b'{"links": [{"url": "https://a.example/?q77-of-a-visitor", "code": "mine"}]}',
+            ),
             ("PATCH", "/api/v1/links/mine", b'{"url": 7}'),
             ("GET", "/api/v1/links", None),
         ):
