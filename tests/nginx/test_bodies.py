@@ -84,7 +84,7 @@ async def test_upload_is_refused_before_it_is_read(site: Site, database: Databas
     headers, status = {"Content-Type": "application/json"}, 401
     if scope:
         conn = await asyncpg.connect(database.links_url)
-        _, key = await create_key(conn, owner="alice", scopes=[scope])  # type: ignore[list-item]
+        _, key = await create_key(conn, owner="alice", scopes=[scope])
         await conn.close()
         headers, status = headers | {"Authorization": f"Bearer {key}"}, 403
     for method in ("POST", "DELETE", "PATCH"):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from shared.settings import LinksSettings
 from tests.conftest import Database
@@ -23,7 +22,8 @@ PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-H
 
 
 def allowed_origin(answer: httpx.Response) -> str | None:
-    return answer.headers.get("access-control-allow-origin")
+    found: str | None = answer.headers.get("access-control-allow-origin")
+    return found
 
 
 async def test_preflight(recorders: list[Recorder], start_front: StartFront, binary: Path | None) -> None:

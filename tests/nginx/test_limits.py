@@ -113,11 +113,12 @@ NEIGHBOURS = [
 ]
 
 
-@pytest.mark.parametrize(("first", "second", "is_one"), NEIGHBOURS)
+@pytest.mark.parametrize("neighbours", NEIGHBOURS, ids=lambda each: f"{each[0]} {each[1]}")
 async def test_who_is_one_client(
-    recorders: list[Recorder], start_front: StartFront, binary: Path | None, first: str, second: str, is_one: bool
+    recorders: list[Recorder], start_front: StartFront, binary: Path | None, neighbours: tuple[str, str, bool]
 ) -> None:
     """A /64 is one client; an IPv4 address is one, however it is written."""
+    first, second, is_one = neighbours
     paths = [recorder.path for recorder in recorders]
     options = {"redirect_rate": RATE, "trusted_proxies": ["127.0.0.1"], "binary": binary}
     front = await asyncio.to_thread(start_front, redirect=paths, links=paths, **options)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -58,12 +57,10 @@ BROKEN = {
 
 
 @pytest.fixture
-async def front(
-    recorders: list[Recorder], start_front: StartFront, binary: Path | None
-) -> AsyncIterator[tuple[Front, Recorder]]:
+async def front(recorders: list[Recorder], start_front: StartFront, binary: Path | None) -> tuple[Front, Recorder]:
     paths = [recorders[0].path]
     options = {"dashboard": paths, "binary": binary, "redirect_rate": 200, "api_rate": 200}
-    yield await asyncio.to_thread(start_front, redirect=paths, links=paths, **options), recorders[0]
+    return await asyncio.to_thread(start_front, redirect=paths, links=paths, **options), recorders[0]
 
 
 async def test_no_address_and_no_query_of_a_client(front: tuple[Front, Recorder]) -> None:
@@ -180,9 +177,9 @@ def test_no_log_of_the_whole_stack(start_up: StartUp) -> None:  # noqa: F811
         with contextlib.suppress(httpx.HTTPError):
             client.get(f"/mine?{QUERY}")
     up.process.wait(timeout=30)
-    logs = [path for path in [*(up.data / "logs").rglob("*"), up.output] if path.is_file()]
+    logs = [log for log in [*(up.data / "logs").rglob("*"), up.output] if log.is_file()]
 
-    assert {"access.log", "links.log", "redirect-1.log", "dashboard.log", "nginx.log"} <= {path.name for path in logs}
-    for path in logs:
-        assert CLIENT not in path.read_text(errors="replace"), path.name
-        assert QUERY not in path.read_text(errors="replace"), path.name
+    assert {"access.log", "links.log", "redirect-1.log", "dashboard.log", "nginx.log"} <= {log.name for log in logs}
+    for log in logs:
+        assert CLIENT not in log.read_text(errors="replace"), log.name
+        assert QUERY not in log.read_text(errors="replace"), log.name
