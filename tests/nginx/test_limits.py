@@ -45,11 +45,11 @@ def sample(location: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def front(start_front: StartFront, tmp_path: Path, binary: Path | None) -> Front:
-    """One that takes five requests a second, with nobody behind it."""
-    nobody = [tmp_path / "nobody.sock"]
+async def front(recorders: list[Recorder], start_front: StartFront, binary: Path | None) -> Front:
+    """One that takes five requests a second, before services that answer everything: an error would be limited in any case."""
+    paths = [recorder.path for recorder in recorders]
     rates = {"redirect_rate": RATE, "api_rate": RATE}
-    return start_front(redirect=nobody, links=nobody, dashboard=nobody, binary=binary, **rates)
+    return await asyncio.to_thread(start_front, redirect=paths, links=paths, dashboard=paths, binary=binary, **rates)
 
 
 async def test_every_location_and_method_has_a_limit(front: Front) -> None:
