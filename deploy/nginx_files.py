@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from shared.settings import www_aliases
+
 MAIN = "nginx.conf"
 DASHBOARD = "/dashboard/"
 DOCUMENTATION = "/docs"
@@ -28,7 +30,8 @@ class NginxFiles:
         certificate: With TLS, the file with the certificate chain and its key.
         challenges: With TLS, the folder whose `.well-known/acme-challenge/` the certificate authority reads.
         resolver: A name server, asked every second for the addresses that are names; without it they are fixed.
-        aliases: Other names for the default domain.
+        aliases: Other names for the default domain. Each domain's own, with `www.`, needs no mention.
+        cors_origins: The origins whose pages may use the API.
         root_url: Where `/` leads; without a dashboard to lead to, the documentation of the API.
         limits: Whether clients are limited.
         workers: Worker processes, a number or `auto`.
@@ -53,6 +56,7 @@ class NginxFiles:
     challenges: str = ""
     resolver: str = ""
     aliases: Sequence[str] = ()
+    cors_origins: Sequence[str] = ()
     root_url: str = DASHBOARD
     limits: bool = True
     workers: str = "1"
@@ -73,6 +77,7 @@ class NginxFiles:
             (folder / source.name).write_text(_variable.sub(lambda match: values[match[1]], source.read_text()))
 
     def _values(self) -> dict[str, str]:
+        own = {domain: domain for domain in self.domains} | www_aliases(self.domains)
         return {
             "NGINX_WORKERS": self.workers,
             "NGINX_USER": f"user {self.user};" if self.user else "",
@@ -88,13 +93,15 @@ class NginxFiles:
             "API_BODY_SIZE": self.api_body_size,
             "API_BATCH_SIZE": self.api_batch_size,
             "DEFAULT_DOMAIN": self.domains[0],
-            "OWN_DOMAINS": " ".join(f"{domain} {domain};" for domain in self.domains),
+            "OWN_DOMAINS": " ".join(f"{name} {domain};" for name, domain in own.items()),
+            "CORS": "on" if self.cors_origins else "off",
+            "CORS_ORIGINS": " ".join(f'"~^{re.escape(each)} /api/" {each};' for each in self.cors_origins),
             "RESOLVER": f"resolver {self.resolver} valid=1s; resolver_timeout 1s;" if self.resolver else "",
             "REDIRECT_SERVERS": self._servers("redirect", self.redirect),
             "LINKS_SERVERS": self._servers("links", self.links),
             "SERVERS": "plain.conf" if self.listen else "tls.conf",
             "LISTEN": self.listen,
-            "SERVER_NAMES": " ".join(dict.fromkeys([*self.domains, *self.aliases])),
+            "SERVER_NAMES": " ".join(dict.fromkeys([*own, *self.aliases])),
             "CERTIFICATE": self.certificate,
             "CHALLENGES": self.challenges,
             "ROOT_URL": DOCUMENTATION if self.root_url == DASHBOARD and not self.dashboard else self.root_url,

@@ -60,6 +60,7 @@ def nginx_files(
         challenges="/var/challenges",
         resolver=resolver,
         aliases=() if tls else ("localhost", "127.0.0.1", "[::1]"),
+        cors_origins=settings.cors_origins,
         root_url=settings.root_url,
         limits=settings.limits,
         workers="auto",

@@ -76,6 +76,18 @@ def _check_network(value: str) -> str:
     return str(network)
 
 
+def _check_origin(value: str) -> str:
+    """Spell an origin as browsers send it: lower case, without the port that its scheme has anyway."""
+    origin = re.fullmatch(r"(https?)://([0-9a-z.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", value.lower())
+    if origin is None or not 0 < int(origin[3] or 1) < 2**16:
+        raise ValueError(
+            f"{value!r} is no origin: each is http(s)://host or http(s)://host:port, in ASCII, without a path and without *"
+        )
+    scheme, host, port = origin.groups()
+    is_usual = port is None or int(port) == {"http": 80, "https": 443}[scheme]
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{int(port)}"
+
+
 def _check_root_url(value: str) -> str:
     if not re.fullmatch(r"(/|https?://)[!#%&'()*+,./0-9:=?@A-Z_a-z~-]*", value):
         raise ValueError("must be a path or an http(s) URL, percent-encoded")
@@ -122,3 +134,4 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_check_postgres_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_check_network)], ...], NoDecode, BeforeValidator(_split)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], NoDecode, BeforeValidator(_split)]

@@ -4,7 +4,9 @@ Each service reads its own class once, when it starts, and gets no secret of ano
 """
 
 import os
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
-from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, PostgresUrl, RedisUrl, RootUrl
+from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, Origins, PostgresUrl, RedisUrl, RootUrl
 
 SECRETS_DIR = Path("/run/secrets")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -140,6 +142,7 @@ class NginxSettings(SiteSettings):
     limits: bool = True
     redirect_rate: int = Field(default=1000, ge=1, le=1_000_000)
     api_rate: int = Field(default=1000, ge=1, le=1_000_000)
+    cors_origins: Origins = ()
 
 
 class SmokeSettings(SiteSettings):
@@ -168,6 +171,13 @@ class MigrationSettings(Settings):
     owner_database_url: PostgresUrl
     links_database_url: Annotated[PostgresUrl | None, EmptyIsNone] = None
     redirect_database_url: Annotated[PostgresUrl | None, EmptyIsNone] = None
+
+
+def www_aliases(domains: Iterable[str]) -> dict[str, str]:
+    """The name with `www.` that people type for a domain, and the domain; an address and a name without a dot have none."""
+    known = set(domains)
+    named = {domain for domain in known if re.fullmatch(r"(?!www\.)([0-9a-z-]+\.)+[0-9a-z-]*[a-z][0-9a-z-]*", domain)}
+    return {f"www.{domain}": domain for domain in sorted(named) if f"www.{domain}" not in known}
 
 
 class BackupSettings(MigrationSettings):

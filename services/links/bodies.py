@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from services.links.authentication import identify
 from services.links.errors import BodyTooLarge, FieldError, InvalidInput, MalformedJson, WrongContentType
 
 LARGEST_BODY = 256 * 1024
@@ -29,7 +30,7 @@ _LARGEST_WHOLE = 2**53
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, if there is one, is JSON that every parser understands alike."""
+    """A route for callers with a key, whose body, if there is one, is JSON that every parser understands alike."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -37,6 +38,8 @@ class JsonRoute(APIRoute):
             return handle
 
         async def handle_json(request: Request) -> Response:
+            # FastAPI would ask for the key after the body; whoever has none sends it for nothing.
+            await identify(request)
             return await handle(_ParsedRequest(request.scope, request.receive, await read_json(request)))
 
         return handle_json

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from services.links.pages import Cursors
 from services.links.targets import TargetRules
 from shared.records import LinkKey
-from shared.settings import LinksSettings
+from shared.settings import LinksSettings, www_aliases
 
 
 class Site:
@@ -15,7 +15,10 @@ class Site:
         base = urlsplit(settings.public_base_url)
         self.default_domain = settings.default_domain
         self.own_domains = settings.own_domains
-        self.rules = TargetRules(own_domains=self.own_domains, allow_private=settings.allow_private_targets)
+        self.rules = TargetRules(
+            own_domains=(*self.own_domains, *www_aliases(self.own_domains)),
+            allow_private=settings.allow_private_targets,
+        )
         previous = settings.fastapi_secret_key_previous
         self.cursors = Cursors(
             settings.fastapi_secret_key.get_secret_value().encode(),

