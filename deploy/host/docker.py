@@ -64,6 +64,7 @@ def docker(
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
+            errors="replace",  # A visitor's path may be anything, also in nginx's log.
             timeout=timeout_s,
             env={**os.environ, **(environment or {})},
             # The lock of the journal with them: a rollout that is killed holds it until its last command has ended.

@@ -24,7 +24,7 @@ from services.redirect.journal import open_journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory, request_slice
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
-from services.redirect.resolver import Resolver, Unresolved
+from services.redirect.resolver import Crowded, Resolver, Unresolved
 from services.redirect.shipper import run_shipper
 from services.redirect.source import open_source
 from shared.clicks import RecordClicks
@@ -139,8 +139,8 @@ class VisitApp:
         key = (host[1].decode().lower(), path[1])
         try:
             record = await self._resolver.resolve(key)
-        except Unresolved:
-            return error(503, error_format), nothing, 0
+        except Unresolved as unresolved:
+            return error(503, error_format, is_busy=isinstance(unresolved, Crowded)), nothing, 0
         answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format)
         return answer, key, record.link_id if record is not None else 0
 
