@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shared.busy import Bounded
 from shared.listen import parse_address
 from shared.settings import ServerSettings
 
@@ -47,12 +48,12 @@ def server_config(
         app: The service.
         settings: Tells where to listen.
         http: The protocol class of a connection.
-        limit: Connections and requests at most; one more is answered 503.
+        limit: Requests under way at most, WebSockets among them; one more is answered 503.
         websockets: Whether a connection can become a WebSocket; each is closed with 1012 (restart) when the service stops.
     """
     address = parse_address(settings.listen)
     config = uvicorn.Config(
-        app,
+        app if limit is None else Bounded(app, limit),
         uds=address.path or None,
         http=http,
         ws="websockets-sansio" if websockets else "none",
@@ -65,7 +66,6 @@ def server_config(
         server_header=False,
         date_header=False,
         backlog=BACKLOG,
-        limit_concurrency=limit,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )

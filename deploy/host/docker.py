@@ -28,6 +28,7 @@ class Container:
         number: Among the replicas of its service.
         is_running: Whether it runs now.
         config_hash: What it was made from, as Compose sums it up.
+        listen: Its LISTEN, as `compose.prod.yaml` of its release has it; empty if it does not listen.
     """
 
     id: str
@@ -35,11 +36,12 @@ class Container:
     number: int
     is_running: bool
     config_hash: str
+    listen: str = ""
 
     @property
     def socket(self) -> str:
-        """Where it listens: LISTEN of `compose.prod.yaml`, with the name that Docker gives a container."""
-        return f"unix:/run/tinyurl/{self.service}-{self.id[:12]}.sock"
+        """Where it listens: LISTEN, with the name that Docker gives a container."""
+        return self.listen.replace("{hostname}", self.id[:12])
 
 
 def docker(
@@ -64,6 +66,7 @@ def docker(
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
+            errors="replace",  # A visitor's path may be anything, also in nginx's log.
             timeout=timeout_s,
             env={**os.environ, **(environment or {})},
             # The lock of the journal with them: a rollout that is killed holds it until its last command has ended.
@@ -96,6 +99,7 @@ def project_containers(project: str) -> list[Container]:
                     number=int(labels["com.docker.compose.container-number"]),
                     is_running=each["State"]["Running"],
                     config_hash=labels["com.docker.compose.config-hash"],
+                    listen=next((text[7:] for text in each["Config"]["Env"] if text.startswith("LISTEN=")), ""),
                 )
             )
     return sorted(found, key=lambda container: (container.service, container.number))

@@ -102,7 +102,7 @@ class Edge:
             if number != self.current():
                 shutil.rmtree(self._folder / f"{number:04}")
         known = {line[:12] for line in docker("ps", "--all", "--quiet", "--no-trunc").split()}
-        for socket in self._site.sockets.glob("*.sock"):
+        for socket in self._site.sockets.rglob("*.sock"):
             if socket.stem.rpartition("-")[2] not in known:
                 socket.unlink(missing_ok=True)
 

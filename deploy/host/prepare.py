@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from deploy.host.docker import DockerFailed, docker
+from deploy.host.releases import SERVICES
 from deploy.host.site import Site
 from deploy.host.vault import APP_UID, Vault
 
@@ -24,7 +25,9 @@ def prepare(site: Site, source: Path) -> None:
     """
     folders = {
         "secrets": (0, 0, 0o700),
+        # A container is given only the one that it may write to, as all have the same user.
         "run": (APP_UID, NGINX_GROUP, 0o750),
+        **{f"run/{service}": (APP_UID, NGINX_GROUP, 0o750) for service in SERVICES},
         "nginx": (0, 0, 0o755),
         "journal": (APP_UID, APP_UID, 0o700),
         "backups": (APP_UID, APP_UID, 0o700),

@@ -207,7 +207,8 @@ class Rollouts:
             self._say(f"not started: {error}")
         rollout = self._step(rollout, "watch")
         nginx = self._edge.container()
-        trouble = watch(self._site, self._edge.address(), nginx.id, release) if nginx else "nginx does not run"
+        sockets = {each.socket: each.service for each in project_containers(self._project(rollout.colour))}
+        trouble = watch(self._site, self._edge.address(), nginx.id, release, sockets) if nginx else "nginx does not run"
         self._journal.note("live", verb=rollout.verb, digest=rollout.digest, colour=rollout.colour, trouble=trouble)
         if trouble and rollout.verb == "deploy" and self._journal.state.previous is not None:
             self._say(f"{trouble}: going back")

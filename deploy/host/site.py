@@ -26,7 +26,7 @@ class Site:
         start_timeout_s: For a colour to become healthy.
         watch_s: How long a new release is watched after the switch.
         canary_failures: So many failed canaries within that time undo the release.
-        error_share: So does this share of answers 5xx,
+        error_share: So does this share of a service's answers 5xx,
         error_minimum: of at least so many answers.
         backup_max_age_hours: An older backup is renewed before a deployment.
         keep_releases: Releases whose image and files stay.

@@ -1,48 +1,83 @@
-"""Watches a release after the switch: canaries through nginx, and the share of errors in its log."""
+"""Watches a release after the switch: canaries through nginx, and the share of errors in its log.
+
+Only what the release's own processes answer counts, and nginx's 502 and 504 towards them. What nginx refuses by itself does
+not, nor what a bound of ours refuses: any visitor or tenant can have as many of those as they like.
+"""
 
 import http.client
 import json
 import secrets
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from deploy.host.docker import docker
 from deploy.host.releases import Release
 from deploy.host.site import Site
+
+BUSY = "X-Busy"
+"""The header of an answer that a full bound gave: as `shared/busy.py` has it, and `$upstream_http_x_busy` in nginx's log."""
+
+LEFT_OUT = 4
+"""One in so many of the groups of clients is left out at each end: those with the most errors, those with the most answers."""
 
 _PAUSE_S = 1.0
 _CALL_TIMEOUT_S = 5.0
 
 
 @dataclass
-class Tally:
-    """What was seen since the switch."""
+class Count:
+    """Of a group of clients at a service."""
 
-    canary_failures: int = 0
-    last_failure: str = ""
     answers: int = 0
     errors: int = 0
+
+
+@dataclass
+class Tally:
+    """What was seen since the switch.
+
+    Attributes:
+        sockets: Where the release's processes listen, as nginx's log has it, and of which service they are; what others
+            answered is passed over.
+        groups: By service, then by the group that nginx's log puts the client's address into (`client_group` in nginx.conf).
+    """
+
+    sockets: Mapping[str, str]
+    canary_failures: int = 0
+    last_failure: str = ""
+    groups: dict[str, dict[str, Count]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Count)))
 
     def verdict(self, site: Site) -> str:
         """Why the release has to go; empty if it may stay."""
         if self.canary_failures >= site.canary_failures:
             return f"{self.canary_failures} canaries failed, the last one with: {self.last_failure}"
-        if self.answers >= site.error_minimum and self.errors > self.answers * site.error_share:
-            return f"{self.errors} of {self.answers} answers were errors (5xx)"
+        for service, groups in self.groups.items():
+            judged = _without_extremes(list(groups.values()))
+            answers, errors = sum(each.answers for each in judged), sum(each.errors for each in judged)
+            if answers >= site.error_minimum and errors > answers * site.error_share:
+                return f"{errors} of {answers} answers of {service} were errors (5xx)"
         return ""
 
     def count(self, line: str) -> None:
-        """Count a line of nginx's access log; others are passed over."""
+        """Count a line of nginx's access log if one of the processes answered, or should have; others are passed over."""
         try:
-            status = json.loads(line)["status"]
-        except (ValueError, KeyError, TypeError):
+            seen = json.loads(line)
+            # Of several tries the last one is what the client got.
+            address, status = _last(seen["upstream"]), _last(seen["upstream_status"])
+            busy, group = seen["busy"], seen["client_group"]
+        except (ValueError, KeyError, TypeError, AttributeError):
             return
-        self.answers += 1
-        self.errors += status >= 500
+        # Without a status: the client went away before there was an answer.
+        if address not in self.sockets or not status.isdecimal() or status == "429" or busy:
+            return
+        count = self.groups[self.sockets[address]][group]
+        count.answers += 1
+        count.errors += int(status) >= 500
 
 
-def watch(site: Site, address: tuple[str, int], nginx: str, release: Release) -> str:
+def watch(site: Site, address: tuple[str, int], nginx: str, release: Release, sockets: Mapping[str, str]) -> str:
     """Watch for the time that the settings say.
 
     Args:
@@ -50,11 +85,12 @@ def watch(site: Site, address: tuple[str, int], nginx: str, release: Release) ->
         address: Where the host reaches nginx without TLS.
         nginx: The container whose log is read.
         release: What is watched.
+        sockets: Where its processes listen, and of which service they are.
 
     Returns:
         Why the release has to go; empty if it may stay.
     """
-    tally = Tally()
+    tally = Tally(sockets)
     seen_until = time.time()
     deadline = time.monotonic() + site.watch_s
     while not (verdict := tally.verdict(site)) and time.monotonic() < deadline:
@@ -87,11 +123,28 @@ def try_canary(address: tuple[str, int], domain: str, services: Collection[str])
         connection = http.client.HTTPConnection(*address, timeout=_CALL_TIMEOUT_S)
         try:
             connection.request("GET", path, headers={"Host": domain})
-            seen = connection.getresponse().status
+            answer = connection.getresponse()
+            seen = answer.status
         except (OSError, http.client.HTTPException) as error:
             return f"{path}: {error or type(error).__name__}"
         finally:
             connection.close()
-        if seen != status:
+        # Whoever fills a bound of ours must not fail a canary by it.
+        if seen not in (status, http.client.TOO_MANY_REQUESTS) and BUSY not in answer.headers:
             return f"{path} answered {seen}, not {status}"
     return ""
+
+
+def _last(field_of_nginx: str) -> str:
+    """The last of what nginx lists: tries are separated by commas, locations by colons between blanks."""
+    return field_of_nginx.rpartition(" : ")[2].rpartition(", ")[2]
+
+
+def _without_extremes(groups: list[Count]) -> list[Count]:
+    """Leave out the groups with the most errors and those with the most answers.
+
+    A client is in one group, so that whoever floods a site with requests that fail, or with ones that do not, hardly counts.
+    """
+    most = len(groups) // LEFT_OUT
+    rest = sorted(groups, key=lambda each: each.errors)[: len(groups) - most]
+    return sorted(rest, key=lambda each: (each.answers, -each.errors))[: len(rest) - most]

@@ -17,7 +17,7 @@ from services.links.authentication import MayWrite
 from services.links.batch_rows import MOST_ROWS, Batch, BatchRow, Outcome, read_batch, write_answer
 from services.links.batch_storage import store_batch
 from services.links.bodies import check_content_type, read_body
-from services.links.errors import BodyTooSlow, ProblemOut, Unavailable
+from services.links.errors import BodyTooSlow, Busy, ProblemOut
 from services.links.idempotency import Answer, recall_or_begin, store_answer
 from services.links.link_forms import LinkOut
 from services.links.links import IDEMPOTENCY_KEY
@@ -73,12 +73,12 @@ class BatchGate:
         """Read a body.
 
         Raises:
-            Unavailable: Too many are being sent.
+            Busy: Too many are being sent.
             BodyTooSlow: It takes more than a minute.
             BodyTooLarge: It is more than 8 MiB.
         """
         if self._uploads.locked():
-            raise Unavailable("Too many batches are being sent at once.")
+            raise Busy("Too many batches are being sent at once.")
         async with self._uploads:
             try:
                 async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -91,13 +91,13 @@ class BatchGate:
         """Wait for the batches before.
 
         Raises:
-            Unavailable: They take too long.
+            Busy: They take too long.
         """
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._work.acquire()
         except TimeoutError:
-            raise Unavailable("Other batches are being stored.") from None
+            raise Busy("Other batches are being stored.") from None
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import asyncpg
 import structlog
 
-from services.links.errors import Unavailable
+from services.links.errors import Busy
 from services.links.link_rows import LinkFields, LinkRow, NewLink, insert_links
 from shared.codes import generate_code
 from shared.postgres import UNAVAILABLE, Connection, Pool, connection
@@ -101,10 +101,10 @@ class Creator:
         """Store a link under a generated code; it is committed when this returns.
 
         Raises:
-            Unavailable: Too many wait already.
+            Busy: Too many wait already.
         """
         if len(self._queue) >= WAITING_LIMIT:
-            raise Unavailable("Too many links are being created at once.")
+            raise Busy("Too many links are being created at once.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[LinkRow] = loop.create_future()
         if not self._queue:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from shared.busy import BUSY
 from shared.postgres import UNAVAILABLE
 
 log = structlog.get_logger()
@@ -126,6 +127,12 @@ class IdempotencyConflict(Problem):
 class Unavailable(Problem):
     status, kind, title = HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Not available right now"
     headers: ClassVar = {"Retry-After": str(RETRY_AFTER_S)}
+
+
+class Busy(Unavailable):
+    """A bound of this service is full: what its clients do, and no fault of the release."""
+
+    headers: ClassVar = {**Unavailable.headers, BUSY: "1"}
 
 
 class InternalError(Problem):

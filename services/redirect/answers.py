@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
+from shared.busy import BUSY
 from shared.records import READER, Record
 
 ErrorFormat = Literal["html", "json"]
@@ -79,7 +80,7 @@ def is_plain(record: Record, now: float) -> bool:
     )
 
 
-def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None) -> Answer:
+def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None, is_busy: bool = False) -> Answer:
     """An error: a small page for a browser, problem+json (RFC 9457) for everyone else."""
     kind, title, detail = _ERRORS[status]
     if error_format == "html":
@@ -95,6 +96,8 @@ def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None)
     ]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+    if is_busy:
+        headers.append((BUSY.lower().encode(), b"1"))
     if allow is not None:
         headers.append((b"allow", allow))
     return Answer(status, tuple(headers), body)

@@ -24,7 +24,7 @@ from services.redirect.journal import open_journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory, request_slice
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
-from services.redirect.resolver import Resolver, Unresolved
+from services.redirect.resolver import Crowded, Resolver, Unresolved
 from services.redirect.shipper import run_shipper
 from services.redirect.source import open_source
 from shared.clicks import RecordClicks
@@ -141,8 +141,8 @@ class VisitApp:
         key = (host[1].decode().lower(), path[1])
         try:
             record = await self._resolver.resolve(key)
-        except Unresolved:
-            return error(503, error_format), nothing, 0
+        except Unresolved as unresolved:
+            return error(503, error_format, is_busy=isinstance(unresolved, Crowded)), nothing, 0
         answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format)
         return answer, key, record.link_id if record is not None else 0
 
@@ -169,10 +169,10 @@ async def _open_journal(
     stack: AsyncExitStack, settings: RedirectSettings, registry: CollectorRegistry
 ) -> RecordClicks | None:
     """Open the journal, if there is to be one, and ship it."""
-    if settings.journal_dir is None or settings.internal_token is None:
+    if settings.journal_dir is None or settings.internal_token is None or settings.links_address is None:
         return None
     journal = await stack.enter_async_context(open_journal(settings.journal_dir, settings.journal_max_bytes))
-    intake = Intake(settings.links_address or "", settings.internal_token.get_secret_value())
+    intake = Intake(settings.links_address, settings.internal_token.get_secret_value())
     registry.register(JournalCollector(journal, await stack.enter_async_context(run_shipper(journal, intake))))
     return journal.record
 

@@ -32,6 +32,10 @@ class Unresolved(Exception):
     """No store that can be reached knows this code, which does not mean that there is no such link."""
 
 
+class Crowded(Unresolved):
+    """Too many codes wait already."""
+
+
 class Resolver:
     """Single flight: however many ask for one code, it travels once."""
 
@@ -57,7 +61,8 @@ class Resolver:
             The record, or None if there is no such link.
 
         Raises:
-            Unresolved: The stores that could tell are away, or too many codes wait already.
+            Unresolved: The stores that could tell are away.
+            Crowded: Too many codes wait already.
         """
         entry = self._memory.find(key)
         if entry is not None and self._clock() < entry.fresh_until:
@@ -77,7 +82,7 @@ class Resolver:
         lookup = self._waiting.get(key)
         if lookup is None:
             if len(self._waiting) >= WAITING_LIMIT:
-                raise Unresolved
+                raise Crowded
             loop = asyncio.get_running_loop()
             lookup = self._waiting[key] = loop.create_future()
             if not self._queue:

@@ -114,6 +114,21 @@ def test_nothing_reaches_the_engine_or_the_sources(services: dict[str, Any]) -> 
                 assert "docker.sock" not in volume["source"]
 
 
+def test_no_service_can_stand_in_for_another(services: dict[str, Any]) -> None:
+    """A folder of sockets is writable for the service that listens there alone; nginx and the callers of links only read it."""
+    writers: dict[str, set[str]] = {}
+    for name, service in services.items():
+        for volume in service.get("volumes", []):
+            if volume["source"].startswith("/opt/tinyurl/run") and not volume.get("read_only"):
+                writers.setdefault(volume["source"], set()).add(name)
+
+    assert writers == {f"/opt/tinyurl/run/{name}": {name} for name in ("links", "redirect", "dashboard")}
+    for name in ("links", "redirect", "dashboard"):
+        assert services[name]["environment"]["LISTEN"] == f"unix:/run/tinyurl/{name}/{name}-{{hostname}}.sock"
+    for name in ("redirect", "dashboard"):
+        assert services[name]["environment"]["LINKS_ADDRESS"] == "unix:/run/tinyurl/links/links-*.sock"
+
+
 def test_secrets_are_files(services: dict[str, Any]) -> None:
     """No secret is in an environment or a command, and each service has its own and no more."""
     for name, service in services.items():

@@ -17,7 +17,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.dashboard.process import run_script
-from tests.delivery.engine import docker, inspect
+from tests.delivery.engine import docker, inspect, run
 from tests.delivery.load import Outcome, Target, load
 from tests.delivery.production import (
     DOMAIN,
@@ -91,6 +91,25 @@ def test_first_deployment(live: Live) -> None:
     for container in (f"{site.name}-{service}-1" for service in ("db", "cache", "certificates", "backup")):
         assert not [port for port in inspect(container)["NetworkSettings"]["Ports"].values() if port]
     asyncio.run(create_links(live))
+
+
+def test_no_service_can_stand_in_for_another(live: Live) -> None:
+    """From inside each service, and nginx: a socket can be made in its own folder, and nowhere else where sockets are looked for."""
+    site = live.site
+    colour = site.state()["live"]["colour"]
+    command = "import socket, sys; socket.socket(socket.AF_UNIX).bind(f'/run/tinyurl/{sys.argv[1]}intruder.sock')"
+    for service in ("links", "redirect", "dashboard"):
+        container = docker("ps", "--quiet", "--filter", f"name={site.name}-{colour}-{service}-1")
+        made = {
+            folder
+            for folder in ("", "links/", "redirect/", "dashboard/")
+            if run("docker", "exec", container, "python", "-c", command, folder, check=False).returncode == 0
+        }
+        site.on_host("rm", "-f", f"{site.root}/run/{service}/intruder.sock")
+
+        assert made == {f"{service}/"}
+    touch = ("sh", "-c", "touch /run/tinyurl/links/intruder.sock || touch /run/tinyurl/intruder.sock")
+    assert run("docker", "exec", site.container("nginx"), *touch, check=False).returncode != 0
 
 
 def test_people_sign_in(live: Live) -> None:

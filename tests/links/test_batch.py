@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from services.links.batch import LARGEST_BATCH, UPLOADS_AT_ONCE, BatchGate
 from services.links.batch_rows import MOST_ROWS
 from services.links.bodies import LARGEST_BODY
-from services.links.errors import Unavailable
+from services.links.errors import Busy
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
 from tests.links.test_links import changes
@@ -446,7 +446,7 @@ async def test_turn_is_waited_for_and_given_back(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("services.links.batch.WAIT_S", 0.05)
     gate = BatchGate()
     async with gate.turn():
-        with pytest.raises(Unavailable):
+        with pytest.raises(Busy):
             await gate.turn().__aenter__()
     with pytest.raises(ZeroDivisionError):
         await fail(gate)

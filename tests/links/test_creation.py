@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from services.links.creation import Creator, NoFreeCode, Wish, insert_drawn, insert_generated
-from services.links.errors import Unavailable
+from services.links.errors import Busy
 from services.links.link_rows import LinkFields
 from shared.postgres import UNAVAILABLE, Connection, Pool, open_pool
 from tests.conftest import Database
@@ -101,5 +101,5 @@ async def test_queue_is_bounded(database: Database, monkeypatch: pytest.MonkeyPa
         creator = Creator(pool)
         results = await asyncio.gather(*(creator.create(wish()) for _ in range(60)), return_exceptions=True)
 
-    assert [type(result).__name__ for result in results[50:]] == [Unavailable.__name__] * 10
+    assert [type(result).__name__ for result in results[50:]] == [Busy.__name__] * 10
     assert all(not isinstance(result, BaseException) for result in results[:50])
