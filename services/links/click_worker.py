@@ -28,7 +28,7 @@ import uvloop
 from services.links.click_batches import Refused, decompress, take_batch
 from services.links.click_pipe import Mark, Part, Taken, pack_frame, read_frame
 from services.links.click_upkeep import create_partitions
-from services.links.enrichment import Enricher
+from services.links.enrichment import COUNTRIES, Enricher
 from shared.logs import configure_logs
 from shared.postgres import CONNECT_TIMEOUT_S, UNAVAILABLE, server_settings
 from shared.settings import Settings
@@ -130,7 +130,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
     # Whatever a library prints must not come between the answers.
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    enricher = open_enricher(Path(country_database) if country_database else None)
+    enricher = open_enricher(Path(country_database) if country_database else COUNTRIES)
     enricher.enrich(ORDINARY_CLICK)
     worker = ClickWorker(database_url, enricher, Mark(mmap.mmap(mark_file, Mark.SIZE)))
     batches: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)

@@ -22,6 +22,9 @@ __all__ = ["UNKNOWN", "Agent", "Dimensions", "Enricher", "VisitorHash"]
 LONGEST_LANGUAGE = 64
 """Bytes; the first language stands in front."""
 
+COUNTRIES = Path(__file__).parent / "vendor" / "countries.mmdb"
+"""The database that is part of every release, for where `COUNTRY_DATABASE` names no other."""
+
 REMEMBERED_AGENTS = 16_384
 REMEMBERED_ORIGINS = 16_384
 REMEMBERED_LANGUAGES = 4096
@@ -67,10 +70,13 @@ class Enricher:
         if self._countries is None or not address:
             return UNKNOWN
         try:
-            found = self._countries.get(address.decode("ascii", "replace"))
+            found = self._countries.get(address.decode("ascii", "replace").removeprefix("::ffff:"))
         except (ValueError, maxminddb.InvalidDatabaseError):
             return UNKNOWN
-        country = found.get("country") if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            return UNKNOWN
+        # MaxMind's and DB-IP's files nest it; those of ip-location-db have one field.
+        country = found.get("country", found.get("country_code"))
         code = country.get("iso_code") if isinstance(country, dict) else country
         return code if isinstance(code, str) and _match_country(code) else UNKNOWN
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from services.links.enrichment import UNKNOWN, Agent, Enricher, VisitorHash
+from services.links.enrichment import COUNTRIES, UNKNOWN, Agent, Enricher, VisitorHash
 
 IPAD = (
     b"Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
@@ -195,6 +195,24 @@ def test_countries_come_from_the_file(tmp_path: Path) -> None:
         "198.51.100.1": "FR",
         **dict.fromkeys(list(found)[3:], UNKNOWN),
     }
+
+
+def test_every_release_knows_countries() -> None:
+    """The database in the repository places well-known networks, of both versions, and no private address."""
+    enricher = Enricher(COUNTRIES)
+    found = {
+        address: enricher.find_country(address.encode())
+        for address in (
+            "193.0.6.139",
+            "2001:67c:2e8:22::c100:68b",
+            "200.160.2.3",
+            "133.11.0.1",
+            "::ffff:8.8.8.8",
+            "127.0.0.1",
+        )
+    }
+
+    assert found == dict(zip(found, ["NL", "NL", "BR", "JP", "US", UNKNOWN], strict=True))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"this is no database"])

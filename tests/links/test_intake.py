@@ -29,6 +29,14 @@ async def test_clicks_are_taken_once(intake: httpx.AsyncClient, owner: Connectio
     assert await check_sums(owner) == 5
 
 
+async def test_country_of_a_click_needs_no_setting(intake: httpx.AsyncClient, owner: Connection) -> None:
+    """Without a database of the operator's the one of the release tells where a click came from."""
+    (link,) = await make_links(owner, 1)
+    await send(intake, records([click(link, address=b"193.0.6.139")]), segment=uuid4())
+
+    assert await owner.fetchval("SELECT country FROM clicks") == "NL"
+
+
 async def test_gap_is_a_conflict(intake: httpx.AsyncClient, owner: Connection) -> None:
     """A batch beyond what is known is not taken; the answer says where to go on, 16 for a new segment."""
     (link,) = await make_links(owner, 1)
