@@ -17,7 +17,7 @@ from services.links.authentication import MayWrite
 from services.links.batch_rows import MOST_ROWS, Batch, BatchRow, Outcome, read_batch, write_answer
 from services.links.batch_storage import store_batch
 from services.links.bodies import check_content_type, read_body
-from services.links.errors import BodyTooSlow, Busy, ProblemOut
+from services.links.errors import Busy, ProblemOut
 from services.links.idempotency import Answer, recall_or_begin, store_answer
 from services.links.link_forms import LinkOut
 from services.links.links import IDEMPOTENCY_KEY
@@ -80,11 +80,7 @@ class BatchGate:
         if self._uploads.locked():
             raise Busy("Too many batches are being sent at once.")
         async with self._uploads:
-            try:
-                async with asyncio.timeout(BODY_TIMEOUT_S):
-                    return await read_body(request, LARGEST_BATCH)
-            except TimeoutError:
-                raise BodyTooSlow(f"The body took more than {BODY_TIMEOUT_S:g} seconds.") from None
+            return await read_body(request, LARGEST_BATCH, BODY_TIMEOUT_S)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

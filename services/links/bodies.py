@@ -13,11 +13,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from services.links.authentication import identify
-from services.links.errors import BodyTooLarge, FieldError, InvalidInput, MalformedJson, WrongContentType
+from services.links.errors import BodyTooLarge, BodyTooSlow, FieldError, InvalidInput, MalformedJson, WrongContentType
 
 LARGEST_BODY = 256 * 1024
 """Bytes. A link with every field at its limit has 218 KiB if each character is a pair of escapes, 12 bytes: two targets of
 8192 characters, a title of 512, 20 tags of 64."""
+
+BODY_TIMEOUT_S = 15.0
 
 PARSED_AT_ONCE = 16 * 1024
 """Bytes; larger bodies, which are rare, are parsed in a thread, as the worst of them take 11 ms."""
@@ -50,7 +52,7 @@ async def read_json(request: Request) -> object:
 
     Raises:
         WrongContentType: It does not say that it is JSON: a form of another site cannot say so.
-        BodyTooLarge, MalformedJson: See `read_body` and `parse_json`.
+        BodyTooLarge, BodyTooSlow, MalformedJson: See `read_body` and `parse_json`.
         InvalidInput: It has more fields, or a field has more entries, than anything here takes.
     """
     check_content_type(request)
@@ -67,18 +69,23 @@ def check_content_type(request: Request) -> None:
         raise WrongContentType("Send the body as application/json.")
 
 
-async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
-    """Read a body of at most so many bytes.
+async def read_body(request: Request, largest: int = LARGEST_BODY, deadline_s: float = BODY_TIMEOUT_S) -> bytes:
+    """Read a body of at most so many bytes, which nginx passes on as it comes.
 
     Raises:
         BodyTooLarge: There is more; the rest is not read.
+        BodyTooSlow: It takes longer than the deadline.
     """
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > largest:
-            raise BodyTooLarge(f"The body must not be larger than {largest} bytes.")
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(deadline_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > largest:
+                    raise BodyTooLarge(f"The body must not be larger than {largest} bytes.")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise BodyTooSlow(f"The body took more than {deadline_s:g} seconds.") from None
     return b"".join(chunks)
 
 

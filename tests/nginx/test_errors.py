@@ -39,7 +39,10 @@ REQUESTS = {
         400,
     ),
     "no number": (b"POST /api/v1/links HTTP/1.1\r\n" + HOST + b"Content-Length: zz\r\n", 400),
-    "a large body": (b"POST /api/v1/links HTTP/1.1\r\n" + HOST + b"Content-Length: 20000\r\n\r\n" + b"x" * 19_998, 413),
+    "a large body": (
+        b"POST /api/v1/links HTTP/1.1\r\n" + HOST + b"Content-Length: 300000\r\n\r\n" + b"x" * 299_998,
+        413,
+    ),
     "a long path": (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\n" + HOST, 414),
     "a very long path": (b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n" + HOST, 414),
     "a long header": (b"GET /x HTTP/1.1\r\n" + HOST + b"Cookie: " + b"x" * 33_000 + b"\r\n", 431),
