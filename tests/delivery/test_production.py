@@ -94,7 +94,7 @@ def test_first_deployment(live: Live) -> None:
 
 
 def test_no_service_can_stand_in_for_another(live: Live) -> None:
-    """From inside each service, and nginx: a socket can be made in its own folder, and nowhere else where sockets are looked for."""
+    """From inside each service, and nginx: a socket can be made in its own folder, and in no other that is looked into."""
     site = live.site
     colour = site.state()["live"]["colour"]
     command = "import socket, sys; socket.socket(socket.AF_UNIX).bind(f'/run/tinyurl/{sys.argv[1]}intruder.sock')"
