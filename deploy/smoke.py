@@ -16,12 +16,13 @@ from urllib.parse import urlencode, urlsplit
 
 import asyncpg
 
-from services.links.keys import create_key, revoke_key
+from services.links.keys import create_key, renew_key, revoke_key
 from shared.listen import parse_address
 from shared.postgres import CONNECT_TIMEOUT_S, server_settings
 from shared.settings import SmokeSettings
 
 OWNER = "smoke-test"
+KEY_NAME = "deployment"
 TARGET = "https://example.com/"
 
 _CALL_TIMEOUT_S = 5.0
@@ -111,7 +112,9 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
     try:
         end = datetime.now(UTC) + timedelta(minutes=5)
         scopes = ["links:read", "links:write"]
-        row, key = await create_key(conn, owner=OWNER, name="deployment", scopes=scopes, expires_at=end)
+        row, key = await renew_key(conn, owner=OWNER, name=KEY_NAME, scopes=scopes, expires_at=end) or await create_key(
+            conn, owner=OWNER, name=KEY_NAME, scopes=scopes, expires_at=end
+        )
         try:
             for writer in writers:
                 await asyncio.to_thread(_live_through, writer, readers, settings.default_domain, key)

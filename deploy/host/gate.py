@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from deploy.host.journal import Journal, now
@@ -39,6 +40,9 @@ VERBS = {
     "put-secret": r"put-secret (POSTGRES_PASSWORD|FASTAPI_SECRET_KEY)",
 }
 _SECRET_LIMIT = 4096
+
+LOGS_KEPT = 200
+LOGS_KEPT_S = 90 * 86400
 
 
 def parse_verb(text: str) -> list[str]:
@@ -112,10 +116,19 @@ def _put_secret(site: Site, name: str) -> None:
     print(f"{name}: {'changed' if changed else 'as it was'}")
 
 
+def prune_logs(folder: Path, seconds: float) -> None:
+    """Remove what verbs said that is old, or more than is read: their names begin with the time."""
+    for number, path in enumerate(sorted(folder.glob("*.log"), reverse=True)):
+        with suppress(FileNotFoundError):  # Another verb may be at it.
+            if number >= LOGS_KEPT or path.stat().st_mtime < seconds - LOGS_KEPT_S:
+                path.unlink()
+
+
 def _detach(site: Site, text: str) -> int:
     """Start the verb in a session of its own, and show what it says until it ends."""
     logs = site.root / "logs"
     logs.mkdir(exist_ok=True)
+    prune_logs(logs, time.time())
     path = logs / f"{now().replace(':', '')}-{text.split(maxsplit=1)[0]}-{os.getpid()}.log"
     # This very module, from where it is installed; both ends of the log are files, so nothing of the connection is held.
     command = [sys.executable, "-m", "deploy.host", "--root", str(site.root), "--detached", *text.split()]

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,14 +81,21 @@ class Journal:
     def note(self, event: str, **facts: Any) -> None:
         """Add a line to the release log."""
         line = json.dumps({"time": now(), "event": event, **facts})
-        with (self._root / LOG_NAME).open("a") as log:
-            log.write(line + "\n")
+        with (self._root / LOG_NAME).open("a+b") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 1))
+            # A crash may have torn the line before: it stays alone.
+            torn = log.read() not in (b"", b"\n")
+            log.write(b"\n" * torn + line.encode() + b"\n")
             log.flush()
             os.fsync(log.fileno())
 
     def last_notes(self, count: int) -> list[dict[str, Any]]:
         path = self._root / LOG_NAME
-        return [json.loads(line) for line in path.read_text().splitlines()[-count:]] if path.exists() else []
+        notes = []
+        for line in path.read_text().splitlines()[-count:] if path.exists() else []:
+            with suppress(ValueError):
+                notes.append(json.loads(line))
+        return notes
 
     @contextmanager
     def lock(self, what: str) -> Iterator[None]:

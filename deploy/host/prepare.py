@@ -1,12 +1,14 @@
 """Makes what an installation needs on the host before its first deployment; safe to repeat, nothing is replaced."""
 
+import ctypes
 import os
 import shutil
 from pathlib import Path
 
 from deploy.host.docker import DockerFailed, docker
+from deploy.host.journal import sync_folder
 from deploy.host.releases import SERVICES
-from deploy.host.site import Site
+from deploy.host.site import HostError, Site
 from deploy.host.vault import APP_UID, Vault
 
 NGINX_GROUP = 101
@@ -51,9 +53,12 @@ def prepare(site: Site, source: Path) -> None:
 
 
 def install_tools(root: Path, source: Path) -> None:
-    """Put the code that runs on the host where the gate finds it, in one step."""
-    new, old = root / "tools.new", root / "tools.old"
-    shutil.rmtree(new, ignore_errors=True)
+    """Put the code that runs on the host where the gate finds it: `tools` leads to a folder of this version from one moment on.
+
+    The version before stays, because a verb may be running from it.
+    """
+    versions = sorted(root.glob("tools-[0-9]*"))
+    new = root / f"tools-{int(versions[-1].name.partition('-')[2]) + 1 if versions else 1:04}"
     for path in TOOLS:
         target = new / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,10 +66,37 @@ def install_tools(root: Path, source: Path) -> None:
             shutil.copytree(source / path, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source / path, target)
-    shutil.rmtree(old, ignore_errors=True)
-    if (root / "tools").exists():
-        (root / "tools").rename(old)
-    new.rename(root / "tools")
+    link, tools = root / ".tools.new", root / "tools"
+    before = tools.resolve()
+    _remove(link)
+    link.symlink_to(new.name)
+    # The files before the link that leads to them.
+    os.sync()
+    if tools.is_dir() and not tools.is_symlink():
+        # From before there were versions: a link cannot replace a folder, but trade places with it.
+        _exchange(link, tools)
+        _remove(link)
+    else:
+        link.replace(tools)
+    sync_folder(root)
+    for version in (*versions, root / "tools.old"):
+        if version.resolve() != before:
+            _remove(version)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """renameat2(2) with RENAME_EXCHANGE, which Python does not have."""
+    here, exchange = -100, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) != 0:
+        raise HostError(f"{other} cannot be replaced: {os.strerror(ctypes.get_errno())}")
 
 
 def _ensure(kind: str, name: str, *options: str) -> None:

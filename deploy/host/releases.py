@@ -6,7 +6,9 @@ The dashboard is an image beside it in the same repository; the file `dashboard`
 import json
 import os
 import re
+import shlex
 import shutil
+import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from deploy.host.docker import PULL_TIMEOUT_S, Compose, DockerFailed, docker
 from deploy.host.site import HostError, Site
 
 _digest = re.compile(r"sha256:[0-9a-f]{64}")
+
+VERIFY_TIMEOUT_S = 120.0
 
 SERVICES = ("links", "redirect", "dashboard")
 
@@ -91,6 +95,34 @@ def fetch_release(site: Site, digest: str) -> Release:
     return release
 
 
+def verify_release(site: Site, digest: str) -> None:
+    """Let VERIFY_COMMAND, where the operator has set one, say whether this image may run here; before it is fetched.
+
+    Raises:
+        HostError: It says no, or nothing in time.
+    """
+    command = shlex.split(site.verify_command)
+    if not command:
+        return
+    image = f"{site.repository}@{check_digest(digest)}"
+    try:
+        done = subprocess.run(
+            [*command, image],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=VERIFY_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"VERIFY_COMMAND: {error}") from None
+    if done.returncode != 0:
+        lines = " | ".join(done.stdout.strip().splitlines()[-3:])
+        raise HostError(f"VERIFY_COMMAND refuses {digest} (exit status {done.returncode}): {lines}")
+
+
 def load_release(site: Site, digest: str) -> Release:
     """Find a release that was fetched before.
 
@@ -118,14 +150,18 @@ def prune_releases(site: Site, keep: set[str]) -> list[str]:
     Returns:
         The digests that went.
     """
-    folders = sorted((site.root / "releases").glob("sha256-*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for left in (site.root / "releases").glob(".gone-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    found = [each for each in (site.root / "releases").glob("sha256-*") if not each.name.endswith(".partial")]
+    folders = sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
     gone = []
     for folder in folders[site.keep_releases :]:
         digest = folder.name.replace("-", ":", 1)
         if digest not in keep:
             # The dashboard's may be that of a release that stays, too.
             unused = {digest, _dashboard(folder)} - {_dashboard(each) for each in folders if each != folder} - {""}
-            shutil.rmtree(folder, ignore_errors=True)
+            # First its name: half a folder must never be taken for a release.
+            shutil.rmtree(folder.rename(folder.with_name(f".gone-{folder.name}")), ignore_errors=True)
             for each in unused:
                 with suppress(DockerFailed):
                     docker("image", "rm", "--force", f"{site.repository}@{each}")

@@ -13,7 +13,7 @@ from deploy.host.docker import Container, docker, last_lines, project_containers
 from deploy.host.edge import Edge
 from deploy.host.journal import Colour, Deployed, Journal, Rollout, now
 from deploy.host.prepare import install_tools
-from deploy.host.releases import SERVICES, Release, fetch_release, load_release, prune_releases
+from deploy.host.releases import SERVICES, Release, fetch_release, load_release, prune_releases, verify_release
 from deploy.host.site import HostError, Site
 from deploy.host.vault import Vault
 from deploy.host.watch import watch
@@ -145,6 +145,8 @@ class Rollouts:
             raise HostError(
                 f"only {free} MB are free on the disk of {site.root}; FREE_SPACE_MB asks for {site.free_space_mb}"
             )
+        if rollout.verb == "deploy":
+            verify_release(site, rollout.digest)
         release = fetch_release(site, rollout.digest)
         compose, colour = release.compose(site), release.compose(site, rollout.colour)
         if live is None:

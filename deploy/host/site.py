@@ -31,6 +31,7 @@ class Site:
         backup_max_age_hours: An older backup is renewed before a deployment.
         keep_releases: Releases whose image and files stay.
         free_space_mb: What the disk must have before anything is pulled.
+        verify_command: Is given an image by its digest before a release is fetched, and ends with 0 if it may run.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class Site:
     backup_max_age_hours: float = 24
     keep_releases: int = 5
     free_space_mb: int = 1024
+    verify_command: str = ""
 
     @property
     def environment_file(self) -> Path:

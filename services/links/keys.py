@@ -92,6 +92,34 @@ async def create_key(
     return _key(tuple(row)), text
 
 
+async def renew_key(
+    conn: Connection, *, owner: str, name: str, scopes: Sequence[str], expires_at: datetime
+) -> tuple[ApiKey, str] | None:
+    """Give the row of a key that is over another id and secret, so that what makes a key again and again fills no list.
+
+    Returns:
+        The row, and the key's text; None if the owner has no key of this name that was revoked or has expired.
+    """
+    key_id, secret, text = generate_key()
+    row = await conn.fetchrow(
+        """
+        UPDATE api_keys SET id = $3, hash = $4, scopes = $5, created_at = now(), expires_at = $6, revoked_at = NULL
+        WHERE id = (
+            SELECT id FROM api_keys WHERE owner = $1 AND name = $2 AND (revoked_at IS NOT NULL OR expires_at < now())
+            ORDER BY created_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id, hash, owner, name, scopes, created_at, expires_at, revoked_at
+        """,
+        owner,
+        name,
+        key_id,
+        hash_secret(secret),
+        list(scopes),
+        expires_at,
+    )
+    return None if row is None else (_key(tuple(row)), text)
+
+
 async def select_key(conn: Connection, key_id: str) -> ApiKey | None:
     row = await conn.fetchrow(
         "SELECT id, hash, owner, name, scopes, created_at, expires_at, revoked_at FROM api_keys WHERE id = $1", key_id

@@ -3,10 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from deploy.smoke import Colour, SmokeFailed, smoke
+from deploy.smoke import OWNER, Colour, SmokeFailed, smoke
+from services.links.keys import ApiKey, select_keys
 from shared.settings import SmokeSettings
 from tests.dashboard.process import HOST, Dashboard, running_dashboard
 from tests.dashboard.stack import Stack
@@ -25,6 +27,25 @@ def try_out(stack: Stack, dashboard: Dashboard, release: str = "unreleased") -> 
 def test_dashboard_that_works(stack: Stack, socket: Path) -> None:
     with running_dashboard(socket, stack.socket) as dashboard:
         try_out(stack, dashboard)
+
+
+def test_many_deployments_leave_one_key(stack: Stack, socket: Path) -> None:
+    """Each has a key of its own, which is revoked at the end; the list of keys does not grow by it."""
+    with running_dashboard(socket, stack.socket) as dashboard:
+        for _ in range(3):
+            try_out(stack, dashboard)
+    keys = asyncio.run(keys_of(stack, OWNER))
+
+    assert len(keys) == 1
+    assert keys[0].revoked_at is not None
+
+
+async def keys_of(stack: Stack, owner: str) -> list[ApiKey]:
+    conn = await asyncpg.connect(stack.database.links_url)
+    try:
+        return [key for key in await select_keys(conn) if key.owner == owner]
+    finally:
+        await conn.close()
 
 
 def test_dashboard_that_does_not(stack: Stack, socket: Path, tmp_path: Path) -> None:

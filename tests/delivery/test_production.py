@@ -1,6 +1,7 @@
 """Promise P7 on a real engine: nothing that the pipeline does to a host that is live loses a request."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -94,7 +95,7 @@ def test_first_deployment(live: Live) -> None:
 
 
 def test_no_service_can_stand_in_for_another(live: Live) -> None:
-    """From inside each service, and nginx: a socket can be made in its own folder, and nowhere else where sockets are looked for."""
+    """From inside each service, and nginx: a socket can be made in its own folder, and in no other that is looked into."""
     site = live.site
     colour = site.state()["live"]["colour"]
     command = "import socket, sys; socket.socket(socket.AF_UNIX).bind(f'/run/tinyurl/{sys.argv[1]}intruder.sock')"
@@ -185,6 +186,51 @@ async def live_through_everything(live: Live) -> None:
     assert site.sql("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'tinyurl_links_%'") == [
         "tinyurl_links_b"
     ]
+
+
+async def test_visitors_and_a_tenant_do_their_worst_during_a_rollout(live: Live) -> None:
+    """Requests that nginx refuses by itself, more batches than there are places, uploads given up: the release stays."""
+    site = live.site
+    other = next(each for each in ("second", "third") if live.digests[each] != site.state()["live"]["digest"])
+    stopping = asyncio.Event()
+    batch = json.dumps({"links": [{"url": f"https://worst.example/{n}"} for n in range(1000)]})
+    head = (
+        f"Host: {DOMAIN}\r\nAuthorization: Bearer {live.key}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    )
+    worst = [
+        f"GET /x HTTP/9.9\r\nHost: {DOMAIN}\r\n\r\n",
+        f"GET /x HTTP/1.1\r\nHost: {DOMAIN}\r\nTransfer-Encoding: foo\r\n\r\n",
+        f"GET /x HTTP/1.1\r\nHost: {DOMAIN}\r\nCookie: {'c' * 100_000}\r\n\r\n",
+        f"POST /api/v1/links/batch HTTP/1.1\r\n{head}Content-Length: {len(batch)}\r\n\r\n{batch}",
+        f"POST /api/v1/links/batch HTTP/1.1\r\n{head}Content-Length: 9999999\r\n\r\n{batch}",
+    ]
+    sent = [0] * len(worst)
+    async with asyncio.TaskGroup() as group:
+        for number, data in enumerate(worst * 3):
+            group.create_task(repeat(site.https_port, data.encode(), number % len(worst), sent, stopping))
+        try:
+            done = await ship(site, "deploy", live.digests[other])
+        finally:
+            stopping.set()
+
+    assert site.state()["live"]["digest"] == live.digests[other], done.stdout
+    assert min(sent) > 10
+
+
+async def repeat(port: int, data: bytes, number: int, sent: list[int], stopping: asyncio.Event) -> None:
+    """Send something again and again over new connections, whatever comes back."""
+    while not stopping.is_set():
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(10):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", port, ssl=any_certificate(), server_hostname=DOMAIN
+                )
+                try:
+                    writer.write(data)
+                    await reader.read(100)
+                finally:
+                    writer.transport.abort()
+        sent[number] += 1
 
 
 def test_people_stay_signed_in(live: Live) -> None:

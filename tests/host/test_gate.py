@@ -1,10 +1,11 @@
 """The gate takes its few verbs in one form each, and nothing else."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from deploy.host.gate import main, parse_verb
+from deploy.host.gate import LOGS_KEPT, LOGS_KEPT_S, main, parse_verb, prune_logs
 from deploy.host.site import HostError, load_site
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -91,3 +92,20 @@ def test_settings(tmp_path: Path) -> None:
     assert (site.watch_s, site.error_share, site.canary_failures) == (5, 0.5, 3)
     assert site.domain == "sho.rt"
     assert site.values["WATCH_S"] == "5"
+
+
+def test_logs_are_pruned(tmp_path: Path) -> None:
+    """The newest stay, as many as are kept, and none that is too old; what is no log is left alone."""
+    now = 1_800_000_000.0
+    for number in range(LOGS_KEPT + 50):
+        path = tmp_path / f"2027-01-15T{number:06}+0000-deploy-1.log"
+        path.write_text("")
+        age = LOGS_KEPT_S + 1 if number < 60 else 0
+        os.utime(path, (now - age, now - age))
+    (tmp_path / "notes").write_text("")
+    prune_logs(tmp_path, now)
+
+    left = sorted(path.name for path in tmp_path.glob("*.log"))
+    assert len(left) == LOGS_KEPT - 10
+    assert left[0].startswith("2027-01-15T000060")
+    assert (tmp_path / "notes").exists()

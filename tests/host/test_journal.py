@@ -62,3 +62,15 @@ def test_release_log(tmp_path: Path) -> None:
         journal.note("live", digest=number)
 
     assert [note["digest"] for note in journal.last_notes(3)] == [4, 5, 6]
+
+
+def test_release_log_of_a_crash(tmp_path: Path) -> None:
+    """A line that a crash has torn stands alone, and stops neither the next one nor `status`."""
+    journal = Journal(tmp_path)
+    journal.note("begin", digest=1)
+    log = tmp_path / "releases.jsonl"
+    log.write_text(log.read_text() + '{"time": "2026')
+    journal.note("undone", digest=2)
+
+    assert [note["event"] for note in journal.last_notes(3)] == ["begin", "undone"]
+    assert len(log.read_text().splitlines()) == 3

@@ -101,19 +101,41 @@ def test_deployment_is_never_cancelled() -> None:
 
 def test_image_is_built_once_and_goes_by_its_digest() -> None:
     """The image is built in one place, tested before it is signed, and verified before it is deployed."""
-    release = [str(step.get("run") or step.get("uses")) for step in DEPLOY["release"]["steps"]]
-    deploy = [str(step.get("run")) for step in DEPLOY["deploy"]["steps"]]
-    order = [
-        next(number for number, step in enumerate(release) if word in step)
+    texts = {
+        name: [str(step.get("run") or step.get("uses")) for step in job.get("steps", [])]
+        for name, job in DEPLOY.items()
+    }
+    places = {
+        word: [name for name, steps in texts.items() if any(word in step for step in steps)]
         for word in ("deploy/release/build", "tests/delivery", "actions/attest@")
-    ]
+    }
+    deploy = texts["deploy"]
 
-    assert order == sorted(order)
-    assert not any("deploy/release/build" in step for step in deploy)
+    assert places == {"deploy/release/build": ["build"], "tests/delivery": ["test"], "actions/attest@": ["sign"]}
+    assert {"build", "test"} <= set(DEPLOY["sign"]["needs"])
+    assert "if" not in DEPLOY["sign"]
+    assert "sign" in DEPLOY["deploy"]["needs"]
+    assert "needs.sign.result == 'success'" in DEPLOY["deploy"]["if"]
+    assert "@${{ needs.build.outputs.digest }}" in DEPLOY["test"]["steps"][-1]["env"]["TINYURL_IMAGE"]
+    assert DEPLOY["sign"]["steps"][-1]["with"]["subject-digest"] == "${{ needs.build.outputs.digest }}"
     assert deploy[0].startswith('if [[ ! "$DIGEST" =~')
     verified = next(number for number, step in enumerate(deploy) if "gh attestation verify" in step)
     assert verified < min(number for number, step in enumerate(deploy) if "deploy/release/ship" in step)
     assert deploy[-1] == 'deploy/release/ship deploy "$DIGEST"'
+
+
+def test_who_may_push_or_sign_runs_no_code_of_others() -> None:
+    """A job with a right to write runs pinned actions and our own scripts: no tests, no library, no package manager."""
+    writers = {name: job for name, job in DEPLOY.items() if "write" in job["permissions"].values()}
+    for name, job in writers.items():
+        for step in job["steps"]:
+            run = step.get("run", "")
+            assert not re.search(r"\b(uv|uvx|pip|python[\d.]*|pytest|npm|npx|make|docker run)\b", run), (name, run)
+            assert not step.get("uses", "").startswith(("astral-sh/setup-uv@", "actions/setup-")), name
+
+    assert set(writers) == {"build", "sign"}
+    assert [name for name, job in DEPLOY.items() if "id-token" in job["permissions"]] == ["sign"]
+    assert not any("run" in step or "checkout" in step["uses"] for step in DEPLOY["sign"]["steps"])
 
 
 DIGESTS = {
