@@ -6,6 +6,7 @@ all, so that what has both is a backup. A copy reads, lists and removes nothing:
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -43,6 +44,17 @@ CREDENTIALS = {
     ),
     "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY",),
     "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY"),
+}
+
+_FORMS = {
+    "AWS_ENDPOINT_URL": r"https?://([0-9A-Za-z.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[0-9A-Za-z._/-]*)?",
+    "AWS_REGION": r"[0-9A-Za-z-]+",
+    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": r"true|false",
+}
+_FORM_EXAMPLES = {
+    "AWS_ENDPOINT_URL": "https://s3.example.org",
+    "AWS_REGION": "eu-central-1",
+    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true or false",
 }
 
 _REASONS = {
@@ -95,8 +107,8 @@ class Storage:
                 },
                 retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S)},
             )
-        except (BaseError, ValueError) as error:
-            raise self._refused(error) from None
+        except (BaseError, ValueError):
+            raise BackupRefused(f"BACKUP_COPY_CREDENTIALS are incomplete or malformed for {scheme}://") from None
 
     async def copy(self, backup: Backup, recipients: str, progress: Progress) -> None:
         """Encrypt a backup and put it there.
@@ -222,6 +234,13 @@ def _read_credentials(settings: BackupSettings, scheme: str) -> dict[str, str]:
                 f"BACKUP_COPY_CREDENTIALS must be lines NAME=value, with {', '.join(CREDENTIALS[scheme])}"
             )
         found[name] = value
+    for name, pattern in _FORMS.items():
+        if name in found and not re.fullmatch(pattern, found[name]):
+            raise BackupRefused(f"{name} in BACKUP_COPY_CREDENTIALS must be like {_FORM_EXAMPLES[name]}")
+    if ("AWS_ACCESS_KEY_ID" in found) != ("AWS_SECRET_ACCESS_KEY" in found):
+        raise BackupRefused(
+            "BACKUP_COPY_CREDENTIALS must have both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither"
+        )
     return found
 
 

@@ -97,7 +97,14 @@ async def test_oldest_backups_go(installation: Installation) -> None:
     stem = "tinyurl-20200101T000000.000000Z"
     other = "tinyurl-20200102T000000.000000Z"
     left = {f"{stem}{suffix}" for suffix in (".dump.part", ".json.part", ".json", ".pending", ".copied")}
-    foreign = {"notes.txt", "tinyurl-0.dump", "tinyurl-notes.json", "tinyurl-notes.part", f"{other}.dump", f"{other}.json"}
+    foreign = {
+        "notes.txt",
+        "tinyurl-0.dump",
+        "tinyurl-notes.json",
+        "tinyurl-notes.part",
+        f"{other}.dump",
+        f"{other}.json",
+    }
     for name in left | foreign:
         (installation.folder / name).write_text("x")
     made = [await installation.back_up() for _ in range(3)]

@@ -282,8 +282,23 @@ async def test_settings_are_checked(copies: Copies) -> None:
         assert re.search(message, done.errors), done.errors
         assert "hunter2" not in done.errors.lower()
     assert copies.installation.backups == []
-    done = await copies.back_up(BACKUP_COPY_CREDENTIALS="AWS_SECRET=hunter2")
-    assert "BACKUP_COPY_CREDENTIALS must be lines NAME=value" in done.errors
+
+
+SPOILT = {
+    "AWS_SECRET=hunter2": "must be lines NAME=value",
+    "hunter2": "must be lines NAME=value",
+    "AWS_ACCESS_KEY_ID=hunter2": "must have both",
+    "AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=hunter2 AWS_ENDPOINT_URL=foo": "AWS_ENDPOINT_URL .* like https://",
+    "AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=hunter2 AWS_REGION=x/y": "AWS_REGION .* like eu-",
+}
+
+
+@pytest.mark.parametrize("credentials", SPOILT)
+async def test_spoilt_credentials_are_named(copies: Copies, credentials: str) -> None:
+    """What is wrong with their form is said without repeating them."""
+    done = await copies.back_up(BACKUP_COPY_CREDENTIALS=credentials)
+
+    assert re.search(SPOILT[credentials], done.errors), done.errors
     assert "hunter2" not in done.errors
 
 
