@@ -64,8 +64,8 @@ async def encrypted(path: Path, recipients: str) -> AsyncIterator[AsyncIterator[
         recipients: Public keys, separated by commas.
 
     Raises:
-        BackupRefused: A recipient is none.
-        OSError: The file cannot be read; whoever takes the pieces gets it too, and never a shorter file.
+        BackupRefused: A recipient is none, or the file cannot be read to its end. Whoever takes the pieces is told so, too,
+            and never gets a shorter file.
     """
     try:
         keys = [x25519.Recipient.from_str(each.strip()) for each in recipients.split(",")]
@@ -128,6 +128,8 @@ class _Pieces:
 async def _encrypt(file: BinaryIO, pieces: _Pieces, keys: list[x25519.Recipient]) -> None:
     try:
         await asyncio.to_thread(pyrage.encrypt_io, file, pieces, keys)
+    except pyrage.EncryptError as error:
+        raise BackupRefused(f"{file.name} cannot be read and encrypted: {error}") from None
     finally:
         await pieces.queue.put(b"")
 

@@ -1,17 +1,22 @@
 """Copies of backups off the host: a real S3 server, what fails on the way, and the way back."""
 
+import asyncio
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
+from pydantic import SecretStr
 from pyrage import x25519
 
-from deploy.backup_files import manifest_path
+from deploy.backup_files import Backup, BackupRefused, manifest_path
+from deploy.backup_storage import Storage
+from shared.settings import BackupSettings
 from tests.backup.conftest import S3, Done, Installation, finish
 from tests.backup.test_backup import metric, wait_for
 from tests.nginx.conftest import free_port
@@ -206,9 +211,8 @@ async def test_unreachable_storage_is_said(copies: Copies) -> None:
     assert "cannot be reached: check the network, and AWS_ENDPOINT_URL" in done.errors
 
 
-async def test_large_backup_goes_in_parts(copies: Copies) -> None:
-    """More than a part is sent and comes back whole, also where the storage has to be asked for it piece by piece."""
-    installation = copies.installation
+async def add_large_links(installation: Installation) -> None:
+    """More than one part of an upload."""
     await installation.execute(
         """
         INSERT INTO links (domain, code, owner, url)
@@ -216,6 +220,12 @@ async def test_large_backup_goes_in_parts(copies: Copies) -> None:
         FROM generate_series(1, 10000) n
         """
     )
+
+
+async def test_large_backup_goes_in_parts(copies: Copies) -> None:
+    """More than a part is sent and comes back whole, also where the storage has to be asked for it piece by piece."""
+    installation = copies.installation
+    await add_large_links(installation)
     before = await installation.digest()
     done = await copies.back_up()
     assert done.code == 0, done.errors
@@ -224,6 +234,81 @@ async def test_large_backup_goes_in_parts(copies: Copies) -> None:
 
     assert (restored.code, restored.errors) == (0, "")
     assert await installation.digest() == before
+
+
+@asynccontextmanager
+async def stalling(s3: S3, after_bytes: int) -> AsyncIterator[tuple[S3, asyncio.Event]]:
+    """The server behind a network that stalls once so many bytes were sent."""
+    host, _, port = s3.endpoint.removeprefix("http://").partition(":")
+    stalled, sent = asyncio.Event(), 0
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool) -> None:
+        nonlocal sent
+        while piece := await reader.read(65536):
+            sent += len(piece) if counts else 0
+            if sent > after_bytes:
+                stalled.set()
+                await asyncio.Event().wait()
+            writer.write(piece)
+            await writer.drain()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(host, int(port))
+        pumps = [
+            asyncio.create_task(pump(reader, up_writer, counts=True)),
+            asyncio.create_task(pump(up_reader, writer, counts=False)),
+        ]
+        serving.update(pumps)
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for each in (writer, up_writer):
+            each.close()
+
+    serving: set[asyncio.Task[None]] = set()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield S3(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), stalled
+    finally:
+        server.close()
+        for task in serving:
+            task.cancel()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_upload_that_is_killed_leaves_no_backup(copies: Copies, number: signal.Signals) -> None:
+    """Killed after the first parts of a dump were sent, nothing there looks like a backup; the next try is whole."""
+    await add_large_links(copies.installation)
+    async with stalling(copies.s3, 5 * 2**20) as (slow, stalled):
+        settings = copies.settings | {"BACKUP_COPY_CREDENTIALS": slow.credentials("writer")}
+        process = await copies.installation.start("backup", **settings)
+        async with asyncio.timeout(30):
+            await stalled.wait()
+        process.send_signal(number)
+        done = await finish(process)
+
+    assert done.code in (128 + signal.SIGTERM, -signal.SIGKILL)
+    assert "Traceback" not in done.errors
+    assert copies.names() == set()
+    done = await copies.back_up("--copy-only")
+    assert (done.code, len(copies.names())) == (0, 2)
+
+
+async def test_dump_that_cannot_be_read_is_not_sent_in_part(copies: Copies, tmp_path: Path) -> None:
+    """A disk that fails in the middle ends the copy; what was read until then is no object."""
+    await copies.back_up("--copy-to", "s3://backups/other")
+    (good,) = copies.installation.backups
+    dump = tmp_path / good.dump.name
+    # The kernel refuses to read what nothing is mapped to.
+    dump.symlink_to("/proc/self/mem")
+    settings = BackupSettings(
+        owner_database_url=SecretStr("postgresql://o@h/d"),
+        backup_copy_credentials=SecretStr(copies.settings["BACKUP_COPY_CREDENTIALS"]),
+    )
+    with pytest.raises(BackupRefused, match="Input/output error"):
+        await Storage(settings, copies.url).copy(
+            Backup(dump, good.manifest), copies.settings["BACKUP_RECIPIENT"], lambda name, done, size: None
+        )
+
+    assert copies.names() == set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
