@@ -1,7 +1,6 @@
 """Copies of backups off the host: a real S3 server, what fails on the way, and the way back."""
 
 import asyncio
-import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +16,7 @@ from pyrage import x25519
 from deploy.backup_files import Backup, BackupRefused, manifest_path
 from deploy.backup_storage import Storage
 from shared.settings import BackupSettings
-from tests.backup.conftest import S3, Done, Installation, finish
+from tests.backup.conftest import S3, TIMEOUT_S, Done, Installation, finish
 from tests.backup.test_backup import metric, wait_for
 from tests.nginx.conftest import free_port
 
@@ -275,12 +274,12 @@ async def stalling(s3: S3, after_bytes: int) -> AsyncIterator[tuple[S3, asyncio.
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_upload_that_is_killed_leaves_no_backup(copies: Copies, number: signal.Signals) -> None:
-    """Killed after the first parts of a dump were sent, nothing there looks like a backup; the next try is whole."""
-    await add_large_links(copies.installation)
-    async with stalling(copies.s3, 5 * 2**20) as (slow, stalled):
+    """Killed after a part of a dump was sent, nothing there looks like a backup; the next try is whole."""
+    await copies.installation.add_links(20_000)
+    async with stalling(copies.s3, 100_000) as (slow, stalled):
         settings = copies.settings | {"BACKUP_COPY_CREDENTIALS": slow.credentials("writer")}
         process = await copies.installation.start("backup", **settings)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TIMEOUT_S):
             await stalled.wait()
         process.send_signal(number)
         done = await finish(process)
@@ -312,11 +311,9 @@ async def test_dump_that_cannot_be_read_is_not_sent_in_part(copies: Copies, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_copy_that_is_killed_is_made_again(copies: Copies, tmp_path: Path, number: signal.Signals) -> None:
+async def test_copy_that_is_killed_is_made_again(copies: Copies, number: signal.Signals) -> None:
     """Killed in the middle of a copy, the dump is pending still, and the schedule of a new process sends it."""
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    process = await copies.installation.start("backup", BACKUP_COPY_COMMAND=f"read line < {fifo}")
+    process = await copies.installation.start("backup", BACKUP_COPY_COMMAND="exec sleep 60")
     await wait_for(lambda: any(backup.pending.exists() for backup in copies.installation.backups))
     process.send_signal(number)
     await finish(process)
