@@ -1,23 +1,33 @@
 """The folder of backups: a dump and the manifest that describes it, named by the time at which the dump began.
 
-`backups.py` writes them, `restores.py` reads them. A backup is good when both files are there and belong together.
+`backups.py` writes them, `backup_thinning.py` removes them, `restores.py` reads them. A backup is good when both files are
+there and belong together. Its manifest says when it was taken; the name only tells that the file is ours, and the file's own
+date counts for nothing.
 """
 
 import asyncio
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, TextIO
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 UNFINISHED = ".part"
+PENDING, COPIED = ".pending", ".copied"
+"""Beside a dump: it has to be copied off the host still, or was. Other backups were never meant to be."""
+
+CLOCK_TOLERANCE = timedelta(minutes=10)
+LONGEST_MANIFEST_BYTES = 2**16
 LOCK_STEP_S = 0.1
+
+_stem = re.compile(r"tinyurl-\d{8}T\d{6}\.\d{6}Z")
 
 
 class BackupRefused(Exception):
@@ -29,7 +39,7 @@ class Manifest:
     """What a dump holds.
 
     Attributes:
-        began_at: Every link that was acknowledged before is in it.
+        began_at: By the clock of who took it. Every link that was acknowledged before is in it.
         schema: The newest migration.
         links: Rows of the table, tombstones included.
         links_sha256: Over domain, code, target and state of every link, in order; see `backups.hash_links`.
@@ -41,7 +51,7 @@ class Manifest:
         format: Of this manifest.
     """
 
-    began_at: datetime
+    began_at: AwareDatetime
     schema: int
     links: int
     links_sha256: str
@@ -63,6 +73,20 @@ class Backup:
     dump: Path
     manifest: Manifest
 
+    @property
+    def pending(self) -> Path:
+        """Is there while it has to be copied off the host."""
+        return self.dump.with_suffix(PENDING)
+
+    def is_from_the_future(self, now: datetime) -> bool:
+        """Whether it was taken while the clock was wrong, or the clock is wrong now."""
+        return self.manifest.began_at > now + CLOCK_TOLERANCE
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file has a name that `tinyurl backup` gives: any other is left alone."""
+    return _stem.fullmatch(path.stem) is not None
+
 
 def dump_path(folder: Path, began_at: datetime) -> Path:
     """Where a dump goes; the names sort by time."""
@@ -73,12 +97,14 @@ def manifest_path(dump: Path) -> Path:
     return dump.with_suffix(".json")
 
 
-def store_backup(unfinished: Path, dump: Path, manifest: Manifest) -> None:
-    """Give a dump its manifest and then its name, both on disk before they can be seen."""
+def store_backup(unfinished: Path, dump: Path, manifest: Manifest, *, must_be_copied: bool) -> None:
+    """Give a dump its manifest and then its name, all on disk before they can be seen."""
     text = manifest_path(dump).with_suffix(f".json{UNFINISHED}")
     text.write_bytes(_manifest.dump_json(manifest, indent=2) + b"\n")
     for path in (text, unfinished):
         _sync(path)
+    if must_be_copied:
+        dump.with_suffix(PENDING).touch(mode=0o600)
     text.rename(manifest_path(dump))
     unfinished.rename(dump)
     _sync(dump.parent)
@@ -93,7 +119,7 @@ def verify_backup(dump: Path) -> Manifest:
     if not dump.is_file():
         raise BackupRefused(f"there is no file {dump}")
     try:
-        manifest = _manifest.validate_json(manifest_path(dump).read_bytes())
+        manifest = read_manifest(manifest_path(dump))
     except OSError as error:
         raise BackupRefused(f"its manifest {manifest_path(dump)} cannot be read: {error.strerror}") from None
     except ValidationError:
@@ -106,42 +132,53 @@ def verify_backup(dump: Path) -> Manifest:
     return manifest
 
 
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValidationError: It is no manifest.
+    """
+    with path.open("rb") as file:
+        return _manifest.validate_json(file.read(LONGEST_MANIFEST_BYTES))
+
+
 def good_backups(folder: Path) -> list[Backup]:
     """The good backups of a folder, oldest first; the size stands for the checksum, which takes long."""
     found = []
-    for dump in sorted(folder.glob("tinyurl-*.dump")):
+    for dump in folder.glob("tinyurl-*.dump"):
         try:
-            manifest = _manifest.validate_json(manifest_path(dump).read_bytes())
+            if not is_ours(dump):
+                continue
+            manifest = read_manifest(manifest_path(dump))
+            if dump.is_file() and dump.stat().st_size == manifest.size:
+                found.append(Backup(dump, manifest))
         except (OSError, ValidationError):
             continue
-        if dump.stat().st_size == manifest.size:
-            found.append(Backup(dump, manifest))
-    return found
+    return sorted(found, key=lambda backup: (backup.manifest.began_at, backup.dump.name))
 
 
-def remove_old_backups(folder: Path, keep: int) -> None:
-    """Remove all but the newest good backups, and what interrupted runs left; needs the lock.
+def newest_backup(folder: Path, now: datetime | None = None) -> Backup | None:
+    """The newest good backup that is not from the future."""
+    now = now or datetime.now(UTC)
+    return next((each for each in reversed(good_backups(folder)) if not each.is_from_the_future(now)), None)
 
-    Args:
-        folder: Of the backups.
-        keep: How many stay, at least one.
-    """
-    for backup in good_backups(folder)[:-keep]:
-        backup.dump.unlink()
-    for path in folder.glob(f"tinyurl-*{UNFINISHED}"):
-        path.unlink()
-    for path in folder.glob("tinyurl-*.json"):
-        if not path.with_suffix(".dump").exists():
-            path.unlink()
+
+def newest_age(folder: Path, now: datetime | None = None) -> timedelta | None:
+    """How long ago the newest good backup began; None without one."""
+    now = now or datetime.now(UTC)
+    newest = newest_backup(folder, now)
+    return None if newest is None else max(now - newest.manifest.began_at, timedelta(0))
 
 
 @asynccontextmanager
-async def locked(folder: Path, wait_s: float) -> AsyncIterator[None]:
+async def locked(folder: Path, wait_s: float, what: str = "backup into") -> AsyncIterator[None]:
     """Hold the folder's lock, so that one backup is taken at a time.
 
     Args:
         folder: Made if it is not there; only its owner may enter it.
         wait_s: How long to wait for another one.
+        what: What is done there.
 
     Raises:
         BackupRefused: Another one is still under way.
@@ -155,7 +192,7 @@ async def locked(folder: Path, wait_s: float) -> AsyncIterator[None]:
                 break
             except OSError:
                 if loop.time() >= deadline:
-                    raise BackupRefused(f"another backup into {folder} is under way") from None
+                    raise BackupRefused(f"another {what} {folder} is under way") from None
                 await asyncio.sleep(LOCK_STEP_S)
         yield
 

@@ -4,16 +4,12 @@
 """
 
 import asyncio
-import contextlib
 import hashlib
-import os
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import asyncpg
 
@@ -24,11 +20,11 @@ from deploy.backup_files import (
     Manifest,
     dump_path,
     file_sha256,
-    good_backups,
     locked,
-    remove_old_backups,
+    newest_age,
     store_backup,
 )
+from deploy.backup_thinning import remove_leftovers, remove_old_backups
 from deploy.postgres_programs import ProgramFailed, find_program, run_program
 from shared.changes import select_version
 from shared.postgres import CONNECT_TIMEOUT_S, Connection
@@ -38,9 +34,11 @@ from shared.settings import BackupSettings
 DUMP_TIMEOUT_S = 4 * 3600
 HASH_TIMEOUT_S = 3600
 LIST_TIMEOUT_S = 600
-COPY_TIMEOUT_S = 4 * 3600
 STATEMENT_TIMEOUT_S = 60
 TABLE_LOCK_TIMEOUT_S = 30
+
+THINNING_S = 2
+"""After a copy old backups are removed, which needs the same lock for a moment."""
 
 OTHER_BACKUP_TIMEOUT_S = 1800
 """How long a backup that may turn out needless waits for one that is under way and would make it so."""
@@ -58,7 +56,7 @@ class Taken:
 
 
 async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | None = None) -> Taken | None:
-    """Take a backup, remove the oldest, and copy the new one off the host if a command for it is set.
+    """Take a backup, and remove those that need not stay; where they are copied, `backup_copying.py` does that afterwards.
 
     Args:
         settings: Of what, and where to.
@@ -68,26 +66,19 @@ async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | No
         The backup, or None if it was not needed.
 
     Raises:
-        BackupRefused: Another one is under way, or the copy failed; then the backup stays.
+        BackupRefused: Another one is under way.
         ProgramFailed: `pg_dump` failed.
     """
     folder = settings.backup_dir
-    async with locked(folder, 0 if if_older_than is None else OTHER_BACKUP_TIMEOUT_S):
+    async with locked(folder, THINNING_S if if_older_than is None else OTHER_BACKUP_TIMEOUT_S):
         if if_older_than is not None and (age := newest_age(folder)) is not None and age <= if_older_than:
             return None
         started = time.monotonic()
-        backup = await _dump(settings)
-        taken = Taken(backup, time.monotonic() - started)
-        remove_old_backups(folder, settings.backup_keep)
-        if settings.backup_copy_command:
-            await _copy(settings.backup_copy_command, backup.dump)
+        remove_leftovers(folder)
+        taken = Taken(await _dump(settings), time.monotonic() - started)
+        if not settings.copies:
+            remove_old_backups(folder, settings.keep, datetime.now(UTC))
         return taken
-
-
-def newest_age(folder: Path) -> timedelta | None:
-    """How long ago the newest good backup began; None without one."""
-    backups = good_backups(folder)
-    return datetime.now(UTC) - backups[-1].manifest.began_at if backups else None
 
 
 async def hash_links(conn: Connection) -> tuple[int, str]:
@@ -135,10 +126,11 @@ async def connect(url: str, application: str) -> AsyncIterator["asyncpg.Connecti
 
 async def _dump(settings: BackupSettings) -> Backup:
     url = settings.owner_database_url.get_secret_value()
+    # By the clock that ages are reckoned by later, which may not be the database's.
+    began_at = datetime.now(UTC)
     async with connect(url, "backup") as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         program = find_program("pg_dump", conn.get_server_version().major)
-        # The transaction's time, which lies before its snapshot.
-        began_at, snapshot = await conn.fetchrow("SELECT now(), pg_export_snapshot()")  # type: ignore[misc]  # one row always
+        snapshot = await conn.fetchval("SELECT pg_export_snapshot()")
         dump = dump_path(settings.backup_dir, began_at)
         unfinished = dump.with_name(dump.name + UNFINISHED)
         try:
@@ -163,7 +155,7 @@ async def _dump(settings: BackupSettings) -> Backup:
                 size=unfinished.stat().st_size,
                 sha256=await asyncio.to_thread(file_sha256, unfinished),
             )
-            store_backup(unfinished, dump, manifest)
+            store_backup(unfinished, dump, manifest, must_be_copied=settings.copies)
         finally:
             unfinished.unlink(missing_ok=True)
     return Backup(dump, manifest)
@@ -181,35 +173,3 @@ async def _select_roles(conn: Connection) -> tuple[str, ...]:
         """
     )
     return tuple(row["rolname"] for row in rows)
-
-
-async def _copy(command: str, dump: Path) -> None:
-    """Run the operator's command."""
-    process = await asyncio.create_subprocess_shell(
-        command,
-        env=_copy_environment(dump),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(COPY_TIMEOUT_S):
-            _, errors = await process.communicate()
-    except TimeoutError:
-        raise BackupRefused(f"{dump} is good and stays; copying it took longer than {COPY_TIMEOUT_S} s") from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    if process.returncode != 0:
-        said = errors.decode(errors="replace").strip().splitlines()[-1:]
-        reason = said[0] if said else f"it ended with {process.returncode}"
-        raise BackupRefused(f"{dump} is good and stays; copying it failed: {reason}")
-
-
-def _copy_environment(dump: Path) -> dict[str, str]:
-    """Our own environment without our secrets, and the file that is to be copied."""
-    others = {name: value for name, value in os.environ.items() if name.lower() not in BackupSettings.model_fields}
-    return {**others, "BACKUP_FILE": str(dump.absolute())}

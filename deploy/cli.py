@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.backup_commands import backup_command, restore_command
+from deploy.backup_commands import backup_command, backup_key_command, restore_command
 from deploy.key_commands import keys
 from deploy.local.programs import StartFailed
 from deploy.release_commands import migrate_command, nginx_files, smoke_command
@@ -28,6 +28,7 @@ app.command("migrate")(migrate_command)
 app.command("nginx-files")(nginx_files)
 app.command("smoke")(smoke_command)
 app.command("backup")(backup_command)
+app.command("backup-key")(backup_key_command)
 app.command("restore")(restore_command)
 app.command("retention")(retention_command)
 

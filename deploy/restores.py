@@ -15,7 +15,9 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from deploy.backup_files import BackupRefused, Manifest, verify_backup
+from deploy.backup_encryption import decrypt, read_key
+from deploy.backup_files import BackupRefused, Manifest, locked, manifest_path, verify_backup
+from deploy.backup_storage import ENCRYPTED, Storage, split_name
 from deploy.backups import connect, hash_links
 from deploy.exchange import (
     LONGEST_NAME_BYTES,
@@ -33,6 +35,7 @@ from shared.postgres import Connection
 from shared.schema import migrate
 from shared.settings import BackupSettings
 
+DOWNLOAD_TIMEOUT_S = 4 * 3600
 RESTORE_TIMEOUT_S = 8 * 3600
 ANALYZE_TIMEOUT_S = 1800
 REDIS_TIMEOUT_S = 10
@@ -89,6 +92,49 @@ async def restore(settings: BackupSettings, dump: Path, *, replace: bool, say: S
             say(f"the database as it was is now {names.before}, until the next restore")
     await _empty_cache(settings, say)
     say(f"restored {manifest.links} links in {time.monotonic() - started:.1f} s; API keys are those of the backup")
+
+
+async def restore_copy(settings: BackupSettings, url: str, key: str, *, replace: bool, say: Say) -> None:
+    """Get a copy from an object storage, decrypt it, and restore it.
+
+    Args:
+        settings: Of which database and cache, and the credentials of the storage.
+        url: Of the copy, or of the folder whose newest is meant.
+        key: The private key, as the text of its file.
+        replace: Whether the database may hold links now.
+        say: Told of each step.
+
+    Raises:
+        BackupRefused: The copy cannot be read or decrypted, or as `restore` does. Nothing was changed.
+        ProgramFailed: `pg_restore` failed. Nothing was changed.
+    """
+    keys = read_key(key)
+    folder_url, name = split_name(url)
+    storage = Storage(settings, folder_url)
+    if not name:
+        name = (await storage.newest()).name
+        say(f"the newest there is {name}")
+    folder = settings.backup_dir / ".restoring"
+    async with locked(folder, 0, "restore of a copy in"):
+        try:
+            dump = folder / name
+            # The manifest first: a copy without one is none.
+            for path in (manifest_path(dump), dump):
+                say(f"getting {path.name}{ENCRYPTED}")
+                encrypted = path.with_name(path.name + ENCRYPTED)
+                async with asyncio.timeout(DOWNLOAD_TIMEOUT_S):
+                    await storage.download(
+                        encrypted.name,
+                        encrypted,
+                        lambda name, done, size: say(f"{done * 100 // size} % of {size} bytes"),
+                    )
+                await asyncio.to_thread(decrypt, encrypted, path, keys)
+                encrypted.unlink()
+            await restore(settings, dump, replace=replace, say=say)
+        finally:
+            # Also what a restore that was killed has left: it is not encrypted.
+            for path in folder.glob("tinyurl-*"):
+                path.unlink()
 
 
 async def _lock(admin: Connection, names: Names) -> None:

@@ -132,7 +132,15 @@ class Compose:
 
     def __init__(self, site: Site, project: str, variables: Mapping[str, str], folder: str) -> None:
         self.project = project
-        self._environment = {**variables, "TINYURL_ROOT": str(site.root)}
+        self._environment = {
+            **variables,
+            "TINYURL_ROOT": str(site.root),
+            "BACKUP_COPY_CREDENTIALS_FILE": str(site.root / "secrets" / "backup_copy_credentials"),
+        }
+        command = site.values.get("BACKUP_COPY_COMMAND", "")
+        if command and command[0] not in "'\"":
+            # Compose would put its own variables into it, and leave nothing where the file's name belongs.
+            self._environment["BACKUP_COPY_COMMAND"] = command
         files = [part for name in ("compose.yaml", "compose.prod.yaml") for part in ("--file", f"{folder}/{name}")]
         self._command = ("compose", "--project-name", project, "--env-file", str(site.environment_file), *files)
 

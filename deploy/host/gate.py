@@ -26,7 +26,7 @@ USAGE = """The verbs of this gate:
   scale SERVICE N      so many processes of links, redirect or dashboard, from now on
   maintain             replace nginx and the stores where the release has others; requests can be lost
   rotate NAME          change a secret without a pause: {rotated}
-  put-secret NAME      take POSTGRES_PASSWORD or FASTAPI_SECRET_KEY from standard input""".format(
+  put-secret NAME      take POSTGRES_PASSWORD, FASTAPI_SECRET_KEY or BACKUP_COPY_CREDENTIALS from standard input""".format(
     rotated=", ".join(ROTATED)
 )
 
@@ -37,7 +37,7 @@ VERBS = {
     "scale": r"scale (links|redirect|dashboard) ([0-9]{1,2})",
     "maintain": r"maintain",
     "rotate": rf"rotate ({'|'.join(ROTATED)})",
-    "put-secret": r"put-secret (POSTGRES_PASSWORD|FASTAPI_SECRET_KEY)",
+    "put-secret": r"put-secret (POSTGRES_PASSWORD|FASTAPI_SECRET_KEY|BACKUP_COPY_CREDENTIALS)",
 }
 _SECRET_LIMIT = 4096
 

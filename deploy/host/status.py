@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from deploy.host.docker import project_containers
 from deploy.host.journal import Journal
@@ -13,6 +15,7 @@ from deploy.host.site import HostError, Site
 _DAY_S = 86400
 CERTIFICATE_ALERT_DAYS = 14
 BACKUP_ALERT_HOURS = 26
+CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
 def describe(site: Site, journal: Journal, rollouts: Rollouts) -> Iterator[str]:
@@ -59,9 +62,26 @@ def _certificate(site: Site) -> Iterator[str]:
 
 
 def _backup(site: Site) -> Iterator[str]:
-    newest = max((path.stat().st_mtime for path in (site.root / "backups").glob("*.dump")), default=None)
+    now = datetime.now(UTC)
+    dates = [date for path in (site.root / "backups").glob("tinyurl-*.dump") if (date := _taken(path)) is not None]
+    newest = max((date for date in dates if date <= now + CLOCK_TOLERANCE), default=None)
     if newest is None:
         yield "backup: none yet"
-        return
-    hours = (time.time() - newest) / 3600
-    yield f"backup: {hours:.0f} hours old{'   <- too old' if hours > BACKUP_ALERT_HOURS else ''}"
+    else:
+        hours = max((now - newest).total_seconds() / 3600, 0)
+        yield f"backup: {hours:.0f} hours old{'   <- too old' if hours > BACKUP_ALERT_HOURS else ''}"
+    future = sum(date > now + CLOCK_TOLERANCE for date in dates)
+    if future:
+        yield f"backup: {future} dated in the future   <- was the clock wrong?"
+    pending = len(list((site.root / "backups").glob("tinyurl-*.pending")))
+    if pending:
+        yield f"backup: {pending} not copied off the host yet"
+
+
+def _taken(dump: Path) -> datetime | None:
+    """When a dump was taken, by its manifest: what has none is no backup, and a file's own date tells nothing."""
+    try:
+        date = datetime.fromisoformat(json.loads(dump.with_suffix(".json").read_text())["began_at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return date if date.tzinfo else None

@@ -17,11 +17,13 @@ APP_UID = 10001
 STORE_UID = 999
 
 FROM_OUTSIDE = {"POSTGRES_PASSWORD": "postgres_password", "FASTAPI_SECRET_KEY": "fastapi_secret_key"}
+BACKUP_CREDENTIALS = "BACKUP_COPY_CREDENTIALS"
 SHORTEST = {"POSTGRES_PASSWORD": 16, "FASTAPI_SECRET_KEY": 32}
 ROTATED = ("links_database_url", "redirect_database_url", "redis_url", "internal_token", "dashboard_secret_key")
 
 _OWNERS = {"postgres_password": STORE_UID, "cache_users": STORE_UID}
 _url_safe = re.compile(r"[!-~]+")
+_credentials = re.compile(r"([A-Z_]+=[!-~]+(\s+|$))*|\s*\{.*\}\s*", re.DOTALL)
 
 
 class Vault:
@@ -42,7 +44,8 @@ class Vault:
         for name in ("internal_token", "dashboard_secret_key"):
             if not self._read(name):
                 self._write(name, secrets.token_urlsafe(32))
-        for name in ("fastapi_secret_key_previous", "internal_token_previous", "dashboard_secret_key_previous"):
+        empty = ("fastapi_secret_key_previous", "internal_token_previous", "dashboard_secret_key_previous")
+        for name in (*empty, BACKUP_CREDENTIALS.lower()):
             if not self._read(name):
                 self._write(name, "")
         if not self._read("cache_users"):
@@ -61,8 +64,10 @@ class Vault:
         Raises:
             HostError: There is no such secret, or the value cannot be one.
         """
+        if name == BACKUP_CREDENTIALS:
+            return self._put_backup_credentials(value.strip())
         if name not in FROM_OUTSIDE:
-            raise HostError(f"put-secret takes {' or '.join(FROM_OUTSIDE)}, not {name!r}")
+            raise HostError(f"put-secret takes {', '.join(FROM_OUTSIDE)} or {BACKUP_CREDENTIALS}, not {name!r}")
         value = value.strip()
         if len(value) < SHORTEST[name] or not _url_safe.fullmatch(value):
             raise HostError(f"{name} must be at least {SHORTEST[name]} printable ASCII characters without blanks")
@@ -74,10 +79,7 @@ class Vault:
             if database is not None:
                 _psql(database, f"ALTER ROLE tinyurl PASSWORD {_quoted(value)};")
             self._write("owner_database_url", f"postgresql://tinyurl:{quote(value, safe='')}@db/tinyurl")
-            for each in project_containers(self._site.tinyurl_name):
-                if each.service == "backup":
-                    # A secret is a mount of the file as it was when the container was started.
-                    docker("restart", each.id)
+            self._restart_backup()
         elif before:
             self._write("fastapi_secret_key_previous", before)
         self._write(FROM_OUTSIDE[name], value)
@@ -146,6 +148,21 @@ class Vault:
             said = docker("exec", "--env", "REDISCLI_AUTH", cache.id, *command, environment=environment).strip()
             if said != "OK":
                 raise HostError(f"Redis refused to change its user: {said}")
+
+    def _put_backup_credentials(self, value: str) -> bool:
+        if not _credentials.fullmatch(value):
+            raise HostError(f"{BACKUP_CREDENTIALS} must be lines NAME=value, such as AWS_ACCESS_KEY_ID=…")
+        if value == self._read(BACKUP_CREDENTIALS.lower()):
+            return False
+        self._write(BACKUP_CREDENTIALS.lower(), value)
+        self._restart_backup()
+        return True
+
+    def _restart_backup(self) -> None:
+        """Let it see a secret: that is a mount of the file as it was when the container was started."""
+        for each in project_containers(self._site.tinyurl_name):
+            if each.service == "backup":
+                docker("restart", each.id)
 
     def _container(self, service: str) -> Container | None:
         found = [each for each in project_containers(self._site.tinyurl_name) if each.service == service]

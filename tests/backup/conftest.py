@@ -1,21 +1,28 @@
 """A database that is backed up and restored by the real commands, each a process of its own."""
 
 import asyncio
+import json
 import os
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import obstore
 import pytest
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
 
 from deploy.backup_files import Backup, good_backups
 from deploy.backups import hash_links
 from deploy.exchange import Names
 from deploy.local.postgres import SUPERUSER
 from tests.conftest import Database
+from tests.nginx.conftest import free_port
 
 TIMEOUT_S = 60
 
@@ -112,6 +119,79 @@ class Installation:
                 "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", self.names.current
             )
         return {row["datname"].removeprefix(self.names.current) for row in rows}
+
+
+def secret_of(who: str) -> str:
+    return f"secret-of-{who}"
+
+
+@dataclass(frozen=True)
+class S3:
+    """A server that speaks S3's protocol, with the bucket `backups`, and who may do what there."""
+
+    endpoint: str
+
+    def credentials(self, who: str, secret: str = "") -> str:
+        """What BACKUP_COPY_CREDENTIALS is set to."""
+        values = {
+            "AWS_ACCESS_KEY_ID": who,
+            "AWS_SECRET_ACCESS_KEY": secret or secret_of(who),
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+        return "\n".join(f"{name}={value}" for name, value in values.items())
+
+    def bucket(self, prefix: str) -> "S3Store":
+        """As someone who may do everything."""
+        return S3Store(
+            "backups",
+            prefix=prefix,
+            access_key_id="admin",
+            secret_access_key=secret_of("admin"),
+            endpoint=self.endpoint,
+            region="us-east-1",
+            client_options={"allow_http": True},
+        )
+
+
+@pytest.fixture(scope="session")
+def s3(socket_folder: Path) -> Iterator[S3]:
+    """SeaweedFS, which a wheel brings."""
+    folder = socket_folder / "s3"
+    folder.mkdir()
+    rights = {
+        "admin": ["Admin", "Read", "List", "Tagging", "Write"],
+        "writer": ["Write:backups"],
+        "reader": ["Read:backups", "List:backups"],
+    }
+    identities = [
+        {"name": who, "credentials": [{"accessKey": who, "secretKey": secret_of(who)}], "actions": actions}
+        for who, actions in rights.items()
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    parts = ("master.port", "volume.port", "filer.port", "s3.port")
+    ports = {name: free_port() for part in parts for name in (part, f"{part}.grpc")}
+    command = [
+        *(str(Path(sys.executable).with_name("weed")), "-logtostderr=true", "server", "-s3"),
+        *(f"-{name}={port}" for name, port in ports.items()),
+        *(f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={folder / 's3.json'}"),
+        *("-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=20"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-filer.localSocket={folder / 'filer.sock'}"),
+    ]
+    server = S3(f"http://127.0.0.1:{ports['s3.port']}")
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    obstore.put(server.bucket("start"), "probe", b"")
+                    break
+                except BaseError:
+                    assert process.poll() is None, (folder / "log").read_text()
+                    assert time.monotonic() < deadline, (folder / "log").read_text()
+                    time.sleep(0.2)
+            yield server
+        finally:
+            process.kill()
 
 
 async def finish(process: asyncio.subprocess.Process) -> Done:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,14 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from deploy.backup_files import BackupRefused, verify_backup
+from deploy.backup_files import Backup, BackupRefused, manifest_path, newest_backup, verify_backup
+from deploy.backup_thinning import choose_kept
 from deploy.backups import hash_links
 from deploy.postgres_programs import split_password, with_database
 from shared.schema import migrations
+from shared.settings import BackupSettings
 from tests.backup.conftest import Installation, finish
 from tests.conftest import Database
 from tests.nginx.conftest import free_port
@@ -88,22 +92,128 @@ async def test_digest_tells_links_apart(database: Database, column: str) -> None
 
 
 async def test_oldest_backups_go(installation: Installation) -> None:
-    """The newest stay, as many as are wanted, with their manifests; interrupted runs' leftovers go, other files stay."""
+    """All of the last day stay, and of each day before the newest; leftovers of interrupted runs go, other files stay."""
     installation.folder.mkdir()
-    left = ("tinyurl-1.dump.part", "tinyurl-1.json.part", "tinyurl-1.json")
-    for name in (*left, "notes.txt", "tinyurl-0.dump"):
-        (installation.folder / name).write_text("x")
-    made = []
-    for _ in range(4):
-        done = await installation.run("backup", BACKUP_KEEP="2")
-        assert done.code == 0, done.errors
-        made.append(installation.backups[-1].dump)
-
-    assert [backup.dump for backup in installation.backups] == made[-2:]
-    assert {path.name for path in installation.folder.iterdir()} == {
-        *(".lock", "notes.txt", "tinyurl-0.dump"),
-        *(path.name for dump in made[-2:] for path in (dump, dump.with_suffix(".json"))),
+    stem = "tinyurl-20200101T000000.000000Z"
+    other = "tinyurl-20200102T000000.000000Z"
+    left = {f"{stem}{suffix}" for suffix in (".dump.part", ".json.part", ".json", ".pending", ".copied")}
+    foreign = {
+        "notes.txt",
+        "tinyurl-0.dump",
+        "tinyurl-notes.json",
+        "tinyurl-notes.part",
+        f"{other}.dump",
+        f"{other}.json",
     }
+    for name in left | foreign:
+        (installation.folder / name).write_text("x")
+    made = [await installation.back_up() for _ in range(3)]
+    for backup, days in zip(made, (2.1, 2, 9), strict=True):
+        redate(backup, datetime.now(UTC).replace(hour=12) - timedelta(days=days))
+    newest = await installation.run("backup", BACKUP_KEEP="2")
+    kept = {made[1].dump, installation.backups[-1].dump}
+
+    assert newest.code == 0, newest.errors
+    assert {backup.dump for backup in installation.backups} == kept
+    assert {path.name for path in installation.folder.iterdir()} == {
+        *(foreign | {".lock"}),
+        *(path.name for dump in kept for path in (dump, dump.with_suffix(".json"))),
+    }
+
+
+def redate(backup: Backup, began_at: datetime) -> None:
+    """As if it had been taken then."""
+    manifest = manifest_path(backup.dump)
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"began_at": began_at.isoformat()}))
+
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("keep", "hours_ago", "kept"),
+    [
+        ("1", [0, 5, 23, 25, 49], [0, 5, 23]),
+        ("2d", [0, 25, 26, 49, 73], [0, 25]),
+        ("3", [0, 500, 501, 1000, 2000], [0, 500, 1000]),
+        ("1d,2w", [0, 24 * 3, 24 * 6, 24 * 7, 24 * 13], [0, 24 * 6]),
+        ("1d,1w,3m", [0, 24 * 30, 24 * 31, 24 * 61, 24 * 92], [0, 24 * 30, 24 * 61]),
+    ],
+)
+def test_backups_are_thinned_by_age(keep: str, hours_ago: list[int], kept: list[int]) -> None:
+    """All of the newest one's day stay; then the newest of so many days, weeks and months that have one."""
+    settings = BackupSettings(owner_database_url=SecretStr("postgresql://o@h/d"), backup_keep=keep)
+    dates = [NOON - timedelta(hours=hours) for hours in hours_ago]
+
+    assert choose_kept(dates, settings.keep) == {NOON - timedelta(hours=hours) for hours in kept}
+
+
+async def test_backup_from_the_future_counts_for_nothing(installation: Installation) -> None:
+    """It is not the newest, does not put off the next one, pushes no good one out, and is told in the metrics."""
+    good = await installation.back_up()
+    redate(good, datetime.now(UTC) - timedelta(hours=2))
+    future = await installation.back_up()
+    redate(future, datetime.now(UTC) + timedelta(days=365))
+    assert newest_backup(installation.folder) == installation.backups[0]
+    port = free_port()
+    process = await installation.start("backup", "--every", "1", "--metrics-port", str(port), BACKUP_KEEP="1")
+    await wait_for(lambda: len(installation.backups) == 3)
+    future_dated = metric(port, "tinyurl_backup_future_dated")
+    age = metric(port, "tinyurl_backup_age_seconds")
+    process.terminate()
+    await finish(process)
+    fresh = await installation.run("backup", "--if-older-than", "1")
+
+    assert {good.dump, future.dump} < {backup.dump for backup in installation.backups}
+    assert future_dated == 1
+    assert 0 <= age < 60
+    assert fresh.output.startswith("nothing to do")
+
+
+async def test_clock_that_went_back_removes_nothing(installation: Installation) -> None:
+    """Every backup is from the future then: one is taken, and all that were there stay."""
+    made = [await installation.back_up() for _ in range(3)]
+    for days, backup in enumerate(made, start=400):
+        redate(backup, datetime.now(UTC) + timedelta(days=days))
+    done = await installation.run("backup", "--if-older-than", "1")
+
+    assert "0 links" in done.output
+    assert {backup.dump for backup in made} < {backup.dump for backup in installation.backups}
+
+
+def no_manifest(manifest: Path) -> None:
+    manifest.unlink()
+
+
+def naive_date(manifest: Path) -> None:
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"began_at": "2026-11-27T12:00:00"}))
+
+
+def no_date(manifest: Path) -> None:
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"began_at": "yesterday"}))
+
+
+def other_name(manifest: Path) -> None:
+    for path in (manifest, manifest.with_suffix(".dump")):
+        path.rename(path.with_stem("tinyurl-before-the-move"))
+
+
+def folder(manifest: Path) -> None:
+    manifest.unlink()
+    manifest.mkdir()
+
+
+@pytest.mark.parametrize("change", [no_manifest, naive_date, no_date, other_name, folder])
+async def test_file_that_is_no_backup_is_left_alone(installation: Installation, change: Callable[[Path], None]) -> None:
+    """It stays, puts nothing off and stops nothing."""
+    backup = await installation.back_up()
+    change(manifest_path(backup.dump))
+    before = {path for path in installation.folder.iterdir() if path.suffix == ".dump"}
+    done = await installation.run("backup", "--if-older-than", "1", BACKUP_KEEP="1")
+
+    assert "0 links" in done.output
+    assert before < set(installation.folder.iterdir())
+    assert len(installation.backups) == 1
 
 
 async def test_damaged_backup_does_not_push_out_a_good_one(installation: Installation) -> None:
@@ -139,6 +249,43 @@ async def test_copy_that_fails_is_said(installation: Installation) -> None:
     (backup,) = installation.backups
 
     assert done.reason == f"tinyurl backup: {backup.dump} is good and stays; copying it failed: disk is full"
+
+
+async def test_copy_that_fails_removes_nothing(installation: Installation) -> None:
+    """However often it is tried, the old ones stay; the first success copies what is missing, and then thins."""
+    old = [await installation.back_up() for _ in range(2)]
+    for days, backup in enumerate(old, start=10):
+        redate(backup, datetime.now(UTC) - timedelta(days=days))
+    for _ in range(3):
+        await installation.run("backup", BACKUP_COPY_COMMAND="exit 1", BACKUP_KEEP="1")
+    assert len(installation.backups) == 5
+    done = await installation.run("backup", "--copy-only", BACKUP_COPY_COMMAND="true", BACKUP_KEEP="1")
+
+    assert done.output.count(": copied\n") == 3
+    assert len(installation.backups) == 3
+    assert not any(backup.dump in {each.dump for each in old} for backup in installation.backups)
+
+
+async def test_full_disk_leaves_the_old_ones(installation: Installation) -> None:
+    """A dump that finds no room fails with the reason; nothing half-written stays, and the old ones do."""
+    await installation.add_links(20_000)
+    old = await installation.back_up()
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "from deploy.cli import main; sys.argv = ['tinyurl', 'backup']; main()"
+    )
+    environment = {"OWNER_DATABASE_URL": installation.database.owner_url, "BACKUP_DIR": str(installation.folder)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code),
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    done = await finish(process)
+
+    assert done.code == 1
+    assert [backup.dump for backup in installation.backups] == [old.dump]
+    assert not list(installation.folder.glob("*.part"))
 
 
 async def test_backup_only_if_older(installation: Installation) -> None:

@@ -2,10 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.host.docker import Compose
+from deploy.host.site import load_site
 from shared.server import GRACE_S
 from tests.delivery.engine import ROOT, run
 
@@ -37,7 +40,7 @@ SECRETS = {
     },
     "redirect": {"redirect_database_url", "redis_url", "internal_token"},
     "dashboard": {"dashboard_secret_key", "dashboard_secret_key_previous"},
-    "backup": {"owner_database_url", "redis_admin_url"},
+    "backup": {"owner_database_url", "redis_admin_url", "backup_copy_credentials"},
     "retention": {"links_database_url"},
     "smoke": {"links_database_url"},
 }
@@ -49,6 +52,26 @@ def services() -> dict[str, Any]:
     rendered = run(*command, "config", "--format", "json", environment=VARIABLES).stdout
     found: dict[str, Any] = json.loads(rendered)["services"]
     return found
+
+
+COPY_COMMAND = 'cp "$BACKUP_FILE" "${BACKUP_MANIFEST}" "$(dirname /mnt/x)" # $HOME'
+
+
+@pytest.mark.parametrize("is_quoted", [True, False])
+def test_copy_command_arrives_as_it_was_written(tmp_path: Path, is_quoted: bool) -> None:
+    """In single quotes, as documented, for whoever calls Compose; and without them, as the host's own program calls it."""
+    (tmp_path / "host.env").write_text(
+        "TINYURL_NAME=tinyurl\nREPOSITORY=r\nPUBLIC_BASE_URL=https://sho.rt\n"
+        f"BACKUP_COPY_COMMAND={chr(39) if is_quoted else ''}{COPY_COMMAND}{chr(39) if is_quoted else ''}\n"
+    )
+    variables = {name: value for name, value in VARIABLES.items() if name != "TINYURL_ROOT"}
+    compose = Compose(load_site(tmp_path), "tinyurl", variables, str(ROOT))
+    rendered = json.loads(compose.call("config", "--format", "json"))
+    backup = rendered["services"]["backup"]
+
+    # What is rendered is a Compose file again, in which a dollar is written twice.
+    assert backup["environment"]["BACKUP_COPY_COMMAND"].replace("$$", "$") == COPY_COMMAND
+    assert rendered["secrets"]["backup_copy_credentials"]["file"] == f"{tmp_path}/secrets/backup_copy_credentials"
 
 
 def test_images_are_digests(services: dict[str, Any]) -> None:

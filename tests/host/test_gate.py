@@ -23,6 +23,7 @@ GOOD = "TINYURL_NAME=tinyurl\nREPOSITORY=ghcr.io/owner/repo\nPUBLIC_BASE_URL=htt
         ("maintain", ["maintain"]),
         ("rotate redis_url", ["rotate", "redis_url"]),
         ("put-secret POSTGRES_PASSWORD", ["put-secret", "POSTGRES_PASSWORD"]),
+        ("put-secret BACKUP_COPY_CREDENTIALS", ["put-secret", "BACKUP_COPY_CREDENTIALS"]),
     ],
 )
 def test_verbs(text: str, verb: list[str]) -> None:
