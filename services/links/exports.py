@@ -23,7 +23,7 @@ from services.links.media import choose_media_type
 from shared.postgres import FAILURES, Pool, connection
 
 PAGE_LINKS = 100
-"""Some 2 ms of work without a pause for others; at the largest links' 25 KB it is 2.5 MB of memory, thrice while it is written."""
+"""Some 2 ms of work without a pause for others; at the largest links' 25 KB it is 2.5 MB, thrice while it is written."""
 
 EXPORTS_AT_ONCE = 16
 """With the largest links 120 MB; of an owner there are fewer (`shares.py`)."""

@@ -16,11 +16,13 @@ from shared.postgres import Connection
 from shared.records import LinkKey
 
 LinkState = Literal["active", "disabled", "expired", "scheduled"]
-Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "clicks", "-clicks", "code", "-code"]
+Sort = Literal[
+    "created_at", "-created_at", "updated_at", "-updated_at", "clicks", "-clicks", "humans", "-humans", "code", "-code"
+]
 
 _COLUMNS = """
     id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
-    expired_url, enabled, forward_query, clicks, version, created_at, updated_at
+    expired_url, enabled, forward_query, clicks, humans, version, created_at, updated_at
 """
 _SELECT = "SELECT " + _COLUMNS + " FROM links "
 
@@ -65,6 +67,7 @@ class LinkRow:
     owner: str
     fields: LinkFields
     clicks: int
+    humans: int
     version: int
     created_at: datetime
     updated_at: datetime
@@ -108,7 +111,7 @@ async def insert_links(conn: Connection, links: Sequence[NewLink]) -> dict[LinkK
             cache_control integer, valid_from timestamptz, expires_at timestamptz, expired_url text,
             enabled boolean, forward_query boolean)
         ON CONFLICT (domain, code) DO NOTHING
-        RETURNING id, domain, code, clicks, version, created_at, updated_at
+        RETURNING id, domain, code, clicks, humans, version, created_at, updated_at
         """,
         json.dumps([_json_row(link) for link in links], ensure_ascii=False),
     )
@@ -123,6 +126,7 @@ async def insert_links(conn: Connection, links: Sequence[NewLink]) -> dict[LinkK
             owner=link.owner,
             fields=link.fields,
             clicks=row["clicks"],
+            humans=row["humans"],
             version=row["version"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],
@@ -236,7 +240,7 @@ async def find_links(conn: Connection, owner: str, wanted: Sequence[NewLink]) ->
         -- OFFSET keeps it a look-up in the index for each of them, also where statistics are missing or old.
         CROSS JOIN LATERAL (
             SELECT id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
-                   expired_url, enabled, forward_query, clicks, version, created_at, updated_at
+                   expired_url, enabled, forward_query, clicks, humans, version, created_at, updated_at
             FROM links
             WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended(w.url, 0) AND url = w.url
               AND deleted_at IS NULL AND domain = w.domain AND (w.code = '' OR code = w.code)
@@ -304,14 +308,18 @@ async def select_links(
         after: The last row of the page before.
         limit: Rows at most.
     """
-    rows = await conn.fetch(
-        _LISTS[sort, wanted.owner is None],
-        *_filter_arguments(wanted),
-        None if after is None else after.value,
-        None if after is None else after.row_id,
-        limit,
-    )
-    return [_link(row) for row in rows]
+    found: list[asyncpg.Record] = []
+    for part in _parts(sort, after):
+        found += await conn.fetch(
+            _LISTS[part.name, part.direction, wanted.owner is None],
+            *_filter_arguments(wanted),
+            None if part.after is None else part.after.value,
+            None if part.after is None else part.after.row_id,
+            limit - len(found),
+        )
+        if len(found) == limit:
+            break
+    return [_link(row) for row in found]
 
 
 async def select_tags(conn: Connection, *, owner: str | None, search: str | None, limit: int) -> list[tuple[str, int]]:
@@ -352,20 +360,33 @@ def sort_value(row: LinkRow, sort: Sort) -> object:
             return row.updated_at
         case "clicks":
             return row.clicks
+        case "humans":
+            return row.humans
         case _:
             return row.code
 
 
-def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
-    """Fill in what a parameter cannot say: the sort column and direction. All of it comes from the table below."""
-    compare = ">" if order == "ASC" else "<"
-    return (
-        _LIST.replace("<column>", column)
-        .replace("<kind>", kind)
-        .replace("<order>", order)
-        .replace("<compare>", compare)
-        .replace("<owner>", owner)
-    )
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a list that one index has in its order; `after` is None for one that is read from its beginning."""
+
+    name: str
+    direction: str
+    after: Position | None
+
+
+def _parts(sort: Sort, after: Position | None) -> list[_Part]:
+    """What a list is read from, in order: counters have two parts, as their ranks have (migration 5)."""
+    name = sort.removeprefix("-")
+    direction = "ASC" if name == sort else "DESC"
+    if name not in _COUNTERS:
+        return [_Part(name, direction, after)]
+    few, many = f"few {name}", f"many {name}"
+    begun = None if after is None else many if after.value >= EXACT_RANKS else few
+    order = [few, many] if direction == "ASC" else [many, few]
+    if begun is not None:
+        order = order[order.index(begun) :]
+    return [_Part(part, direction, after if part == begun else None) for part in order]
 
 
 _FILTER = """
@@ -382,30 +403,53 @@ _FILTER = """
       AND ($7::timestamptz IS NULL OR created_at < $7)
 """
 
-_LIST = (
-    _SELECT
-    + _FILTER
-    + """
+EXACT_RANKS = 64
+"""A rank below is the counter itself; above, several counters share one."""
+
+_COUNTERS = ("clicks", "humans")
+
+_ORDERED = """
       AND ($9::bigint IS NULL OR (<column>, id) <compare> ($8::<kind>, $9))
     ORDER BY <column> <order>, id <order>
     LIMIT $10
-    """
-)
+"""
 
-# Ids are given in the order of creation, and there is an index on (owner, id).
+# The index has the ranks in order; only links of one rank are sorted.
+_RANKED = """
+      AND <column>_rank >= 64
+      AND ($9::bigint IS NULL OR <column>_rank <compare>= count_rank($8) AND (<column>, id) <compare> ($8::<kind>, $9))
+    ORDER BY <column>_rank <order>, <column> <order>, id <order>
+    LIMIT $10
+"""
+
+# Ids are given in the order of creation. Each has an index that begins with the owner.
 _SORTS = {
-    "created_at": ("id", "bigint"),
-    "updated_at": ("updated_at", "timestamptz"),
-    "clicks": ("clicks", "bigint"),
-    "code": ("code", "text"),
+    "created_at": ("id", "bigint", _ORDERED),
+    "updated_at": ("updated_at", "timestamptz", _ORDERED),
+    "code": ("code", "text", _ORDERED),
+    **{f"few {name}": (f"{name}_rank", "bigint", f"AND {name}_rank < 64" + _ORDERED) for name in _COUNTERS},
+    **{f"many {name}": (name, "bigint", _RANKED) for name in _COUNTERS},
 }
 
-_LISTS: dict[tuple[str, bool], str] = {
-    (prefix + sort, all_owners): _list_statement(
-        column, kind, order, "$1::text IS NULL" if all_owners else "owner = $1"
+
+def _list_statement(template: str, column: str, kind: str, order: str, owner: str) -> str:
+    """Fill in what a parameter cannot say: the sort column and direction. All of it comes from the table above."""
+    return (
+        (_SELECT + _FILTER + template)
+        .replace("<column>", column)
+        .replace("<kind>", kind)
+        .replace("<order>", order)
+        .replace("<compare>", ">" if order == "ASC" else "<")
+        .replace("<owner>", owner)
     )
-    for sort, (column, kind) in _SORTS.items()
-    for prefix, order in (("", "ASC"), ("-", "DESC"))
+
+
+_LISTS: dict[tuple[str, str, bool], str] = {
+    (name, order, all_owners): _list_statement(
+        template, column, kind, order, "$1::text IS NULL" if all_owners else "owner = $1"
+    )
+    for name, (column, kind, template) in _SORTS.items()
+    for order in ("ASC", "DESC")
     for all_owners in (False, True)
 }
 
@@ -488,6 +532,7 @@ def _link(row: asyncpg.Record) -> LinkRow:
             forward_query=row["forward_query"],
         ),
         clicks=row["clicks"],
+        humans=row["humans"],
         version=row["version"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],

@@ -9,11 +9,13 @@ import structlog
 
 from services.links.click_upkeep import create_partitions, delete_old_visitors, sort_counts
 from services.links.idempotency import delete_old_requests
+from services.links.recounts import recount_noted, recount_old
 from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Pool, connection
 
 INTERVAL_S = 60.0
 SORT_DEADLINE_S = 600.0
+RECOUNT_DEADLINE_S = 300.0
 
 log = structlog.get_logger()
 
@@ -22,7 +24,7 @@ async def prune_for_ever(pool: Pool) -> None:
     """Do it at random moments around once a minute, so that several processes do not do it at once."""
     while True:
         await asyncio.sleep(INTERVAL_S * random.uniform(0.5, 1.5))
-        for work in (prune, prepare_for_clicks, sort_old_counts):
+        for work in (prune, prepare_for_clicks, recount_humans, sort_old_counts):
             try:
                 await work(pool)
             except (*UNAVAILABLE, asyncpg.PostgresError) as error:
@@ -44,6 +46,16 @@ async def prepare_for_clicks(pool: Pool) -> None:
         await create_partitions(conn, today)
         while await delete_old_visitors(conn, today):
             pass
+
+
+async def recount_humans(pool: Pool) -> None:
+    """Let go of the connection after each step: there may be millions of links."""
+    async with asyncio.timeout(RECOUNT_DEADLINE_S):
+        for step in (recount_noted, recount_old):
+            is_more: object = True
+            while is_more:
+                async with connection(pool, deadline_s=30.0) as conn:
+                    is_more = await step(conn)
 
 
 async def sort_old_counts(pool: Pool) -> None:
