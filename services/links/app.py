@@ -43,7 +43,7 @@ from services.links.intake import InternalTokens
 from services.links.metrics import Measured, Metrics
 from services.links.shares import Shares, open_shares
 from services.links.site import Site
-from services.links.upkeep import prune_for_ever
+from services.links.upkeep import prune_for_ever, sort_for_ever
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
 from shared.schema import check_schema
@@ -132,8 +132,8 @@ def create_app(settings: LinksSettings | None = None) -> ASGIApp:
                 )
             ]
             await _refuse_old_schema(pool)
-            upkeep = asyncio.create_task(prune_for_ever(pool))
-            stack.callback(upkeep.cancel)
+            for upkeep in (prune_for_ever(pool), sort_for_ever(pool)):
+                stack.callback(asyncio.create_task(upkeep).cancel)
             internal_tokens = InternalTokens(settings)
             click_queue = ClickQueue(settings, metrics)
             if internal_tokens.is_configured:

@@ -192,7 +192,11 @@ async def _add_visitors_by_owner(conn: Connection, columns: Columns, is_bot: boo
 
 
 async def _add_to_links(conn: Connection, columns: Columns) -> None:
-    """Add to the numbers in lists. An update that joins may lock in any order, so the rows are locked in order first."""
+    """Add to the numbers in lists, and note that their order is out of date.
+
+    An update that joins may lock in any order, so the rows are locked in order first.
+    """
+    await conn.execute("INSERT INTO clicked_links (link_ids) VALUES ($1)", columns[0])
     await conn.execute(
         """
         WITH locked AS MATERIALIZED (SELECT id FROM links WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE)

@@ -22,7 +22,7 @@ Sort = Literal[
 
 _COLUMNS = """
     id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
-    expired_url, enabled, forward_query, clicks, humans, version, created_at, updated_at
+    expired_url, enabled, forward_query, clicks, humans, clicks_sorted, humans_sorted, version, created_at, updated_at
 """
 _SELECT = "SELECT " + _COLUMNS + " FROM links "
 
@@ -59,7 +59,11 @@ class NewLink:
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """A stored link."""
+    """A stored link.
+
+    Attributes:
+        clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
+    """
 
     id: int
     domain: str
@@ -71,6 +75,8 @@ class LinkRow:
     version: int
     created_at: datetime
     updated_at: datetime
+    clicks_sorted: int = 0
+    humans_sorted: int = 0
 
     @property
     def key(self) -> LinkKey:
@@ -240,7 +246,8 @@ async def find_links(conn: Connection, owner: str, wanted: Sequence[NewLink]) ->
         -- OFFSET keeps it a look-up in the index for each of them, also where statistics are missing or old.
         CROSS JOIN LATERAL (
             SELECT id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
-                   expired_url, enabled, forward_query, clicks, humans, version, created_at, updated_at
+                   expired_url, enabled, forward_query, clicks, humans, clicks_sorted, humans_sorted, version, created_at,
+                   updated_at
             FROM links
             WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended(w.url, 0) AND url = w.url
               AND deleted_at IS NULL AND domain = w.domain AND (w.code = '' OR code = w.code)
@@ -308,18 +315,14 @@ async def select_links(
         after: The last row of the page before.
         limit: Rows at most.
     """
-    found: list[asyncpg.Record] = []
-    for part in _parts(sort, after):
-        found += await conn.fetch(
-            _LISTS[part.name, part.direction, wanted.owner is None],
-            *_filter_arguments(wanted),
-            None if part.after is None else part.after.value,
-            None if part.after is None else part.after.row_id,
-            limit - len(found),
-        )
-        if len(found) == limit:
-            break
-    return [_link(row) for row in found]
+    rows = await conn.fetch(
+        _LISTS[sort, wanted.owner is None],
+        *_filter_arguments(wanted),
+        None if after is None else after.value,
+        None if after is None else after.row_id,
+        limit,
+    )
+    return [_link(row) for row in rows]
 
 
 async def select_tags(conn: Connection, *, owner: str | None, search: str | None, limit: int) -> list[tuple[str, int]]:
@@ -359,34 +362,23 @@ def sort_value(row: LinkRow, sort: Sort) -> object:
         case "updated_at":
             return row.updated_at
         case "clicks":
-            return row.clicks
+            return row.clicks_sorted
         case "humans":
-            return row.humans
+            return row.humans_sorted
         case _:
             return row.code
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a list that one index has in its order; `after` is None for one that is read from its beginning."""
-
-    name: str
-    direction: str
-    after: Position | None
-
-
-def _parts(sort: Sort, after: Position | None) -> list[_Part]:
-    """What a list is read from, in order: counters have two parts, as their ranks have (migration 5)."""
-    name = sort.removeprefix("-")
-    direction = "ASC" if name == sort else "DESC"
-    if name not in _COUNTERS:
-        return [_Part(name, direction, after)]
-    few, many = f"few {name}", f"many {name}"
-    begun = None if after is None else many if after.value >= EXACT_RANKS else few
-    order = [few, many] if direction == "ASC" else [many, few]
-    if begun is not None:
-        order = order[order.index(begun) :]
-    return [_Part(part, direction, after if part == begun else None) for part in order]
+def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
+    """Fill in what a parameter cannot say: the sort column and direction. All of it comes from the table below."""
+    compare = ">" if order == "ASC" else "<"
+    return (
+        _LIST.replace("<column>", column)
+        .replace("<kind>", kind)
+        .replace("<order>", order)
+        .replace("<compare>", compare)
+        .replace("<owner>", owner)
+    )
 
 
 _FILTER = """
@@ -403,53 +395,31 @@ _FILTER = """
       AND ($7::timestamptz IS NULL OR created_at < $7)
 """
 
-EXACT_RANKS = 64
-"""A rank below is the counter itself; above, several counters share one."""
-
-_COUNTERS = ("clicks", "humans")
-
-_ORDERED = """
+_LIST = (
+    _SELECT
+    + _FILTER
+    + """
       AND ($9::bigint IS NULL OR (<column>, id) <compare> ($8::<kind>, $9))
     ORDER BY <column> <order>, id <order>
     LIMIT $10
-"""
+    """
+)
 
-# The index has the ranks in order; only links of one rank are sorted.
-_RANKED = """
-      AND <column>_rank >= 64
-      AND ($9::bigint IS NULL OR <column>_rank <compare>= count_rank($8) AND (<column>, id) <compare> ($8::<kind>, $9))
-    ORDER BY <column>_rank <order>, <column> <order>, id <order>
-    LIMIT $10
-"""
-
-# Ids are given in the order of creation. Each has an index that begins with the owner.
+# Ids are given in the order of creation. Each column has an index that begins with the owner.
 _SORTS = {
-    "created_at": ("id", "bigint", _ORDERED),
-    "updated_at": ("updated_at", "timestamptz", _ORDERED),
-    "code": ("code", "text", _ORDERED),
-    **{f"few {name}": (f"{name}_rank", "bigint", f"AND {name}_rank < 64" + _ORDERED) for name in _COUNTERS},
-    **{f"many {name}": (name, "bigint", _RANKED) for name in _COUNTERS},
+    "created_at": ("id", "bigint"),
+    "updated_at": ("updated_at", "timestamptz"),
+    "clicks": ("clicks_sorted", "bigint"),
+    "humans": ("humans_sorted", "bigint"),
+    "code": ("code", "text"),
 }
 
-
-def _list_statement(template: str, column: str, kind: str, order: str, owner: str) -> str:
-    """Fill in what a parameter cannot say: the sort column and direction. All of it comes from the table above."""
-    return (
-        (_SELECT + _FILTER + template)
-        .replace("<column>", column)
-        .replace("<kind>", kind)
-        .replace("<order>", order)
-        .replace("<compare>", ">" if order == "ASC" else "<")
-        .replace("<owner>", owner)
+_LISTS: dict[tuple[str, bool], str] = {
+    (prefix + sort, all_owners): _list_statement(
+        column, kind, order, "$1::text IS NULL" if all_owners else "owner = $1"
     )
-
-
-_LISTS: dict[tuple[str, str, bool], str] = {
-    (name, order, all_owners): _list_statement(
-        template, column, kind, order, "$1::text IS NULL" if all_owners else "owner = $1"
-    )
-    for name, (column, kind, template) in _SORTS.items()
-    for order in ("ASC", "DESC")
+    for sort, (column, kind) in _SORTS.items()
+    for prefix, order in (("", "ASC"), ("-", "DESC"))
     for all_owners in (False, True)
 }
 
@@ -536,4 +506,6 @@ def _link(row: asyncpg.Record) -> LinkRow:
         version=row["version"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        clicks_sorted=row["clicks_sorted"],
+        humans_sorted=row["humans_sorted"],
     )

@@ -1,6 +1,6 @@
-"""The humans among the clicks of links, where whoever counted the clicks did not tell them apart.
+"""The order of links by their counters, and the humans among clicks where whoever counted these did not tell them apart.
 
-That are the links from before the column, and those that the release before clicked during a deployment, which a trigger
+The second are the links from before the column, and those that the release before clicked during a deployment, which a trigger
 notes. `services/links/upkeep.py` calls this; each step is a short transaction, and what was done is done.
 """
 
@@ -10,6 +10,31 @@ from shared.postgres import Connection
 
 STEP_IDS = 2000
 STEP_LINKS = 500
+STEP_BATCHES = 5
+
+
+async def sort_clicked(conn: Connection) -> int:
+    """Bring the order of the links of some batches of clicks up to date: once for many clicks of a link.
+
+    Returns:
+        How many batches; call it again while there are any. Several processes take different ones.
+    """
+    async with conn.transaction():
+        rows = await conn.fetch(
+            "SELECT id, link_ids FROM clicked_links ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED", STEP_BATCHES
+        )
+        await conn.execute(
+            """
+            WITH locked AS MATERIALIZED (
+                SELECT id FROM links
+                WHERE id = ANY ($1) AND (clicks_sorted <> clicks OR humans_sorted <> humans)
+                ORDER BY id FOR NO KEY UPDATE)
+            UPDATE links SET clicks_sorted = clicks, humans_sorted = humans FROM locked WHERE links.id = locked.id
+            """,
+            sorted({link_id for row in rows for link_id in row["link_ids"]}),
+        )
+        await conn.execute("DELETE FROM clicked_links WHERE id = ANY ($1)", [row["id"] for row in rows])
+    return len(rows)
 
 
 async def recount_noted(conn: Connection) -> int:
@@ -56,11 +81,13 @@ async def _recount(conn: Connection, ids: Sequence[int]) -> None:
     await conn.execute("SELECT FROM links WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE", ids)
     await conn.execute(
         """
-        UPDATE links SET humans = least(links.clicks, counted.humans), bots = links.clicks - least(links.clicks, counted.humans)
-        FROM unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL (
-            SELECT coalesce(sum(clicks), 0)::bigint AS humans FROM click_totals_by_link
-            WHERE link_id = wanted.id AND NOT is_bot) AS counted
-        WHERE links.id = wanted.id
+        WITH counted AS (
+            SELECT id, least(clicks, (SELECT coalesce(sum(t.clicks), 0)::bigint FROM click_totals_by_link AS t
+                                      WHERE t.link_id = links.id AND NOT t.is_bot)) AS humans
+            FROM links WHERE id = ANY ($1))
+        UPDATE links
+        SET humans = counted.humans, bots = clicks - counted.humans, clicks_sorted = clicks, humans_sorted = counted.humans
+        FROM counted WHERE links.id = counted.id
         """,
         ids,
     )

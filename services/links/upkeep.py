@@ -9,13 +9,14 @@ import structlog
 
 from services.links.click_upkeep import create_partitions, delete_old_visitors, sort_counts
 from services.links.idempotency import delete_old_requests
-from services.links.recounts import recount_noted, recount_old
+from services.links.recounts import recount_noted, recount_old, sort_clicked
 from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Pool, connection
 
 INTERVAL_S = 60.0
 SORT_DEADLINE_S = 600.0
 RECOUNT_DEADLINE_S = 300.0
+SORT_INTERVAL_S = 10.0
 
 log = structlog.get_logger()
 
@@ -29,6 +30,23 @@ async def prune_for_ever(pool: Pool) -> None:
                 await work(pool)
             except (*UNAVAILABLE, asyncpg.PostgresError) as error:
                 log.warning("upkeep_failed", work=work.__name__, error=type(error).__name__)
+
+
+async def sort_for_ever(pool: Pool) -> None:
+    """Keep the order by clicks some seconds behind them at most."""
+    while True:
+        await asyncio.sleep(SORT_INTERVAL_S * random.uniform(0.5, 1.5))
+        try:
+            await sort_clicks(pool)
+        except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+            log.warning("upkeep_failed", work=sort_clicks.__name__, error=type(error).__name__)
+
+
+async def sort_clicks(pool: Pool) -> None:
+    is_more: object = True
+    while is_more:
+        async with connection(pool, deadline_s=30.0) as conn:
+            is_more = await sort_clicked(conn)
 
 
 async def prune(pool: Pool) -> None:

@@ -3,17 +3,18 @@
 -- Nothing here reads or writes the rows of `links`; the indexes are made after the commit, while links are created.
 
 ALTER TABLE links
-    ADD COLUMN humans      bigint NOT NULL DEFAULT 0,
-    ADD COLUMN bots        bigint NOT NULL DEFAULT 0,
-    -- An index on a counter would be written with every click. These change seldom, and sort like the counters.
-    ADD COLUMN clicks_rank smallint NOT NULL DEFAULT 0,
-    ADD COLUMN humans_rank smallint NOT NULL DEFAULT 0;
+    ADD COLUMN humans        bigint NOT NULL DEFAULT 0,
+    ADD COLUMN bots          bigint NOT NULL DEFAULT 0,
+    -- The counters as they were some seconds ago. An index on a counter itself would be written with every click.
+    ADD COLUMN clicks_sorted bigint NOT NULL DEFAULT 0,
+    ADD COLUMN humans_sorted bigint NOT NULL DEFAULT 0;
 
--- Below 64 the number itself, above it sixteen steps for each doubling.
-CREATE FUNCTION count_rank(n bigint) RETURNS smallint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN n < 64 THEN greatest(n, 0) ELSE 64 + floor(16 * (log(n::float8) / log(2::float8) - 6)) END::smallint
-$$;
+-- The links that each batch of clicks was of, until their order is brought up to date.
+CREATE TABLE clicked_links (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    link_ids bigint[] NOT NULL
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON clicked_links TO tinyurl_links;
 
 -- Links whose clicks were counted by someone who knows no humans: the release before this one, during a deployment.
 CREATE TABLE links_to_recount (
@@ -29,29 +30,20 @@ CREATE TABLE links_recounted (
 INSERT INTO links_recounted (reached, last) SELECT 0, coalesce(max(id), 0) FROM links;
 GRANT SELECT, UPDATE ON links_recounted TO tinyurl_links;
 
-CREATE FUNCTION rank_link() RETURNS trigger
+CREATE FUNCTION note_uncounted_link() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.clicks < 64 THEN
-        NEW.clicks_rank := NEW.clicks;
-    ELSE
-        NEW.clicks_rank := public.count_rank(NEW.clicks);
-    END IF;
-    IF NEW.humans < 64 THEN
-        NEW.humans_rank := NEW.humans;
-    ELSE
-        NEW.humans_rank := public.count_rank(NEW.humans);
-    END IF;
-    IF NEW.clicks <> NEW.humans + NEW.bots THEN
-        INSERT INTO public.links_to_recount (link_id) VALUES (NEW.id) ON CONFLICT DO NOTHING;
-    END IF;
+    NEW.clicks_sorted := NEW.clicks;
+    INSERT INTO public.links_to_recount (link_id) VALUES (NEW.id) ON CONFLICT DO NOTHING;
     RETURN NEW;
 END $$;
-CREATE TRIGGER rank_new_link BEFORE INSERT ON links FOR EACH ROW WHEN (NEW.clicks <> 0) EXECUTE FUNCTION rank_link();
-CREATE TRIGGER rank_link BEFORE UPDATE OF clicks, humans ON links FOR EACH ROW EXECUTE FUNCTION rank_link();
+CREATE TRIGGER note_new_link BEFORE INSERT ON links
+    FOR EACH ROW WHEN (NEW.clicks <> NEW.humans + NEW.bots) EXECUTE FUNCTION note_uncounted_link();
+CREATE TRIGGER note_clicked_link BEFORE UPDATE OF clicks ON links
+    FOR EACH ROW WHEN (NEW.clicks <> NEW.humans + NEW.bots) EXECUTE FUNCTION note_uncounted_link();
 
 -- concurrently
 CREATE INDEX CONCURRENTLY links_by_code ON links (owner, code, id) WHERE deleted_at IS NULL;
 CREATE INDEX CONCURRENTLY links_by_update ON links (owner, updated_at, id) WHERE deleted_at IS NULL;
-CREATE INDEX CONCURRENTLY links_by_clicks ON links (owner, clicks_rank, id) WHERE deleted_at IS NULL;
-CREATE INDEX CONCURRENTLY links_by_humans ON links (owner, humans_rank, id) WHERE deleted_at IS NULL;
+CREATE INDEX CONCURRENTLY links_by_clicks ON links (owner, clicks_sorted, id) WHERE deleted_at IS NULL;
+CREATE INDEX CONCURRENTLY links_by_humans ON links (owner, humans_sorted, id) WHERE deleted_at IS NULL;
