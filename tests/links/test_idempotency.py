@@ -112,7 +112,7 @@ async def test_memory_of_an_owner_is_bounded(
     monkeypatch.setattr("services.links.idempotency.LOOKED_AT_EVERY_S", 0.0)
     monkeypatch.setattr(f"services.links.idempotency.{bound}", {"MOST_REQUESTS": 4, "MOST_BYTES": 2500}[bound])
     bob = await client_with("bob")
-    kept = {}
+    kept: dict[int, object] = {}
     while (answer := await create(alice, len(kept))).status_code == 201:
         kept[len(kept)] = answer.json()
     again = [(await create(alice, number)).json() for number in kept]
