@@ -25,6 +25,9 @@ from shared.postgres import FAILURES, Pool, connection
 PAGE_LINKS = 100
 """Some 2 ms of work without a pause for others; at the largest links' 25 KB it is 2.5 MB, thrice while it is written."""
 
+PAUSE_S = 0.005
+"""Between two pages: as long as a page takes, so that no export has the process for itself."""
+
 EXPORTS_AT_ONCE = 16
 """With the largest links 120 MB; of an owner there are fewer (`shares.py`)."""
 
@@ -155,6 +158,7 @@ async def _pages(pool: Pool, wanted: LinkFilter, rows: list[LinkRow]) -> AsyncIt
     """Read page after page; between two of them the client reads, for as long as it likes."""
     yield rows
     while len(rows) == PAGE_LINKS:
+        await asyncio.sleep(PAUSE_S)
         try:
             rows = await _select_page(pool, wanted, rows[-1].id)
         except FAILURES as error:

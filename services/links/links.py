@@ -73,8 +73,8 @@ async def create_link(
     return response
 
 
-@router.get("", summary="List links")
-async def list_links(request: Request, query: Annotated[LinkQuery, Query()], caller: MayRead) -> LinkPage:
+@router.get("", response_model=LinkPage, summary="List links")
+async def list_links(request: Request, query: Annotated[LinkQuery, Query()], caller: MayRead) -> Response:
     """List your links, page by page; a key with the scope `admin` lists everyone's."""
     site: Site = request.state.site
     wanted = check_filter(query, caller)
@@ -89,10 +89,12 @@ async def list_links(request: Request, query: Annotated[LinkQuery, Query()], cal
             rows = await select_links(conn, wanted, sort=query.sort, after=after, limit=query.limit + 1)
     page, more = rows[: query.limit], rows[query.limit :]
     last = Position(sort_value(page[-1], query.sort), page[-1].id) if more else None
-    return LinkPage(
+    answer = LinkPage(
         items=[link_out(row, site.short_url(row.key)) for row in page],
         next_cursor=None if last is None else site.cursors.write(last, query.sort),
     )
+    # As it is: the framework would check it and write it again, twice the time for a page of a hundred.
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 @router.get("/{code}", response_model=LinkOut, summary="Read a link")

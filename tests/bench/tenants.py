@@ -81,7 +81,11 @@ async def _worst(port: int, key: str) -> AsyncIterator[None]:
         yield
         if process.returncode is not None:
             raise MeasuringFailed("the owner that does its worst has ended")
-        answers, _ = await asyncio.wait_for(process.communicate(), END_TIMEOUT_S)
+        process.stdin.close()
+        try:
+            answers, _ = await asyncio.wait_for(process.communicate(), END_TIMEOUT_S)
+        except TimeoutError:
+            raise MeasuringFailed("the owner that does its worst does not end") from None
         say(f"i  its answers by status: {answers.decode().strip()}")
     finally:
         if process.returncode is None:
