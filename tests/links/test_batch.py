@@ -363,7 +363,8 @@ async def test_hostile_body_is_bounded(alice: httpx.AsyncClient, body: bytes) ->
 
     assert response.status_code in (200, 400, 422)
     assert len(response.content) < 4 * LARGEST_BATCH
-    assert served > 1
+    # What is refused before it is parsed may be answered at once.
+    assert served > 1 or response.status_code == 422
 
 
 async def test_uploads_at_once_are_bounded(
