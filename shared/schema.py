@@ -1,5 +1,6 @@
 """The database's schema: numbered, forward-only SQL files, applied by `tinyurl migrate` and never by a service."""
 
+import asyncio
 import re
 from importlib import resources
 
@@ -7,7 +8,11 @@ import asyncpg
 
 from shared.postgres import CONNECT_TIMEOUT_S, Connection
 
+LOCK_TIMEOUT_S = 60
+
 _MIGRATION_LOCK = 0x6D69_6772
+_CONCURRENTLY = "-- concurrently\n"
+_INDEX = re.compile(r"CREATE INDEX CONCURRENTLY (\w+)[^;]+;")
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
@@ -33,8 +38,10 @@ async def migrate(url: str) -> list[int]:
     """
     conn = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
     try:
-        await conn.execute("SELECT set_config('lock_timeout', '60s', false)")
-        await conn.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
+        # Asked for again and again: who waits in a statement is waited for by an index that is made concurrently.
+        async with asyncio.timeout(LOCK_TIMEOUT_S):
+            while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _MIGRATION_LOCK):  # noqa: ASYNC110  # no event tells
+                await asyncio.sleep(0.1)
         await conn.execute("SELECT set_config('lock_timeout', '3s', false)")
         await conn.execute(
             """
@@ -49,11 +56,29 @@ async def migrate(url: str) -> list[int]:
         pending = {number: sql for number, sql in migrations().items() if number > head}
         for number, sql in pending.items():
             async with conn.transaction():
-                await conn.execute(sql)
+                await conn.execute(sql.partition(_CONCURRENTLY)[0])
                 await conn.execute("INSERT INTO schema_migrations (number) VALUES ($1)", number)
+        await _create_indexes(conn)
         return list(pending)
     finally:
         await conn.close(timeout=CONNECT_TIMEOUT_S)
+
+
+async def _create_indexes(conn: Connection) -> None:
+    """Create what stands below `-- concurrently` in a migration, and again what an interrupted run left invalid.
+
+    PostgreSQL makes such an index in no transaction, keeps no writer out, and waits for the transactions before it.
+    """
+    await conn.execute("SELECT set_config('lock_timeout', '60s', false)")
+    for sql in migrations().values():
+        for statement in _INDEX.finditer(sql.partition(_CONCURRENTLY)[2]):
+            is_valid = await conn.fetchval(
+                "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('public.' || $1::text)", statement[1]
+            )
+            if is_valid is False:
+                await conn.execute(f"DROP INDEX CONCURRENTLY public.{statement[1]}")
+            if not is_valid:
+                await conn.execute(statement[0])
 
 
 async def check_schema(conn: Connection) -> None:

@@ -38,12 +38,15 @@ from services.links.create_lane import CreateLane
 from services.links.creation import Creator
 from services.links.documentation import Documentation
 from services.links.errors import ERRORS, answer_error, answer_route_error
+from services.links.exports import ExportGate
 from services.links.head import Head
+from services.links.idempotency import Memory
 from services.links.intake import InternalTokens
 from services.links.metrics import Measured, Metrics
 from services.links.parameters import refuse_repeats
+from services.links.shares import Shares, open_shares
 from services.links.site import Site
-from services.links.upkeep import prune_for_ever
+from services.links.upkeep import FREQUENT_WORKS, SORT_INTERVAL_S, prune_for_ever
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
 from shared.schema import check_schema
@@ -77,11 +80,15 @@ ROUTERS = (
     health.router,
 )
 
+KEY_POOL_SIZE = 2
+LIST_POOL_SIZE = 4
+EXPORT_POOL_SIZE = 2
 STATS_POOL_SIZE = 4
-"""Connections for statistics; a question that is long to answer must not keep links from being made."""
+"""Connections beside `LINKS_POOL_SIZE`: what is long to answer keeps no link from being made and no key from being verified."""
 
-STATS_SESSION = {"jit": "off", "plan_cache_mode": "force_custom_plan"}
-"""Compiling costs more than it saves here, and a plan for any range is a bad one for most."""
+ASKING = {"jit": "off", "plan_cache_mode": "force_custom_plan", "statement_timeout": "4s"}
+"""Compiling costs more than it saves here, and a plan for any filter and range is a bad one for most. The time is longer than
+the wait for a lock (3 s) and shorter than the client's (5 s): only a question that is dear itself is told so."""
 
 log = structlog.get_logger()
 
@@ -91,10 +98,16 @@ class State(TypedDict):
 
     site: Site
     pool: Pool
+    key_pool: Pool
+    list_pool: Pool
+    export_pool: Pool
     stats_pool: Pool
+    shares: Shares
+    memory: Memory
     keyring: Keyring
     creator: Creator
     batch_gate: BatchGate
+    export_gate: ExportGate
     metrics: Metrics
     internal_tokens: InternalTokens
     clicks: ClickQueue
@@ -115,22 +128,20 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            pool = await stack.enter_async_context(
-                open_pool(
-                    settings.links_database_url.get_secret_value(), size=settings.links_pool_size, application="links"
+            url = settings.links_database_url.get_secret_value()
+            pool, key_pool, list_pool, export_pool, stats_pool = [
+                await stack.enter_async_context(open_pool(url, size=size, application=application, settings=session))
+                for size, application, session in (
+                    (settings.links_pool_size, "links", {}),
+                    (KEY_POOL_SIZE, "links keys", {}),
+                    (LIST_POOL_SIZE, "links lists", ASKING),
+                    (EXPORT_POOL_SIZE, "links exports", ASKING),
+                    (STATS_POOL_SIZE, "links stats", ASKING),
                 )
-            )
-            stats_pool = await stack.enter_async_context(
-                open_pool(
-                    settings.links_database_url.get_secret_value(),
-                    size=STATS_POOL_SIZE,
-                    application="links stats",
-                    settings=STATS_SESSION,
-                )
-            )
+            ]
             await _refuse_old_schema(pool)
-            upkeep = asyncio.create_task(prune_for_ever(pool))
-            stack.callback(upkeep.cancel)
+            for upkeep in (prune_for_ever(pool), prune_for_ever(pool, FREQUENT_WORKS, SORT_INTERVAL_S)):
+                stack.callback(asyncio.create_task(upkeep).cancel)
             internal_tokens = InternalTokens(settings)
             click_queue = ClickQueue(settings, metrics, click_worker)
             if internal_tokens.is_configured:
@@ -138,10 +149,16 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
             yield {
                 "site": Site(settings),
                 "pool": pool,
+                "key_pool": key_pool,
+                "list_pool": list_pool,
+                "export_pool": export_pool,
                 "stats_pool": stats_pool,
-                "keyring": Keyring(pool),
+                "shares": open_shares(settings.links_pool_size),
+                "memory": Memory(),
+                "keyring": Keyring(key_pool),
                 "creator": Creator(pool),
                 "batch_gate": BatchGate(),
+                "export_gate": ExportGate(),
                 "metrics": metrics,
                 "internal_tokens": internal_tokens,
                 "clicks": click_queue,

@@ -3,23 +3,31 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
+import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from services.links.errors import Forbidden, Unauthenticated
 from services.links.keys import ApiKey, Scope, hash_secret, select_key, split_key
-from shared.postgres import Pool, connection
+from shared.postgres import FAILURES, Pool, connection
 
 BELIEVED_S = 0.5
 """With it a revoked key fails within a second, and a busy client costs two look-ups a second."""
 
+WATCHED_EVERY_S = 0.25
+"""What runs for long asks so often whether its key is valid; with the half second before, it ends within one."""
+
 REMEMBERED_KEYS = 10_000
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
 
 _documented = HTTPBearer(auto_error=False, scheme_name="API key", description="A key from `tinyurl keys create`.")
 
@@ -109,6 +117,27 @@ async def authenticate(request: Request, *scopes: Scope) -> Caller:
     if not {*scopes, "admin"} & set(key.scopes):
         raise Forbidden(f"This key lacks the scope {' or '.join(scopes)}.")
     return Caller(key.owner, key.scopes)
+
+
+async def run_while_valid(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do what takes long, and give it up once the request's key is no longer valid.
+
+    Raises:
+        Unauthenticated: The key was revoked or has expired meanwhile; the work was cancelled.
+    """
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=WATCHED_EVERY_S))[0]:
+            try:
+                await identify(request)
+            except FAILURES as error:
+                # Whether it is valid is not known; the work needs the database, too.
+                log.warning("key_not_verified", error=type(error).__name__)
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
 
 
 def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:

@@ -41,6 +41,6 @@ async def read_availability(request: Request, code: str, caller: MayReadOrWrite,
     elif not is_code(code):
         reason = "malformed"
     else:
-        async with connection(request.state.pool) as conn:
+        async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
             reason = "taken" if await has_code(conn, (domain, code)) else None
     return Availability(code=code, domain=domain, available=reason is None, reason=reason)

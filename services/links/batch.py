@@ -7,23 +7,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from services.links.authentication import MayWrite
+from services.links.authentication import MayWrite, run_while_valid
 from services.links.batch_rows import MOST_ROWS, Batch, BatchRow, Outcome, read_batch, write_answer
 from services.links.batch_storage import store_batch
 from services.links.bodies import check_content_type, read_body
 from services.links.errors import Busy, ProblemOut
-from services.links.idempotency import Answer, recall_or_begin, store_answer
+from services.links.idempotency import Answer, forget_request, recall_or_begin, store_answer
 from services.links.link_forms import LinkOut
 from services.links.links import IDEMPOTENCY_KEY
-from services.links.site import Site
 from shared.changes import insert_changes
-from shared.postgres import Pool, connection
+from shared.postgres import connection
 
 LARGEST_BATCH = 8 * 1024 * 1024
 """Bytes: 838 for each of 10,000 rows. The worst JSON of this size takes 250 MB to parse."""
@@ -137,32 +136,41 @@ async def create_batch(
     Each row is what the body of a single creation is, and `results` has for each, by its index, what that creation would
     have been answered: 201 or, with `find_existing`, 200 with the link, or a problem. A row that fails stops no other;
     of two rows with one code the first gets it. All links become visible together: after a lost connection or a 503
-    either all of them are stored or none, and with an `Idempotency-Key` the batch can be sent again to learn the results.
+    either all of them are stored or none, and with an `Idempotency-Key` the batch can be sent again to learn the results;
+    one of which every row failed is done again.
     """
     check_content_type(request)
-    gate: BatchGate = request.state.batch_gate
-    body = await gate.receive(request)
-    async with gate.turn():
-        # In a thread, which shares the interpreter every 5 ms; on the loop 10,000 rows would stop everyone for long.
-        batch = await asyncio.to_thread(read_batch, body, request.state.site, caller.owner)
-        del body
-        answer = await _store(request.state.pool, request.state.site, caller.owner, batch, idempotency_key)
+    answer = await run_while_valid(request, _answer(request, caller.owner, idempotency_key))
     return Response(answer, media_type="application/json")
 
 
-async def _store(pool: Pool, site: Site, owner: str, batch: Batch, idempotency_key: str | None) -> str:
+async def _answer(request: Request, owner: str, idempotency_key: str | None) -> str:
+    """Receive a batch and store it, both in the owner's turn."""
+    gate: BatchGate = request.state.batch_gate
+    async with request.state.shares.batches.turn(owner):
+        body = await gate.receive(request)
+        async with gate.turn():
+            # In a thread, which shares the interpreter; on the loop 10,000 rows would stop everyone for long.
+            batch = await asyncio.to_thread(read_batch, body, request.state.site, owner)
+            del body
+            return await _store(request.state, owner, batch, idempotency_key)
+
+
+async def _store(state: Any, owner: str, batch: Batch, idempotency_key: str | None) -> str:
     """Store a batch, or find the answer that it got before; either way the answer."""
-    async with connection(pool, deadline_s=DEADLINE_S) as conn, conn.transaction():
+    async with connection(state.pool, deadline_s=DEADLINE_S) as conn, conn.transaction():
         if idempotency_key is not None and (
-            known := await recall_or_begin(conn, owner, idempotency_key, b"batch:" + batch.digest)
+            known := await recall_or_begin(conn, state.memory, owner, idempotency_key, b"batch:" + batch.digest)
         ):
             return known.body
         rows = [row for row in batch.rows if isinstance(row, BatchRow)]
         stored = iter(await store_batch(conn, owner, rows))
         results = [next(stored) if isinstance(row, BatchRow) else row for row in batch.rows]
-        answer = await asyncio.to_thread(write_answer, results, site)
-        if idempotency_key is not None:
-            await store_answer(conn, owner, idempotency_key, Answer(HTTPStatus.OK, answer))
+        answer = await asyncio.to_thread(write_answer, results, state.site)
+        if idempotency_key is not None and not any(isinstance(result, Outcome) for result in results):
+            await forget_request(conn, owner, idempotency_key)
+        elif idempotency_key is not None:
+            await store_answer(conn, state.memory, owner, idempotency_key, Answer(HTTPStatus.OK, answer))
         chosen = [
             result.link.key
             for row, result in zip(batch.rows, results, strict=True)

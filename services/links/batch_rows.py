@@ -11,15 +11,29 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from services.links.bodies import LARGEST_BODY, check_entries, parse_json
-from services.links.errors import BodyTooLarge, FieldError, InvalidInput, Problem, invalid_input, problem_json
+from services.links.errors import (
+    LONGEST_NAME,
+    BodyTooLarge,
+    FieldError,
+    InvalidInput,
+    Problem,
+    invalid_input,
+    problem_json,
+)
 from services.links.link_checks import check_domain, new_fields
 from services.links.link_forms import LinkIn, link_out
 from services.links.link_rows import LinkRow, NewLink
 from services.links.site import Site
 
 MOST_ROWS = 10_000
+MOST_BRACKETS = 20 * MOST_ROWS
+"""A row has an object and a list. The parser stops the whole process, for seconds where a body is millions of them."""
+
 MOST_ERRORS = 20
 """Of a row, or of what is beside the rows: a body of unknown fields must not make an answer of ten times its size."""
+
+MOST_PROBLEMS_BYTES = 2**20
+"""Of the problems of a batch; once they have so many, a row that fails names one field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +75,21 @@ def read_batch(body: bytes, site: Site, owner: str) -> Batch:
         MalformedJson: It is no JSON.
         InvalidInput: It is no object with a list `links` of at most 10,000.
     """
+    if body.count(b"[") + body.count(b"{") > MOST_BRACKETS:
+        raise InvalidInput(FieldError("links", "holds too many lists and objects"))
     links = _check_envelope(parse_json(body))
     digest = hashlib.sha256()
+    problems = 0
     rows: list[BatchRow | Refusal] = []
     for link in links:
         spelled = json.dumps(link, ensure_ascii=False, sort_keys=True).encode()
         digest.update(b"%d:%b" % (len(spelled), spelled))
         if len(spelled) > LARGEST_BODY:
-            rows.append(refuse(BodyTooLarge(f"A row must not be larger than {LARGEST_BODY} bytes.")))
+            row: BatchRow | Refusal = refuse(BodyTooLarge(f"A row must not be larger than {LARGEST_BODY} bytes."))
         else:
-            rows.append(_read_row(link, site, owner))
+            row = _read_row(link, site, owner, most=1 if problems > MOST_PROBLEMS_BYTES else MOST_ERRORS)
+        rows.append(row)
+        problems += len(row.problem) if isinstance(row, Refusal) else 0
     return Batch(rows, digest.digest())
 
 
@@ -90,7 +109,7 @@ def write_answer(results: Sequence[Outcome | Refusal], site: Site) -> str:
 def _check_envelope(value: object) -> list[object]:
     if not isinstance(value, dict):
         raise InvalidInput(FieldError("body", "must be an object with the field links"))
-    unknown = [FieldError(name, "is not a field that can be set") for name in value if name != "links"]
+    unknown = [FieldError(name[:LONGEST_NAME], "is not a field that can be set") for name in value if name != "links"]
     if unknown:
         raise InvalidInput(*unknown[:MOST_ERRORS])
     if "links" not in value:
@@ -103,13 +122,13 @@ def _check_envelope(value: object) -> list[object]:
     return links
 
 
-def _read_row(value: object, site: Site, owner: str) -> BatchRow | Refusal:
+def _read_row(value: object, site: Site, owner: str, most: int) -> BatchRow | Refusal:
     try:
         check_entries(value)
         form = LinkIn.model_validate(value)
         new = NewLink(check_domain(form.domain, site), form.code or "", owner, new_fields(form, site))
     except ValidationError as error:
-        return refuse(invalid_input(error, most=MOST_ERRORS))
+        return refuse(invalid_input(error, most=most))
     except Problem as problem:
         return refuse(problem)
     return BatchRow(new, form.find_existing)

@@ -59,6 +59,7 @@ class Counts:
         totals_by_link: link, slot (Unix seconds), is_bot, clicks; sorted; `totals_by_owner` the same.
         visitors_by_link: By is_bot: day, link, visitor, of every click that has one; `visitors_by_owner` the same.
         links: link, clicks; sorted.
+        humans: Of the same links, the clicks that no bot made.
     """
 
     totals_by_link: Columns
@@ -68,6 +69,7 @@ class Counts:
     visitors_by_link: dict[bool, Columns]
     visitors_by_owner: dict[bool, Columns]
     links: Columns
+    humans: Sequence[int]
 
 
 def count_clicks(clicks: Sequence[EnrichedClick]) -> Counts:
@@ -76,6 +78,8 @@ def count_clicks(clicks: Sequence[EnrichedClick]) -> Counts:
     slots = [time // (SLOT_S * SECOND_US) * SLOT_S for time in times]
     days = [slot // DAY_S for slot in slots]
     values = list(zip(Dimensions._fields, zip(*dimensions, strict=True), strict=True))
+    linked = _columns(Counter((link,) for link in links))
+    of_bots = Counter(compress(links, bots))
     return Counts(
         totals_by_link=_columns(Counter(zip(links, slots, bots, strict=True))),
         totals_by_owner=_columns(Counter(zip(owners, slots, bots, strict=True))),
@@ -83,7 +87,8 @@ def count_clicks(clicks: Sequence[EnrichedClick]) -> Counts:
         dimensions_by_owner=_count_dimensions(owners, days, values, bots),
         visitors_by_link=_by_bot(days, links, visitors, bots),
         visitors_by_owner=_by_bot(days, owners, visitors, bots),
-        links=_columns(Counter((link,) for link in links)),
+        links=linked,
+        humans=[n - of_bots[link] for link, n in zip(*linked, strict=True)],
     )
 
 

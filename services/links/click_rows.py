@@ -90,7 +90,7 @@ async def insert_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> No
     await _add_dimensions_by_owner(conn, counts.dimensions_by_owner)
     for is_bot, visitors in counts.visitors_by_owner.items():
         await _add_visitors_by_owner(conn, visitors, is_bot)
-    await _add_to_links(conn, counts.links)
+    await _add_to_links(conn, (*counts.links, counts.humans))
 
 
 async def _select_keys(conn: Connection, days: Sequence[int]) -> dict[int, bytes]:
@@ -197,12 +197,18 @@ async def _add_visitors_by_owner(conn: Connection, columns: Columns, is_bot: boo
 
 
 async def _add_to_links(conn: Connection, columns: Columns) -> None:
-    """Add to the numbers in lists. An update that joins may lock in any order, so the rows are locked in order first."""
+    """Add to the numbers in lists, and note that their order is out of date.
+
+    An update that joins may lock in any order, so the rows are locked in order first.
+    """
+    await conn.execute("INSERT INTO clicked_links (link_ids) VALUES ($1)", columns[0])
     await conn.execute(
         """
         WITH locked AS MATERIALIZED (SELECT id FROM links WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE)
-        UPDATE links SET clicks = links.clicks + new.clicks
-        FROM locked JOIN unnest($1::bigint[], $2::bigint[]) AS new (id, clicks) USING (id)
+        UPDATE links
+        SET clicks = links.clicks + new.clicks, humans = links.humans + new.humans,
+            bots = links.bots + new.clicks - new.humans
+        FROM locked JOIN unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS new (id, clicks, humans) USING (id)
         WHERE links.id = locked.id
         """,
         *columns,

@@ -40,7 +40,7 @@ async def list_clicks(
     period = Period(query.since or _ALWAYS.since, query.until or _ALWAYS.until)
     if period.since >= period.until:
         raise InvalidInput(FieldError("from", "must lie before `to`"))
-    async with snapshot(request) as conn:
+    async with snapshot(request, caller) as conn:
         link = check_seen(await select_link(conn, key), caller)
         listed = f"clicks {link.id}"
         after = _read_cursor(query.cursor, listed, site)

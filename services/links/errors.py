@@ -1,7 +1,8 @@
 """Every error of the API as problem+json (RFC 9457): one table from exception to status and type, at the app's edge."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar
@@ -20,6 +21,9 @@ from shared.postgres import UNAVAILABLE
 log = structlog.get_logger()
 
 RETRY_AFTER_S = 1
+
+LONGEST_NAME = 120
+"""Characters of a field's path that an answer repeats: unknown names come from the client, and are told twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,20 @@ class IdempotencyConflict(Problem):
     status, kind, title = HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-conflict", "Idempotency-Key used before"
 
 
+class IdempotencyFull(Problem):
+    status, kind, title = HTTPStatus.TOO_MANY_REQUESTS, "idempotency-full", "Too many Idempotency-Keys in use"
+    headers: ClassVar = {"Retry-After": "3600"}
+
+
+class TooManyRequests(Problem):
+    status, kind, title = HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", "Too many requests of this owner"
+    headers: ClassVar = {"Retry-After": str(RETRY_AFTER_S)}
+
+
+class TooCostly(Problem):
+    status, kind, title = HTTPStatus.UNPROCESSABLE_ENTITY, "too-costly", "The answer takes too long to find"
+
+
 class Unavailable(Problem):
     status, kind, title = HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "Not available right now"
     headers: ClassVar = {"Retry-After": str(RETRY_AFTER_S)}
@@ -137,6 +155,15 @@ class Busy(Unavailable):
 
 class InternalError(Problem):
     status, kind, title = HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "Internal error"
+
+
+@contextmanager
+def refuse_costly() -> Iterator[None]:
+    """Tell the client if a statement reaches its deadline by its own work; the server's failures are told as ever."""
+    try:
+        yield
+    except asyncpg.QueryCanceledError:
+        raise TooCostly("Finding this takes too long. Narrow it by a tag, a domain or a time.") from None
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
@@ -213,7 +240,7 @@ def _field_error(error: Mapping[str, object]) -> FieldError:
         path = [name.title() for name in path] if place == "header" else path
         path = path[:1] if place == "query" else path  # Which one of a repeated parameter it is, nobody counts.
     reason = str(error["msg"]).removeprefix("Value error, ")
-    return FieldError(".".join(path) or "body", _REASONS.get(str(error["type"]), reason))
+    return FieldError(".".join(path)[:LONGEST_NAME] or "body", _REASONS.get(str(error["type"]), reason))
 
 
 _PLACES = frozenset({"body", "query", "path", "header"})

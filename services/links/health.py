@@ -24,7 +24,7 @@ async def readyz(request: Request) -> Response:
     if getattr(request.state, "is_draining", False):
         return _not_ready("draining", "this process is about to stop")
     try:
-        async with connection(request.state.pool, deadline_s=READY_DEADLINE_S) as conn:
+        async with connection(request.state.key_pool, deadline_s=READY_DEADLINE_S) as conn:
             await check_schema(conn)
     except (*UNAVAILABLE, asyncpg.PostgresError) as error:
         return _not_ready("postgres", type(error).__name__)

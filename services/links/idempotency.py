@@ -1,17 +1,28 @@
 """Requests that may be repeated: the answer to a POST with an `Idempotency-Key` is kept for 24 hours, per owner.
 
-The key is taken in the transaction that stores the link, so either both are there or neither.
+The key is taken in the transaction that stores the link, so either both are there or neither. An owner whose memory is full
+gets no new key until the oldest are forgotten: a request that was promised to be done once is never forgotten earlier.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
-from services.links.errors import IdempotencyConflict
+from services.links.errors import IdempotencyConflict, IdempotencyFull
 from shared.postgres import Connection
 
 REMEMBERED = "24 hours"
 DELETED_AT_ONCE = 500
 """Answers, of at most 4.5 MB each."""
+
+MOST_REQUESTS = 200_000
+MOST_BYTES = 64 * 2**20
+"""Of an owner, as Postgres stores them (a batch of 10,000 rows is 270 kB); roughly, as a process looks now and then."""
+
+LOOKED_AT_EVERY_S = 10.0
+REMEMBERED_OWNERS = 10_000
+LARGE_ANSWER = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +33,52 @@ class Answer:
     body: str
 
 
-async def recall_or_begin(conn: Connection, owner: str, key: str, request: bytes) -> Answer | None:
+@dataclass(slots=True)
+class _Usage:
+    """What an owner's answers took when it was looked at, and what this process has added since."""
+
+    until: float
+    requests: int
+    size: int
+
+
+class Memory:
+    """Knows how full the memory of each owner is."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._usages: dict[str, _Usage] = {}
+
+    async def check(self, conn: Connection, owner: str) -> None:
+        """Refuse another request to remember once the owner's memory is full.
+
+        Raises:
+            IdempotencyFull: It is full.
+        """
+        usage = self._usages.get(owner)
+        if usage is None or self._clock() >= usage.until:
+            if len(self._usages) >= REMEMBERED_OWNERS:
+                self._usages.clear()
+            usage = _Usage(self._clock() + LOOKED_AT_EVERY_S, *await _select_usage(conn, owner))
+            self._usages[owner] = usage
+        if usage.requests >= MOST_REQUESTS or usage.size >= MOST_BYTES:
+            raise IdempotencyFull(
+                "Too many of your requests with an Idempotency-Key are remembered. Wait until the oldest are a day old, "
+                "or send requests without one."
+            )
+        usage.requests += 1
+
+    def look_again(self, owner: str) -> None:
+        """Let the next check ask Postgres: what was added is large."""
+        self._usages.pop(owner, None)
+
+
+async def recall_or_begin(conn: Connection, memory: Memory, owner: str, key: str, request: bytes) -> Answer | None:
     """Take a key, or find the answer that it got before. A second request with it waits for the first.
 
     Args:
         conn: In the transaction that will store the answer.
+        memory: Knows whether there is room for it.
         owner: Whose key it is.
         key: As the client sent it.
         request: What the client asked for, in one spelling.
@@ -36,6 +88,7 @@ async def recall_or_begin(conn: Connection, owner: str, key: str, request: bytes
 
     Raises:
         IdempotencyConflict: The key came with another request before.
+        IdempotencyFull: The key is new, and the owner's memory is full.
     """
     request_hash = hashlib.sha256(request).digest()
     is_new = await conn.fetchval(
@@ -52,6 +105,7 @@ async def recall_or_begin(conn: Connection, owner: str, key: str, request: bytes
         REMEMBERED,
     )
     if is_new:
+        await memory.check(conn, owner)
         return None
     row = await conn.fetchrow(
         "SELECT request_hash, status, response FROM remembered_requests WHERE owner = $1 AND key = $2", owner, key
@@ -62,7 +116,10 @@ async def recall_or_begin(conn: Connection, owner: str, key: str, request: bytes
     return Answer(row["status"], row["response"])
 
 
-async def store_answer(conn: Connection, owner: str, key: str, answer: Answer) -> None:
+async def store_answer(conn: Connection, memory: Memory, owner: str, key: str, answer: Answer) -> None:
+    """Keep the answer of a key that was taken in this transaction."""
+    if len(answer.body) > LARGE_ANSWER:
+        memory.look_again(owner)
     await conn.execute(
         "UPDATE remembered_requests SET status = $3, response = $4 WHERE owner = $1 AND key = $2",
         owner,
@@ -70,6 +127,24 @@ async def store_answer(conn: Connection, owner: str, key: str, answer: Answer) -
         answer.status,
         answer.body,
     )
+
+
+async def forget_request(conn: Connection, owner: str, key: str) -> None:
+    """Give a key back that was taken in this transaction: a request that did nothing may be sent again."""
+    await conn.execute("DELETE FROM remembered_requests WHERE owner = $1 AND key = $2", owner, key)
+
+
+async def _select_usage(conn: Connection, owner: str) -> tuple[int, int]:
+    """How many answers of an owner are kept, and their bytes as they are stored."""
+    row = await conn.fetchrow(
+        """
+        SELECT count(*) AS requests, coalesce(sum(pg_column_size(response) + 200), 0)::bigint AS size
+        FROM remembered_requests WHERE owner = $1
+        """,
+        owner,
+    )
+    assert row is not None, "an aggregate has one row"
+    return row["requests"], row["size"]
 
 
 async def delete_old_requests(conn: Connection, *, at_once: int = DELETED_AT_ONCE) -> int:

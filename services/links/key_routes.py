@@ -57,7 +57,7 @@ async def post_key(request: Request, body: KeyIn, caller: MayAdmin) -> NewKeyOut
     """Create a key for an owner. Keep the answer's `key`: it cannot be shown again."""
     if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
         raise InvalidInput(FieldError("expires_at", "must lie in the future"))
-    async with connection(request.state.pool) as conn:
+    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
         key, text = await create_key(
             conn, owner=body.owner, name=body.name, scopes=body.scopes, expires_at=body.expires_at
         )
@@ -67,7 +67,7 @@ async def post_key(request: Request, body: KeyIn, caller: MayAdmin) -> NewKeyOut
 @router.get("", summary="List keys")
 async def get_keys(request: Request, caller: MayAdmin) -> KeyList:
     """List all keys, the newest first, revoked ones included."""
-    async with connection(request.state.pool) as conn:
+    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
         return KeyList(items=[_key_out(key) for key in await select_keys(conn)])
 
 
@@ -88,7 +88,11 @@ async def delete_key(
 ) -> None:
     """Revoke a key for good; it fails within a second. The last admin key is revoked with `?force=true` alone."""
     try:
-        async with connection(request.state.pool) as conn, conn.transaction():
+        async with (
+            request.state.shares.edits.turn(caller.owner),
+            connection(request.state.pool) as conn,
+            conn.transaction(),
+        ):
             if "\0" in key_id or not await revoke_key(conn, key_id, force=force):
                 raise NotFound("There is no such key.")
     except LastAdminKey:

@@ -134,7 +134,8 @@ class LinkOut(BaseModel):
     enabled: bool
     forward_query: bool
     owner: str
-    clicks: int
+    clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
+    humans: int = Field(0, description="Clicks without those of known bots.")
     version: int
     created_at: datetime
     updated_at: datetime
@@ -165,6 +166,7 @@ def link_out(row: LinkRow, short_url: str) -> LinkOut:
         forward_query=fields.forward_query,
         owner=row.owner,
         clicks=row.clicks,
+        humans=row.humans,
         version=row.version,
         created_at=row.created_at,
         updated_at=row.updated_at,

@@ -18,11 +18,13 @@ from shared.records import LinkKey
 
 LinkState = Literal["active", "disabled", "expired", "scheduled"]
 TagMode = Literal["any", "all"]
-Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "clicks", "-clicks", "code", "-code"]
+Sort = Literal[
+    "created_at", "-created_at", "updated_at", "-updated_at", "clicks", "-clicks", "humans", "-humans", "code", "-code"
+]
 
 _COLUMNS = """
     id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
-    expired_url, enabled, forward_query, clicks, version, created_at, updated_at
+    expired_url, enabled, forward_query, clicks, humans, clicks_sorted, humans_sorted, version, created_at, updated_at
 """
 _SELECT = "SELECT " + _COLUMNS + " FROM links "
 
@@ -64,7 +66,11 @@ class NewLink:
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """A stored link."""
+    """A stored link.
+
+    Attributes:
+        clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
+    """
 
     id: int
     domain: str
@@ -72,9 +78,12 @@ class LinkRow:
     owner: str
     fields: LinkFields
     clicks: int
+    humans: int
     version: int
     created_at: datetime
     updated_at: datetime
+    clicks_sorted: int = 0
+    humans_sorted: int = 0
 
     @property
     def key(self) -> LinkKey:
@@ -117,7 +126,7 @@ async def insert_links(conn: Connection, links: Sequence[NewLink]) -> dict[LinkK
             cache_control integer, valid_from timestamptz, expires_at timestamptz, expired_url text,
             enabled boolean, forward_query boolean)
         ON CONFLICT (domain, code) DO NOTHING
-        RETURNING id, domain, code, clicks, version, created_at, updated_at
+        RETURNING id, domain, code, clicks, humans, version, created_at, updated_at
         """,
         json.dumps([_json_row(link) for link in links], ensure_ascii=False),
     )
@@ -132,6 +141,7 @@ async def insert_links(conn: Connection, links: Sequence[NewLink]) -> dict[LinkK
             owner=link.owner,
             fields=link.fields,
             clicks=row["clicks"],
+            humans=row["humans"],
             version=row["version"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],
@@ -245,7 +255,8 @@ async def find_links(conn: Connection, owner: str, wanted: Sequence[NewLink]) ->
         -- OFFSET keeps it a look-up in the index for each of them, also where statistics are missing or old.
         CROSS JOIN LATERAL (
             SELECT id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
-                   expired_url, enabled, forward_query, clicks, version, created_at, updated_at
+                   expired_url, enabled, forward_query, clicks, humans, clicks_sorted, humans_sorted, version, created_at,
+                   updated_at
             FROM links
             WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended(w.url, 0) AND url = w.url
               AND deleted_at IS NULL AND domain = w.domain AND (w.code = '' OR code = w.code)
@@ -360,7 +371,9 @@ def sort_value(row: LinkRow, sort: Sort) -> object:
         case "updated_at":
             return row.updated_at
         case "clicks":
-            return row.clicks
+            return row.clicks_sorted
+        case "humans":
+            return row.humans_sorted
         case _:
             return row.code
 
@@ -404,11 +417,12 @@ _LIST = (
     """
 )
 
-# Ids are given in the order of creation, and there is an index on (owner, id).
+# Ids are given in the order of creation. Each column has an index that begins with the owner.
 _SORTS = {
     "created_at": ("id", "bigint"),
     "updated_at": ("updated_at", "timestamptz"),
-    "clicks": ("clicks", "bigint"),
+    "clicks": ("clicks_sorted", "bigint"),
+    "humans": ("humans_sorted", "bigint"),
     "code": ("code", "text"),
 }
 
@@ -506,7 +520,10 @@ def _link(row: asyncpg.Record) -> LinkRow:
             forward_query=row["forward_query"],
         ),
         clicks=row["clicks"],
+        humans=row["humans"],
         version=row["version"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        clicks_sorted=row["clicks_sorted"],
+        humans_sorted=row["humans_sorted"],
     )

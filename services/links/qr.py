@@ -65,7 +65,7 @@ async def read_qr(
 ) -> Response:
     """Draw the QR code of a link's short URL, as SVG or PNG. It stays the same for the link's whole life."""
     site: Site = request.state.site
-    async with connection(request.state.pool) as conn:
+    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
         row = check_seen(await select_link(conn, link_key(code, query.domain, site)), caller)
     short_url = site.short_url(row.key)
     etag = _etag(short_url, query)

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from services.links.authentication import MayReadStats
+from services.links.authentication import Caller, MayReadStats
 from services.links.csv_text import csv_lines
-from services.links.errors import FieldError, InvalidInput, NotFound
+from services.links.errors import FieldError, InvalidInput, NotFound, refuse_costly
 from services.links.intervals import (
     DAY,
     MOST_INTERVALS,
@@ -76,7 +76,7 @@ async def get_link_stats(
     site: Site = request.state.site
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
     period, starts = _resolve(query)
-    async with snapshot(request) as conn:
+    async with snapshot(request, caller) as conn:
         link = check_seen(await select_link(conn, link_key(code, query.domain, site)), caller)
         stats = await _count(conn, Whose(link_id=link.id), query, period, starts)
     return _answer(stats, media_type)
@@ -88,7 +88,7 @@ async def get_stats(request: Request, query: Annotated[OwnerStatsQuery, Query()]
     owner = check_owner(query.owner, caller)
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
     period, starts = _resolve(query)
-    async with snapshot(request) as conn:
+    async with snapshot(request, caller) as conn:
         stats = await _count(conn, Whose(owner=owner), query, period, starts)
     return _answer(stats, media_type)
 
@@ -102,7 +102,7 @@ async def get_recent(request: Request, query: Annotated[RecentQuery, Query()], c
     days = [today - timedelta(days=ago) for ago in range(query.days - 1, -1, -1)]
     starts = [start_of_day(day, zone) for day in days]
     period = Period(starts[0], start_of_day(today + DAY, zone))
-    async with snapshot(request) as conn:
+    async with snapshot(request, caller) as conn:
         owner = None if caller.is_admin else caller.owner
         links = await select_link_ids(conn, _link_keys(query.link, site), owner=owner)
         counts = await select_totals_of_links(conn, list(links), period, starts)
@@ -120,13 +120,15 @@ async def get_recent(request: Request, query: Annotated[RecentQuery, Query()], c
 
 
 @asynccontextmanager
-async def snapshot(request: Request) -> AsyncIterator[Connection]:
+async def snapshot(request: Request, caller: Caller) -> AsyncIterator[Connection]:
     """Lend a connection on which all statements see the same clicks, of a pool that leaves the others to the links."""
     async with (
+        request.state.shares.statistics.turn(caller.owner),
         connection(request.state.stats_pool) as conn,
         conn.transaction(isolation="repeatable_read", readonly=True),
     ):
-        yield conn
+        with refuse_costly():
+            yield conn
 
 
 def _resolve(query: StatsQuery) -> tuple[Period, list[datetime]]:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.links.authentication import MayRead
+from services.links.errors import refuse_costly
 from services.links.link_checks import check_owner
 from services.links.link_rows import select_tags
 from services.links.texts import Wanted
@@ -45,6 +46,7 @@ async def list_tags(request: Request, query: Annotated[TagQuery, Query()], calle
     A key with the scope `admin` sees everyone's.
     """
     owner = check_owner(query.owner, caller)
-    async with connection(request.state.pool) as conn:
-        found = await select_tags(conn, owner=owner, search=query.q, limit=MOST_TAGS)
+    async with request.state.shares.lists.turn(caller.owner), connection(request.state.list_pool) as conn:
+        with refuse_costly():
+            found = await select_tags(conn, owner=owner, search=query.q, limit=MOST_TAGS)
     return TagList(items=[TagCount(tag=tag, links=links) for tag, links in found])

@@ -14,6 +14,7 @@ import structlog
 
 from services.links.click_upkeep import create_partitions, delete_old_visitors, sort_counts
 from services.links.idempotency import delete_old_requests
+from services.links.recounts import recount_noted, recount_old, sort_clicked
 from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Pool, connection
 
@@ -23,6 +24,8 @@ LONGEST_PAUSE = 15
 
 PRUNE_DEADLINE_S = 30.0
 SORT_DEADLINE_S = 600.0
+RECOUNT_DEADLINE_S = 300.0
+SORT_INTERVAL_S = 10.0
 
 Work = Callable[[Pool], Awaitable[None]]
 
@@ -51,6 +54,16 @@ async def prepare_for_clicks(pool: Pool) -> None:
         await create_partitions(conn, datetime.now(UTC).date())
 
 
+async def recount_humans(pool: Pool) -> None:
+    """Let go of the connection after each step: there may be millions of links."""
+    async with asyncio.timeout(RECOUNT_DEADLINE_S):
+        for step in (recount_noted, recount_old):
+            is_more: object = True
+            while is_more:
+                async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+                    is_more = await step(conn)
+
+
 async def sort_old_counts(pool: Pool) -> None:
     async with connection(pool, deadline_s=SORT_DEADLINE_S) as conn:
         days = await sort_counts(conn, datetime.now(UTC).date())
@@ -58,7 +71,16 @@ async def sort_old_counts(pool: Pool) -> None:
         log.info("counts_sorted", days=[str(day) for day in days])
 
 
-WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, sort_old_counts)
+async def sort_clicks(pool: Pool) -> None:
+    """Keep the order of lists by clicks some seconds behind the clicks at most."""
+    is_more: object = True
+    while is_more:
+        async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+            is_more = await sort_clicked(conn)
+
+
+WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, recount_humans, sort_old_counts)
+FREQUENT_WORKS: Sequence[Work] = (sort_clicks,)
 
 
 async def prune_for_ever(pool: Pool, works: Sequence[Work] = WORKS, interval_s: float = INTERVAL_S) -> None:

@@ -21,8 +21,9 @@ from tests.bench.measure import MeasuringFailed
 from tests.bench.misses import measure_misses
 from tests.bench.redirects import measure_memory, measure_redirects
 from tests.bench.report import Report, say, show
+from tests.bench.tenants import measure_tenants
 
-LETTERS = "abcdefg"
+LETTERS = "abcdefgi"
 
 
 def main(  # noqa: PLR0917  # options, by name
@@ -37,7 +38,7 @@ def main(  # noqa: PLR0917  # options, by name
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     nginx_path: Annotated[str | None, typer.Option("--nginx", help="Another nginx than the wheel's.")] = None,
     only: Annotated[
-        str, typer.Option(help="Which letters to measure: a to d redirects, e creations, f misses, g clicks.")
+        str, typer.Option(help="Which letters to measure: a to d redirects, e creations, f misses, g clicks, i owners.")
     ] = LETTERS,
 ) -> None:
     """Measure speed side by side; medians of three interleaved rounds with 64 connections, one nginx worker, one process.
@@ -48,6 +49,7 @@ def main(  # noqa: PLR0917  # options, by name
     c  the redirect process behind our nginx  f  misses that go to Postgres, by the number of links
     g  clicks that links takes, each a request, and with user agents made to be dear; creations without and beside them;
        from a click to its count
+    i  creations at a steady rate, at rest and while another owner with a million links does its worst
 
     The limits of our nginx are off. `share` is of (a) under the same load, CPU is microseconds per request of all server
     processes. With (g), p99 is the slowest batch or click. Machines are noisy: compare within one run.
@@ -103,6 +105,8 @@ async def _bench(binary: Path | None, *, quick: bool, large: bool, only: str) ->
                 )
             if "g" in only:
                 await measure_intake(servers, report, quick=quick)
+            if "i" in only:
+                await measure_tenants(servers, report, quick=quick)
     return report
 
 

@@ -413,14 +413,17 @@ async def test_hostile_body_is_bounded(alice: httpx.AsyncClient, body: bytes) ->
 
     assert response.status_code in (200, 400, 422)
     assert len(response.content) < 4 * LARGEST_BATCH
-    assert served > 1
+    # What is refused before it is parsed may be answered at once.
+    assert served > 1 or response.status_code == 422
 
 
 async def test_uploads_at_once_are_bounded(
-    service: Path, alice: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    service: Path, alice: httpx.AsyncClient, client_with: ClientOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many that send slowly some are turned away at once, the others in the end, and single creations not at all."""
-    monkeypatch.setattr("services.links.batch.BODY_TIMEOUT_S", 2.0)
+    """Of an owner's batches that are sent slowly two are let in, the others told so; nothing else of anyone is turned away."""
+    monkeypatch.setattr("services.links.batch.BODY_TIMEOUT_S", 3.0)
+    monkeypatch.setattr("services.links.shares.WAIT_S", 0.05)
+    bob = await client_with("bob")
     head = (
         f"POST {BATCH} HTTP/1.1\r\nHost: sho.rt\r\nAuthorization: {alice.headers['authorization']}\r\n"
         'Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"links": ['
@@ -435,9 +438,10 @@ async def test_uploads_at_once_are_bounded(
 
     sending = [asyncio.create_task(send_slowly()) for _ in range(UPLOADS_AT_ONCE + 3)]
     assert (await alice.post(LINKS, json={"url": URL})).status_code == 201
+    assert statuses(await send(bob, {"url": URL})) == [201]
     answers = await asyncio.gather(*sending)
 
-    assert sorted(answers) == [408] * UPLOADS_AT_ONCE + [503] * 3
+    assert sorted(answers) == [408] * 2 + [429] * (UPLOADS_AT_ONCE + 1)
     assert statuses(await send(alice, {"url": URL})) == [201]
 
 

@@ -104,6 +104,55 @@ async def test_keys_are_forgotten_after_a_day(alice: httpx.AsyncClient, database
     assert await remembered(database) == 1
 
 
+@pytest.mark.parametrize("bound", ["MOST_REQUESTS", "MOST_BYTES"])
+async def test_memory_of_an_owner_is_bounded(
+    alice: httpx.AsyncClient, client_with: ClientOf, database: Database, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """A full memory takes no new key, answers those that it has, is full for its owner alone, and has room after a day."""
+    monkeypatch.setattr("services.links.idempotency.LOOKED_AT_EVERY_S", 0.0)
+    monkeypatch.setattr(f"services.links.idempotency.{bound}", {"MOST_REQUESTS": 4, "MOST_BYTES": 2500}[bound])
+    bob = await client_with("bob")
+    kept: dict[int, object] = {}
+    while (answer := await create(alice, len(kept))).status_code == 201:
+        kept[len(kept)] = answer.json()
+    again = [(await create(alice, number)).json() for number in kept]
+
+    assert (answer.status_code, answer.json()["type"]) == (429, "urn:tinyurl:problem:idempotency-full")
+    assert int(answer.headers["retry-after"]) > 0
+    assert 2 <= len(kept) < 10
+    assert again == list(kept.values())
+    assert (await alice.post(LINKS, json={"url": URL})).status_code == 201
+    assert (await create(bob, 0)).status_code == 201
+    await age(database, 25)
+    async with open_pool(database.links_url, size=1, application="test") as pool:
+        await prune(pool)
+    assert (await create(alice, 99)).status_code == 201
+
+
+async def create(client: httpx.AsyncClient, number: int) -> httpx.Response:
+    return await client.post(LINKS, json={"url": f"{URL}{number}"}, headers={"Idempotency-Key": f"k{number}"})
+
+
+async def test_batch_that_failed_wholly_is_not_remembered(alice: httpx.AsyncClient, database: Database) -> None:
+    """A batch of which no row made or found a link keeps no answer; one with a link keeps all of it."""
+    headers = {"Idempotency-Key": "batch"}
+    failed = await alice.post(f"{LINKS}/batch", json={"links": [{"url": "x"}] * 50}, headers=headers)
+    assert failed.json()["failed"] == 50
+    assert await remembered(database) == 0
+
+    await alice.post(f"{LINKS}/batch", json={"links": [{"url": "x"}, {"url": URL}]}, headers=headers)
+    assert await remembered(database) == 1
+
+
+async def test_answer_to_a_batch_of_errors_is_bounded(alice: httpx.AsyncClient) -> None:
+    """Rows of unknown fields with long names, and of many short ones, make an answer smaller than what was sent."""
+    for row in ({"x" * 700: 1}, {f"{n}": 1 for n in range(100)}):
+        response = await alice.post(f"{LINKS}/batch", json={"links": [row] * 10_000}, timeout=60)
+
+        assert response.json()["failed"] == 10_000
+        assert len(response.content) < 6 * 2**20
+
+
 @pytest.mark.parametrize("key", ["", "a b", "ä".encode().decode("latin-1"), "x" * 256])
 async def test_odd_keys_are_refused(alice: httpx.AsyncClient, key: str) -> None:
     """A key is 1 to 255 visible ASCII characters."""

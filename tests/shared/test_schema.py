@@ -42,6 +42,19 @@ async def test_two_at_once_apply_each_migration_once(empty_database: Database) -
     assert await migrate(empty_database.owner_url) == []
 
 
+async def test_index_that_was_broken_off_is_made_again(database: Database) -> None:
+    """An index that an interrupted run left invalid, or did not reach, is there after the next run."""
+    admin = await asyncpg.connect(database.server.url(SUPERUSER, database.name))
+    await admin.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'links_by_code'::regclass")
+    await admin.execute("DROP INDEX links_by_update")
+    await migrate(database.owner_url)
+
+    made = "SELECT indisvalid FROM pg_index WHERE indexrelid = $1::text::regclass"
+    assert await admin.fetchval(made, "links_by_code")
+    assert await admin.fetchval(made, "links_by_update")
+    await admin.close()
+
+
 async def test_schema_that_is_behind_is_refused(empty_database: Database, database: Database) -> None:
     """Behind is refused with what to do; the same or ahead is fine."""
     behind = await asyncpg.connect(empty_database.links_url)
