@@ -12,9 +12,10 @@ from services.dashboard.encodings import RowsRefused
 
 _FIELDS = {
     "url": "url, long url, long link, long, target, target url, destination, destination url, original url, "
-    "original link, original, full url, redirect url, url to shorten, link, links, urls",
+    "original link, original, full url, redirect url, redirect to, url to shorten, link, links, urls, address, addresses, "
+    "web address, website, page url",
     "code": "code, slug, alias, short code, short id, back-half, custom back-half, keyword, custom, custom code, "
-    "custom slug, custom alias, custom keyword, slashtag, path, source",
+    "custom slug, custom alias, custom keyword, slashtag, path, short path, key, source",
     "short_url": "custom link, short url, short link, bitlink, tiny url, secure short url, short",
     "title": "title, name, link name, description, label, note, notes",
     "tags": "tags, tag, tag names, labels",
@@ -23,15 +24,16 @@ _FIELDS = {
     "cache_control": "cache control",
     "valid_from": "valid from, valid since, starts at, start date, active from",
     "expires_at": "expires at, expires, expires on, expiration, expiration date, expiration time, expiry, expiry date, "
-    "expiry time, valid until, active until, end date",
+    "expiry time, expire in, valid until, active until, end date",
     "expired_url": "expired url, expiration url, fallback url",
     "enabled": "enabled, is enabled, active, is active",
     "forward_query": "forward query",
     "find_existing": "find existing",
     "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
-    "creation date, creation time, date created, date, timestamp, total clicks, unique clicks, click count, clicks count, "
-    "visits, visits count, visit count, hits, last clicked, ip, id, link id, campaign, archived, group, leads, conversions, "
-    "revenue, creator, created by, user, favourite",
+    "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "
+    "created, date, timestamp, total clicks, unique clicks, click count, clicks count, visits, visits count, "
+    "visit count, hits, last clicked, ip, id, id string, link id, campaign, archived, group, leads, "
+    "conversions, revenue, creator, created by, user, favourite",
 }
 """Each field with the names that it has; the last ones are known and cannot be set."""
 

@@ -84,4 +84,4 @@ def _find_utf16(content: bytes) -> str | None:
         return None
     little, big = content[1::2].count(0), content[::2].count(0)
     codec = "utf-16-le" if little > big else "utf-16-be"
-    return codec if _text_in_utf16[codec].search(content) and not content.startswith(b"\0\0") else None
+    return codec if _text_in_utf16[codec].search(content) else None

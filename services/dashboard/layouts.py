@@ -25,7 +25,8 @@ _line_end = re.compile(r"\r\n|\r|\n")
 _separator_line = re.compile(r'\A"?sep=(.)"?(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 _address_begins = re.compile(r'\A\s*"?[a-z][a-z0-9+.-]*://', re.IGNORECASE)
 _quoted = re.compile(r'"((?:[^"]|"")*)"').fullmatch
-_several = re.compile(r"\s|\"|[,;|]https?://", re.IGNORECASE)
+_several = re.compile(r"\s|\"|[,;|]https?://|,,|;;|\|\||[,;|]\Z", re.IGNORECASE)
+"""What is in no address as it is copied, but between the cells of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +65,16 @@ def find_layout(text: str) -> Layout:
         raise RowsRefused(f"The first line says that {told[1]} separates the cells; known are , ; | and tabs.")
     first_line = 1 if told is None else 2
     firsts: dict[str, list[str]] = {}
+    broken: list[RowsRefused] = []
     for delimiter in DELIMITERS if told is None else told[1]:
         try:
             record = next(_read_table(text, delimiter, first_line), None)
         except RowsRefused as refused:
-            broken = refused
+            broken.append(refused)
         else:
             firsts[delimiter] = [] if record is None else _without_empty_end(record.cells)
     if not firsts:
-        raise broken
+        raise broken[0]
     known = {delimiter: sum(find_field(cell) is not None for cell in cells) for delimiter, cells in firsts.items()}
     best = max(firsts, key=lambda delimiter: (known[delimiter], len(firsts[delimiter])))
     names = firsts[best]

@@ -13,6 +13,7 @@ from services.dashboard.columns import Column
 from services.dashboard.encodings import RowsRefused, check_text, decode
 from services.dashboard.layouts import Layout, Record, find_layout, read_records
 from services.dashboard.results import BatchRow
+from services.dashboard.texts import format_count
 from shared.csv_cells import csv_line, split_tags, unguard
 
 MOST_ROWS = 10_000
@@ -97,13 +98,13 @@ def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int
         yield first, taken
 
 
-def results_csv(rows: Sequence[dict[str, Any]], results: Sequence[BatchRow]) -> str:
-    """What became of each row, as CSV that no spreadsheet takes for formulas."""
-    lines = ["row,url,short_url,result\r\n"]
+def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results: Sequence[BatchRow]) -> str:
+    """What became of each row, by the number of its line, as CSV that no spreadsheet takes for formulas."""
+    lines = ["line,url,short_url,result\r\n"]
     for result in results:
         short_url = result.link.short_url if result.link else ""
         target = str(rows[result.index].get("url", ""))
-        lines.append(csv_line((result.index + 1, target, short_url, result_text(result))))
+        lines.append(csv_line((numbers[result.index], target, short_url, result_text(result))))
     return "".join(lines)
 
 
@@ -117,7 +118,9 @@ def result_text(result: BatchRow) -> str:
 def _add(understood: Understood, record: Record) -> None:
     columns, cells = understood.layout.columns, record.cells
     if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
-        understood.left_out.append(f"Line {record.line} has {len(cells)} cells, and the first line {len(columns)}.")
+        understood.left_out.append(
+            f"Line {record.line} has {format_count(len(cells), 'cell')}, and the first line {len(columns)}."
+        )
         return
     if understood.layout.delimiter:
         cells = [unguard(cell) for cell in cells]

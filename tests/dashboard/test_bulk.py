@@ -39,7 +39,7 @@ def upload(page: AppTest, content: bytes, name: str = "links.csv") -> AppTest:
 
 def results(page: AppTest) -> dict[int, str]:
     shown = page.dataframe[0].value
-    return dict(zip(shown["Row"].tolist(), shown["Result"].tolist(), strict=True))
+    return dict(zip(shown["Line"].tolist(), shown["Result"].tolist(), strict=True))
 
 
 def test_pasted_rows_become_links(stack: Stack) -> None:
@@ -54,10 +54,10 @@ def test_pasted_rows_become_links(stack: Stack) -> None:
 
     assert not page.exception
     assert {link.url for link in links} == {f"{TARGET}a", f"{TARGET}c"}
-    assert list(shown) == [2, 3, 1, 4]
-    assert shown[1] == shown[4] == "created"
-    assert shown[2].startswith("url ")
-    assert shown[3].startswith("code ")
+    assert list(shown) == [3, 4, 2, 5], "the numbers of the lines"
+    assert shown[2] == shown[5] == "created"
+    assert shown[3].startswith("url ")
+    assert shown[4].startswith("code ")
     assert "2 links created." in texts_of(page)
     assert "2 rows failed" in texts_of(page)
 
@@ -116,7 +116,7 @@ def test_a_file_beside_a_text_is_a_question(stack: Stack) -> None:
 def test_a_batch_whose_answer_was_lost_goes_on(stack: Stack) -> None:
     """A slice that was created without the page's knowing is asked again under its own key: nothing is there twice."""
     rows = [{"url": f"{TARGET}{n}"} for n in range(3)]
-    batch = Batch(rows)
+    batch = Batch(rows, [1, 2, 3])
     with stack.client() as client:
         lost = client.create_links(rows, f"{batch.name}-0")
         page = stack.page(show_many)
@@ -135,7 +135,7 @@ def test_a_service_that_is_away_leaves_a_way_on(stack: Stack) -> None:
     rows = [{"url": f"{TARGET}{n}"} for n in range(3)]
     with Client("http://127.0.0.1:9", "none") as away:
         page = stack.page(lambda client, key: show_bulk(away))
-        page.session_state["bulk"] = Batch(rows)
+        page.session_state["bulk"] = Batch(rows, [1, 2, 3])
         page.run()
 
     assert not page.exception

@@ -26,6 +26,8 @@ class Batch:
     """What is created, and how far it is: kept between runs, so that a page that is left halfway can go on."""
 
     rows: list[dict[str, Any]]
+    lines: list[int]
+    """Where each row begins in the text or file."""
     name: str = field(default_factory=lambda: uuid4().hex)
     """Begins the repeat key of each slice: one whose answer was lost is asked again and done once."""
     results: list[BatchRow] = field(default_factory=list)
@@ -79,7 +81,7 @@ def _ask() -> None:
     # A button of another text is another button: what is created has been shown.
     shown = sha256(content.encode() if isinstance(content, str) else content).hexdigest()
     if st.button("Create links", type="primary", icon=":material/playlist_add:", key=f"bulk_create_{shown}"):
-        st.session_state["bulk"] = Batch(understood.rows)
+        st.session_state["bulk"] = Batch(understood.rows, understood.lines)
         st.rerun()
 
 
@@ -118,7 +120,7 @@ def _show_results(batch: Batch) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "Row": [result.index + 1 for result in shown],
+                "Line": [batch.lines[result.index] for result in shown],
                 "Result": [result_text(result) for result in shown],
                 "Short link": [_address(result) for result in shown],
                 "Target": [str(batch.rows[result.index].get("url", "")) for result in shown],
@@ -136,7 +138,7 @@ def _show_results(batch: Batch) -> None:
         st.download_button(
             "Download results",
             # Excel on Windows reads UTF-8 by the mark.
-            BOM_UTF8 + results_csv(batch.rows, batch.results).encode(),
+            BOM_UTF8 + results_csv(batch.rows, batch.lines, batch.results).encode(),
             file_name="created-links.csv",
             mime="text/csv",
             on_click="ignore",
