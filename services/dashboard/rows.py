@@ -1,57 +1,82 @@
-"""Pasted lines and CSV as links to create, and what became of them as CSV; nothing is checked here that the API checks."""
+"""A pasted text or a file as links to create, and what became of them as CSV; nothing is checked here that the API checks.
 
-import csv
-import io
+The text is decoded by `encodings.py`, its form found by `layouts.py`. Nothing here knows of pages: an import by the API could
+call it as it is.
+"""
+
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from services.dashboard.columns import Column
+from services.dashboard.encodings import RowsRefused, check_text, decode
+from services.dashboard.layouts import Layout, Record, find_layout, read_records
 from services.dashboard.results import BatchRow
+from services.dashboard.texts import format_count
+from shared.csv_cells import csv_line, split_tags, unguard
 
 MOST_ROWS = 10_000
 SLICE_ROWS = 500
 SLICE_CHARACTERS = 500_000
 """Of targets and titles in one request; a slice ends with whichever comes first."""
 
-_TEXTS = frozenset({"url", "code", "domain", "title", "valid_from", "expires_at", "expired_url"})
 _NUMBERS = frozenset({"status_code", "cache_control"})
 _TRUTHS = frozenset({"enabled", "forward_query", "find_existing"})
-FIELDS = _TEXTS | _NUMBERS | _TRUTHS | {"tags"}
-UNNAMED = ("url", "code", "title", "tags")
-"""What the columns are where no first line names them."""
+_TRUTH_WORDS = {
+    **dict.fromkeys(("true", "yes", "on", "1", "wahr", "vrai", "verdadero", "vero", "prawda", "waar"), True),
+    **dict.fromkeys(("false", "no", "off", "0", "falsch", "faux", "falso", "fałsz", "onwaar"), False),
+}
+"""Spreadsheets translate truths when they save."""
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_is_web = re.compile(r"\s*https?:", re.IGNORECASE).match
+_short_url = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?([^/?#]*)/?([^?#]*)", re.IGNORECASE)
 
 
-class RowsRefused(ValueError):
-    """The text cannot be taken for links at all."""
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a text was taken for.
+
+    Args:
+        rows: The links, as the API takes them.
+        lines: The number of each row's first line.
+        layout: How the text holds them.
+        encoding: Of a file, for people; None for a pasted text.
+        left_out: What is wrong with rows that are no links; they are not among `rows`.
+        doubts: What the API will hardly take.
+    """
+
+    rows: list[dict[str, Any]]
+    lines: list[int]
+    layout: Layout
+    encoding: str | None
+    left_out: list[str]
+    doubts: list[str]
 
 
-def parse_rows(text: str) -> list[dict[str, Any]]:
-    """Read links to create: one address in each line, or CSV with or without a first line that names the columns.
-
-    Columns that a link does not have, such as those of an export that cannot be set, are passed over.
+def parse_rows(content: str | bytes) -> Understood:
+    """Read links to create from a pasted text, or from the bytes of a file.
 
     Raises:
-        RowsRefused: There are none, too many, or the CSV is broken.
+        RowsRefused: It cannot be told what is meant, or there are no links or too many.
     """
-    try:
-        lines = [
-            cells
-            for cells in csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
-            if any(map(str.strip, cells))
-        ]
-    except csv.Error as error:
-        raise RowsRefused(f"This is no CSV: {error}.") from None
-    names: Sequence[str] = [cell.strip().lower() for cell in lines[0]] if lines else []
-    if "url" in names:
-        lines = lines[1:]
+    if isinstance(content, str):
+        text, encoding = check_text(content.removeprefix("\ufeff")), None
     else:
-        names = UNNAMED
-    if not lines:
-        raise RowsRefused("There is no address in it.")
-    if len(lines) > MOST_ROWS:
-        raise RowsRefused(f"These are {len(lines):,} rows; {MOST_ROWS:,} can be created at once.")
-    return [_row(names, cells) for cells in lines]
+        text, encoding = decode(content)
+    layout = find_layout(text)
+    understood = Understood([], [], layout, encoding, [], [])
+    count = 0
+    for count, record in enumerate(read_records(text, layout), 1):
+        if count <= MOST_ROWS:
+            _add(understood, record)
+    if count > MOST_ROWS:
+        raise RowsRefused(f"These are {count:,} rows; {MOST_ROWS:,} can be created at once.")
+    if not count:
+        raise RowsRefused("There is a line that names the columns, and no row after it.")
+    if not understood.rows:
+        raise RowsRefused(f"No row is a link. {' '.join(understood.left_out[:3])}")
+    return understood
 
 
 def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int, list[dict[str, Any]]]]:
@@ -73,16 +98,14 @@ def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int
         yield first, taken
 
 
-def results_csv(rows: Sequence[dict[str, Any]], results: Sequence[BatchRow]) -> str:
-    """What became of each row, as CSV that no spreadsheet takes for formulas."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(("row", "url", "short_url", "result"))
+def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results: Sequence[BatchRow]) -> str:
+    """What became of each row, by the number of its line, as CSV that no spreadsheet takes for formulas."""
+    lines = ["line,url,short_url,result\r\n"]
     for result in results:
         short_url = result.link.short_url if result.link else ""
-        cells = (str(rows[result.index].get("url", "")), short_url, result_text(result))
-        writer.writerow((result.index + 1, *(_inert(cell) for cell in cells)))
-    return out.getvalue()
+        target = str(rows[result.index].get("url", ""))
+        lines.append(csv_line((numbers[result.index], target, short_url, result_text(result))))
+    return "".join(lines)
 
 
 def result_text(result: BatchRow) -> str:
@@ -92,42 +115,57 @@ def result_text(result: BatchRow) -> str:
     return str(result.problem) if result.problem is not None else "failed"
 
 
-def _row(names: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
-    row = {}
-    for name, cell in zip(names, cells, strict=False):
-        text = cell.strip()
-        if name in FIELDS and text:
-            row[name] = _value(name, text)
+def _add(understood: Understood, record: Record) -> None:
+    columns, cells = understood.layout.columns, record.cells
+    if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
+        understood.left_out.append(
+            f"Line {record.line} has {format_count(len(cells), 'cell')}, and the first line {len(columns)}."
+        )
+        return
+    if understood.layout.delimiter:
+        cells = [unguard(cell) for cell in cells]
+    row = _row(columns, cells)
+    if "url" not in row:
+        understood.left_out.append(f"Line {record.line} has no address.")
+        return
+    if not _is_web(row["url"]):
+        understood.doubts.append(f"Line {record.line} has an address that does not begin with http:// or https://.")
+    understood.rows.append(row)
+    understood.lines.append(record.line)
+
+
+def _row(columns: Sequence[Column], cells: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for column, cell in zip(columns, cells, strict=False):
+        if not cell.strip():
+            continue
+        if column.field == "short_url":
+            code = _code_of(cell.strip())
+            # Where Bitly has given two, people know the one that they chose.
+            if code and ("code" not in row or column.name.lower().startswith("custom")):
+                row["code"] = code
+        elif column.field:
+            row[column.field] = _value(column.field, cell)
     return row
 
 
-def _value(name: str, text: str) -> object:
+def _value(field: str, cell: str) -> object:
     """A cell as the field's type; what is not of that type goes as it is, and the API says why it will not have it."""
-    if name == "tags":
-        return _split_tags(text)
-    if name in _NUMBERS:
+    text = cell.strip()
+    if field == "tags":
+        return split_tags(cell)
+    if field == "title":
+        return cell
+    if field in _NUMBERS:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
-    if name in _TRUTHS:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    # Exports put an apostrophe before what a spreadsheet would calculate.
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA_STARTS) else text
+    if field in _TRUTHS:
+        return _TRUTH_WORDS.get(text.lower(), text)
+    # YOURLS' plugin for exports writes /code/.
+    return text.strip("/") if field == "code" else text
 
 
-def _split_tags(text: str) -> list[str]:
-    """Tags are joined by `|`; a backslash takes the next character as it is."""
-    tags, tag, is_escaped = [], "", False
-    for character in text:
-        if character == "|" and not is_escaped:
-            tags.append(tag)
-            tag = ""
-        elif character == "\\" and not is_escaped:
-            is_escaped = True
-            continue
-        else:
-            tag += character
-        is_escaped = False
-    return [each.strip() for each in [*tags, tag] if each.strip()]
-
-
-def _inert(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+def _code_of(short_url: str) -> str:
+    """The code in an address such as `https://bit.ly/3xYz`, with or without its beginning."""
+    found = _short_url.match(short_url)
+    host, path = found.groups() if found else ("", "")
+    return path.strip("/") if path or "." in host or "://" in short_url else host

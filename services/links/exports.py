@@ -15,12 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from services.links.authentication import MayRead, run_while_valid
 from services.links.csv_text import csv_lines
-from services.links.errors import Busy, Unauthenticated, refuse_costly
+from services.links.errors import Busy, FieldError, InvalidInput, Unauthenticated, refuse_costly
 from services.links.head import is_head
 from services.links.link_checks import check_filter
 from services.links.link_forms import ExportQuery, LinkOut, link_out
 from services.links.link_rows import LinkFilter, LinkRow, select_links_before
 from services.links.media import choose_media_type
+from shared.csv_cells import join_tags
 from shared.postgres import FAILURES, Pool, connection
 
 PAGE_LINKS = 100
@@ -34,6 +35,7 @@ EXPORTS_AT_ONCE = 16
 
 ABOVE_ALL_IDS = 2**63 - 1
 CSV, NDJSON = "text/csv", "application/x-ndjson"
+BOM = "\ufeff"
 COLUMNS = tuple(LinkOut.model_fields)
 
 router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
@@ -51,7 +53,7 @@ log = structlog.get_logger()
                 CSV: {
                     "schema": {"type": "string"},
                     "example": "short_url,code,domain,url,title,tags,…\r\n"
-                    "https://sho.rt/py,py,sho.rt,https://www.python.org/,,docs|python,…\r\n",
+                    '"https://sho.rt/py","py","sho.rt","https://www.python.org/",,"docs|python",…\r\n',
                 },
                 NDJSON: {
                     "schema": {"type": "string"},
@@ -69,12 +71,18 @@ async def export_links(
 ) -> StreamingResponse:
     """Export the links of the list with the same parameters, without pages; a key with the scope `admin` exports everyone's.
 
-    NDJSON has in each line what the list has in `items`. CSV has the same fields as columns: times as RFC 3339, tags joined
-    by `|` (`\\` comes before a `|` or `\\` of the tag itself), and an apostrophe before a text that a spreadsheet would take
-    for a formula. A link that is there all the while is in the export once; edits made meanwhile may or may not be. An
-    export that fails on the way breaks off: the transfer ends with an error, never like a complete one.
+    NDJSON has in each line what the list has in `items`. CSV has the same fields as columns: times as RFC 3339, texts in
+    quotes, tags joined by `|` (`\\` comes before a `|` or `\\` of the tag itself, and a `|` after a single tag with a comma or
+    semicolon). No spreadsheet takes a text for a formula: an apostrophe stands before `= + - @`, their full-width forms, an
+    apostrophe, a tab and a line break at the beginning of a text or after a `;`, tab or line break in it, also with blanks
+    and quotes between. Taken away again, with Create many of the dashboard, they leave the text that it was.
+
+    A link that is there all the while is in the export once; edits made meanwhile may or may not be. An export that fails
+    on the way breaks off: the transfer ends with an error, never like a complete one.
     """
     media_type = choose_media_type(accept, (CSV, NDJSON))
+    if query.bom and media_type != CSV:
+        raise InvalidInput(FieldError("bom", f"is for {CSV} alone"))
     wanted = check_filter(query, caller)
     pool: Pool = request.state.export_pool
     turn = AsyncExitStack()
@@ -87,7 +95,7 @@ async def export_links(
         await turn.aclose()
         raise
     if media_type == CSV:
-        name, header, write = "links.csv", "".join(csv_lines(COLUMNS, [])), _csv
+        name, header, write = "links.csv", (BOM if query.bom else "") + "".join(csv_lines(COLUMNS, [])), write_csv
     else:
         name, header, write = "links.ndjson", "", _ndjson
 
@@ -110,6 +118,12 @@ async def export_links(
         },
         media_type=media_type,
     )
+
+
+def write_csv(links: list[LinkOut]) -> str:
+    """Write links as lines of CSV, without the first line."""
+    _, *lines = csv_lines(COLUMNS, (_cells(link) for link in links))
+    return "".join(lines)
 
 
 class ExportGate:
@@ -177,18 +191,9 @@ async def _select_page(pool: Pool, wanted: LinkFilter, before_id: int) -> list[L
             return await select_links_before(conn, wanted, before_id=before_id, limit=PAGE_LINKS)
 
 
-def _csv(links: list[LinkOut]) -> str:
-    _, *lines = csv_lines(COLUMNS, (_cells(link) for link in links))
-    return "".join(lines)
-
-
 def _ndjson(links: list[LinkOut]) -> str:
     return "".join(link.model_dump_json() + "\n" for link in links)
 
 
 def _cells(link: LinkOut) -> list[object]:
-    return [_join(value) if isinstance(value, list) else value for value in vars(link).values()]
-
-
-def _join(tags: list[str]) -> str:
-    return "|".join(tag.replace("\\", "\\\\").replace("|", "\\|") for tag in tags)
+    return [join_tags(value) if isinstance(value, list) else value for value in vars(link).values()]

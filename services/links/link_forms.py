@@ -115,6 +115,9 @@ class ExportQuery(BaseModel):
     owner: Wanted | None = Field(None, description="For the scope `admin`.")
     created_after: AskedInstant | None = None
     created_before: AskedInstant | None = None
+    bom: bool = Field(
+        False, description="Begin CSV with a byte order mark: Excel on Windows then reads its letters as UTF-8."
+    )
 
 
 class LinkOut(BaseModel):

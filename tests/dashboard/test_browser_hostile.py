@@ -125,13 +125,21 @@ def test_links_page(page: Page, short_url: str) -> None:
 
 
 def test_create_many(page: Page, short_url: str) -> None:
-    """Rows that are refused are shown with the reason, and as the text that they are."""
+    """What is understood, and rows that are refused with the reason, are shown as the text that they are."""
     go_to(page, "Links")
     page.get_by_role("tab", name="Create many").click()
     box = page.get_by_role("textbox", name="Addresses, one in each line, or CSV")
-    box.fill("\n".join(text.replace('"', "'").replace(",", " ") for text in TEXTS))
-    page.get_by_role("button", name="Create links").click()
+    quoted = ['"{}"'.format(text.replace('"', '""')) for text in TEXTS]
+    box.fill(f"{quoted[0]},url\n")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("alert").first).to_contain_text("not known", timeout=TIMEOUT_MS)
+    check(page)
+    box.fill("url,title\n" + "".join(f"{text},{text}\n" for text in quoted))
+    box.blur()
     expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=TIMEOUT_MS)
+    check(page)
+    page.get_by_role("button", name="Create links").click()
+    expect(page.get_by_role("alert").first).to_contain_text("failed", timeout=TIMEOUT_MS)
     check(page)
 
 

@@ -122,6 +122,17 @@ async def test_csv_has_every_field(alice: httpx.AsyncClient) -> None:
     assert row["short_url"] == "https://sho.rt/-1"
 
 
+async def test_byte_order_mark_on_request(alice: httpx.AsyncClient) -> None:
+    """With `bom=true` CSV begins with the mark and is the same otherwise; NDJSON has none, and says so."""
+    await alice.post(LINKS, json={"url": URL, "title": "Žluťoučký kůň"})
+    bare, marked = (await alice.get(EXPORTS)).content, (await alice.get(f"{EXPORTS}?bom=true")).content
+
+    assert marked == b"\xef\xbb\xbf" + bare
+    assert fields_at_fault(await alice.get(f"{EXPORTS}?bom=true", headers=NDJSON)) == {"bom"}
+    assert fields_at_fault(await alice.get(f"{EXPORTS}?bom=maybe")) == {"bom"}
+    assert (await alice.get(f"{EXPORTS}?bom=false", headers=NDJSON)).status_code == 200
+
+
 async def test_accept_chooses_the_type(alice: httpx.AsyncClient) -> None:
     """CSV is what a browser gets, NDJSON who asks for it, and who takes neither is told so."""
     await alice.post(LINKS, json={"url": URL})

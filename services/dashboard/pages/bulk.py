@@ -1,6 +1,8 @@
-"""Many links at once: paste or upload them, see how far it is, and what became of each row."""
+"""Many links at once: paste or upload them, see what was understood, how far it is, and what became of each row."""
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -8,12 +10,14 @@ import pandas as pd
 import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Unreachable
+from services.dashboard.encodings import LARGEST_FILE_BYTES, RowsRefused
+from services.dashboard.pages.import_preview import show_preview
 from services.dashboard.results import BatchRow
-from services.dashboard.rows import MOST_ROWS, RowsRefused, parse_rows, result_text, results_csv, slices
+from services.dashboard.rows import MOST_ROWS, parse_rows, result_text, results_csv, slices
 from services.dashboard.texts import format_count, is_web_address, plain
 
-LARGEST_FILE_MB = 5
 LARGEST_TEXT = 2_000_000
+LONGEST_REFUSAL = 1000
 EXAMPLE = "url,code,title,tags\nhttps://www.example.com/a,,First,news|spring\nhttps://www.example.com/b,bee,Second,"
 
 
@@ -22,6 +26,8 @@ class Batch:
     """What is created, and how far it is: kept between runs, so that a page that is left halfway can go on."""
 
     rows: list[dict[str, Any]]
+    lines: list[int]
+    """Where each row begins in the text or file."""
     name: str = field(default_factory=lambda: uuid4().hex)
     """Begins the repeat key of each slice: one whose answer was lost is asked again and done once."""
     results: list[BatchRow] = field(default_factory=list)
@@ -49,24 +55,33 @@ def _ask() -> None:
         height=180,
         max_chars=LARGEST_TEXT,
         placeholder=EXAMPLE,
-        help=r"The first line may name the columns: url, code, domain, title, tags (joined by \|), status\_code, expires\_at",
+        help=r"The first line of a table names its columns: url, code, domain, title, tags (joined by \|), status\_code, "
+        r"expires\_at, or as other shorteners call them. Without it each line is an address.",
     )
     file = st.file_uploader(
         f"Or a CSV file, up to {MOST_ROWS:,} rows",
-        type=["csv", "txt"],
+        type=["csv", "tsv", "txt"],
         key="bulk_file",
-        max_upload_size=LARGEST_FILE_MB,
+        max_upload_size=LARGEST_FILE_BYTES // 2**20,
     )
-    if not st.button("Create links", type="primary", icon=":material/playlist_add:", key="bulk_create"):
+    content: str | bytes = text or "" if file is None else file.getvalue()
+    if file is not None and (text or "").strip():
+        st.error("Here are both a file and a pasted text. Take one of them out.")
+        return
+    if file is None and not (text or "").strip():
+        # A press takes the text out of the box, and with it the preview is there.
+        st.button("Preview", type="primary", icon=":material/preview:", key="bulk_preview")
         return
     try:
-        rows = parse_rows(file.getvalue().decode("utf-8-sig") if file is not None else text or "")
-    except UnicodeDecodeError:
-        st.error("The file is not in UTF-8.")
+        understood = parse_rows(content)
     except RowsRefused as refused:
-        st.error(plain(str(refused)))
-    else:
-        st.session_state["bulk"] = Batch(rows)
+        st.error(plain(str(refused), LONGEST_REFUSAL))
+        return
+    show_preview(understood)
+    # A button of another text is another button: what is created has been shown.
+    shown = sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+    if st.button("Create links", type="primary", icon=":material/playlist_add:", key=f"bulk_create_{shown}"):
+        st.session_state["bulk"] = Batch(understood.rows, understood.lines)
         st.rerun()
 
 
@@ -105,7 +120,7 @@ def _show_results(batch: Batch) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "Row": [result.index + 1 for result in shown],
+                "Line": [batch.lines[result.index] for result in shown],
                 "Result": [result_text(result) for result in shown],
                 "Short link": [_address(result) for result in shown],
                 "Target": [str(batch.rows[result.index].get("url", "")) for result in shown],
@@ -122,7 +137,8 @@ def _show_results(batch: Batch) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "Download results",
-            results_csv(batch.rows, batch.results),
+            # Excel on Windows reads UTF-8 by the mark.
+            BOM_UTF8 + results_csv(batch.rows, batch.lines, batch.results).encode(),
             file_name="created-links.csv",
             mime="text/csv",
             on_click="ignore",

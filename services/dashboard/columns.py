@@ -1,0 +1,96 @@
+"""What a first line calls its columns: ours, and the names in the exports of other shorteners and in people's own lists.
+
+A name that is not here is refused, as it may mean what nobody guesses; the columns that a link cannot be given are known
+and left out.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.dashboard.encodings import RowsRefused
+
+_FIELDS = {
+    "url": "url, long url, long link, long, target, target url, destination, destination url, original url, "
+    "original link, original, full url, redirect url, redirect to, url to shorten, link, links, urls, address, addresses, "
+    "web address, website, page url",
+    "code": "code, slug, alias, short code, short id, back-half, custom back-half, keyword, custom, custom code, "
+    "custom slug, custom alias, custom keyword, slashtag, path, short path, key, source",
+    "short_url": "custom link, short url, short link, bitlink, tiny url, secure short url, short",
+    "title": "title, name, link name, description, label, note, notes",
+    "tags": "tags, tag, tag names, labels",
+    "domain": "domain, short domain, host",
+    "status_code": "status code, redirect code, redirect type, http status",
+    "cache_control": "cache control",
+    "valid_from": "valid from, valid since, starts at, start date, active from",
+    "expires_at": "expires at, expires, expires on, expiration, expiration date, expiration time, expiry, expiry date, "
+    "expiry time, expire in, valid until, active until, end date",
+    "expired_url": "expired url, expiration url, fallback url",
+    "enabled": "enabled, is enabled, active, is active",
+    "forward_query": "forward query",
+    "find_existing": "find existing",
+    "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
+    "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "
+    "created, date, timestamp, total clicks, unique clicks, click count, clicks count, visits, visits count, "
+    "visit count, hits, last clicked, ip, id, id string, link id, campaign, archived, group, leads, "
+    "conversions, revenue, creator, created by, user, favourite",
+}
+"""Each field with the names that it has; the last ones are known and cannot be set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, and the field that it is: None if a link cannot be given it, `short_url` if a code is taken from it."""
+
+    name: str
+    field: str | None
+
+
+def find_field(name: str) -> str | None:
+    """The field that a column's name means; an empty text if it is known and cannot be set, None if it is not known."""
+    return _names.get(_plain(name))
+
+
+def read_columns(names: Sequence[str]) -> list[Column]:
+    """Read a first line.
+
+    Raises:
+        RowsRefused: A name is not known, two mean the same, or none is the address.
+    """
+    fields = [find_field(name) for name in names]
+    unknown = [name.strip() or "(empty)" for name, field in zip(names, fields, strict=True) if field is None]
+    if unknown:
+        raise RowsRefused(
+            f"The first line names columns that are not known: {', '.join(unknown[:10])}. Rename them or take them out. "
+            f"Known are {', '.join(field for field in _FIELDS if field)}, and the names that other shorteners give them."
+        )
+    fields = _settle_links(names, fields)
+    for field in _FIELDS:
+        same = [name.strip() for name, each in zip(names, fields, strict=True) if each == field]
+        if field and field != "short_url" and len(same) > 1:
+            raise RowsRefused(f"Several columns are {field}: {', '.join(same[:10])}. Leave one of them.")
+    if "url" not in fields:
+        given = ", ".join(name.strip() for name in names[:10])
+        raise RowsRefused(f"No column has the addresses: the first line is {given}. Name theirs url.")
+    return [Column(name.strip(), field or None) for name, field in zip(names, fields, strict=True)]
+
+
+def _settle_links(names: Sequence[str], fields: Sequence[str | None]) -> list[str | None]:
+    """Tell what Link is beside other addresses: the short one. Where the code has a column, the short one says nothing new."""
+    settled = list(fields)
+    if settled.count("url") > 1:
+        settled = [
+            "short_url" if field == "url" and _plain(name) == "link" else field
+            for name, field in zip(names, settled, strict=True)
+        ]
+    if "code" in settled:
+        settled = ["" if field == "short_url" else field for field in settled]
+    return settled
+
+
+def _plain(name: str) -> str:
+    """A name without its case, blanks, and what stands between words."""
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+_names = {_plain(name): field for field, names in _FIELDS.items() for name in names.split(", ")}
