@@ -20,12 +20,10 @@ from ua_parser import Parser, Result
 from ua_parser.loaders import load_lazy_builtins
 from ua_parser.regex import Resolver
 
+from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE, LONGEST_REFERRER
+
 UNKNOWN = "unknown"
 
-LONGEST_AGENT = 512
-"""Bytes of a user agent that are looked at; browsers send about 120, in-app browsers up to 400."""
-
-LONGEST_REFERRER = 2048
 LONGEST_VALUE = 64
 """Characters of a browser's or a system's name."""
 
@@ -109,7 +107,7 @@ class Enricher:
             agent.os,
             agent.device,
             self.parse_referrer((request[4] or b"")[:LONGEST_REFERRER]),
-            self.parse_language((request[5] or b"")[:LONGEST_VALUE]),
+            self.parse_language((request[5] or b"")[:LONGEST_LANGUAGE]),
         )
 
     def find_country(self, address: bytes | None) -> str:
@@ -167,7 +165,8 @@ class VisitorHash:
         """The visitor who made a click (`shared/clicks.py`)."""
         # A copy costs half of hashing the key anew.
         state = self._copy()
-        state.update((request[1] or b"") + b"\0" + (request[3] or b""))
+        # An older release records the agent uncut: the visitor is the same.
+        state.update((request[1] or b"") + b"\0" + (request[3] or b"")[:LONGEST_AGENT])
         return state.digest()
 
 
