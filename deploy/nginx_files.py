@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from shared.codes import nginx_trail_pattern
 from shared.settings import www_aliases
 
 MAIN = "nginx.conf"
@@ -102,6 +103,7 @@ class NginxFiles:
             "SERVERS": "plain.conf" if self.listen else "tls.conf",
             "LISTEN": self.listen,
             "SERVER_NAMES": " ".join(dict.fromkeys([*own, *self.aliases])),
+            "CODE_TRAIL": nginx_trail_pattern(),
             "CERTIFICATE": self.certificate,
             "CHALLENGES": self.challenges,
             "ROOT_URL": DOCUMENTATION if self.root_url == DASHBOARD and not self.dashboard else self.root_url,

@@ -10,6 +10,18 @@ import string
 CODE_PATTERN = r"[0-9A-Za-z_-]{1,64}"
 GENERATED_LENGTH = 7
 
+TRAILING = (
+    "/.,;:!?'\"`)]}>*|\\~<"
+    "\u2019\u201d\u201c\u2018\u201e\u00bb\u00ab\u203a\u2039\u2026\u2013\u2014"
+    "\u3001\u3002\uff0c\uff0e\uff01\uff1f\uff1a\uff1b\uff09\u3009\u300b\u300d\u300f\u3011\u060c\u061b\u061f"
+    " \t\n\r\u00a0\u00ad\u2028\u2029\u202f\u3000\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\ufeff"
+)
+"""What a sentence, a bracket, a quotation or an editor leaves behind a link that someone copies. None of it can be in a code;
+a path is a code and as much of this as follows; `-` and `_` are of the code itself."""
+
+LONGEST_TRAIL = 16
+TRAIL_PATTERN = f"[{re.escape(TRAILING)}]{{0,{LONGEST_TRAIL}}}"
+
 RESERVED = frozenset(
     {
         "api",
@@ -48,3 +60,9 @@ def generate_code() -> str:
         number, digit = divmod(number, len(_ALPHABET))
         characters.append(_ALPHABET[digit])
     return "".join(characters)
+
+
+def nginx_trail_pattern() -> str:
+    """What nginx lets follow a code: `TRAILING` in bytes, and whatever is not ASCII, of which redirect knows more."""
+    plain = "".join(f"\\x{ord(character):02x}" for character in TRAILING if character.isascii())
+    return f"(?:[{plain}\\x80-\\xff]{{1,{3 * LONGEST_TRAIL}}})?"

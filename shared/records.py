@@ -3,6 +3,8 @@
 links writes the table behind the view `link_records`; redirect reads the view and nothing else of a link.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, cast
@@ -22,8 +24,13 @@ RECORD_LIFETIME_S = 600
 
 ABSENT_LIFETIME_S = 5
 
+LARGEST_BIGINT = 2**63 - 1
+
 LinkKey = tuple[str, str]
 """Domain (lower case, without port) and code."""
+
+
+_match_target = re.compile(r"[!-~]{1,16384}").fullmatch
 
 
 class Record(NamedTuple):
@@ -65,10 +72,16 @@ def unpack_reading(packed: bytes) -> Reading:
         ValueError: These bytes are something else.
     """
     try:
-        as_of, *fields = msgpack.unpackb(packed)
-        return Reading(int(as_of), Record(*fields) if fields else None)
-    except (TypeError, msgpack.UnpackException) as error:
+        values = msgpack.unpackb(packed)
+        if not isinstance(values, list):
+            raise TypeError
+        as_of, *fields = values
+        record = Record(*fields) if fields else None
+    except (TypeError, OverflowError, msgpack.UnpackException) as error:
         raise ValueError("not a packed reading") from error
+    if not _is_whole(as_of, LARGEST_BIGINT) or not (record is None or _is_sound(record)):
+        raise ValueError("not the fields of a reading")
+    return Reading(as_of, record)
 
 
 async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[LinkKey, Record]:
@@ -84,6 +97,35 @@ async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[Link
         [code for _, code in keys],
     )
     return {(row["domain"], row["code"]): _record(tuple(row)[2:]) for row in rows}
+
+
+def _is_sound(record: Record) -> bool:
+    """Tell whether each field is what Postgres could have said: nobody breaks an answer by what is in Redis."""
+    return (
+        _is_whole(record.link_id, LARGEST_BIGINT)
+        and _is_target(record.url)
+        and _is_whole(record.status_code, 308)
+        and record.status_code in (301, 302, 307, 308)
+        and (record.cache_control is None or _is_whole(record.cache_control, LARGEST_BIGINT))
+        and (record.valid_from is None or _is_time(record.valid_from))
+        and (record.expires_at is None or _is_time(record.expires_at))
+        and (record.expired_url is None or _is_target(record.expired_url))
+        and all(isinstance(flag, bool) for flag in (record.enabled, record.forward_query, record.deleted))
+        and _is_whole(record.min_reader, LARGEST_BIGINT)
+    )
+
+
+def _is_whole(value: object, largest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest
+
+
+def _is_target(value: object) -> bool:
+    """An address as it is stored: a blank or a control in it could end a header."""
+    return isinstance(value, str) and _match_target(value) is not None
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _record(row: tuple[object, ...]) -> Record:

@@ -98,7 +98,7 @@ class RedirectSettings(ServerSettings, InternalSettings):
 
     redirect_database_url: PostgresUrl
     redis_url: RedisUrl
-    memory_links: int = Field(default=50_000, ge=2)
+    memory_mb: int = Field(default=64, ge=0, le=65536)
     fast_lane: bool = True
     journal_dir: Annotated[Path | None, EmptyIsNone] = None
     journal_max_bytes: int = Field(default=2**30, ge=2**20, le=2**50)

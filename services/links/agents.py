@@ -13,9 +13,7 @@ from ua_parser.regex import Resolver
 
 from services.links.bots import BotMatcher
 from services.links.dimensions import UNKNOWN, clean
-
-LONGEST_AGENT = 512
-"""Bytes of a user agent that are looked at; browsers send about 120, in-app browsers up to 400."""
+from shared.clicks import LONGEST_AGENT
 
 LONGEST_NAMES = 256
 """Bytes in which browser and system are looked for: they stand in front. ua-parser takes up to 0.5 µs a byte."""

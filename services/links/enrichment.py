@@ -13,14 +13,12 @@ from pathlib import Path
 import maxminddb
 import structlog
 
-from services.links.agents import LONGEST_AGENT, Agent, AgentParser
+from services.links.agents import Agent, AgentParser
 from services.links.dimensions import UNKNOWN, Dimensions
 from services.links.referrers import ReferrerParser, origin_of
+from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE
 
 __all__ = ["UNKNOWN", "Agent", "Dimensions", "Enricher", "VisitorHash"]
-
-LONGEST_LANGUAGE = 64
-"""Bytes; the first language stands in front."""
 
 COUNTRIES = Path(__file__).parent / "vendor" / "countries.mmdb"
 """The database that is part of every release, for where `COUNTRY_DATABASE` names no other."""
@@ -102,6 +100,7 @@ class VisitorHash:
         """The visitor who made a click (`shared/clicks.py`)."""
         # A copy costs half of hashing the key anew.
         state = self._copy()
+        # An older release records the agent uncut: the visitor is the same.
         state.update((request[1] or b"") + b"\0" + (request[3] or b"")[:LONGEST_AGENT])
         return state.digest()
 

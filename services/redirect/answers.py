@@ -103,6 +103,14 @@ def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None,
     return Answer(status, tuple(headers), body)
 
 
+def read_error_format(headers: dict[bytes, bytes]) -> ErrorFormat:
+    """What nginx made of the visitor's `Accept`; without nginx, a page for whoever asks for HTML."""
+    chosen = headers.get(b"x-error-format")
+    if chosen is None:
+        chosen = b"html" if b"text/html" in headers.get(b"accept", b"") else b"json"
+    return "html" if chosen == b"html" else "json"
+
+
 def add_query(target: bytes, query: bytes) -> bytes:
     """Add the visitor's parameters to a target; those that the target has itself win, its fragment stays last.
 

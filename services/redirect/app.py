@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.redirect.answers import Answer, ErrorFormat, answer_visit, error
+from services.redirect.answers import Answer, answer_visit, error, read_error_format
 from services.redirect.cache import open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.health import health_routes
@@ -27,8 +27,8 @@ from services.redirect.metrics import JournalCollector, RedirectCollector, Visit
 from services.redirect.resolver import Crowded, Resolver, Unresolved
 from services.redirect.shipper import run_shipper
 from services.redirect.source import open_source
-from shared.clicks import RecordClicks
-from shared.codes import CODE_PATTERN, is_reserved
+from shared.clicks import LONGEST_HOST, RecordClicks, cut
+from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
 from shared.health import OPERATIONS
 from shared.logs import configure_logs
 from shared.records import LinkKey
@@ -38,8 +38,8 @@ FIRST_POLL_TIMEOUT_S = 2.0
 
 ALLOW = b"GET, HEAD"
 
-_match_path = re.compile(f"/({CODE_PATTERN})").fullmatch
-_match_host = re.compile(rb"([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?").fullmatch
+_match_path = re.compile(f"/({CODE_PATTERN}){TRAIL_PATTERN}").fullmatch
+_match_host = re.compile(rb"([0-9A-Za-z.-]{1,%d}|\[[0-9A-Fa-f:.]{1,64}\])(?::[0-9]*)?" % LONGEST_HOST).fullmatch
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
-        memory = Memory(settings.memory_links)
+        memory = Memory(settings.memory_mb * 2**20)
         feed = Feed(memory)
         registry = CollectorRegistry()
         async with AsyncExitStack() as stack:
@@ -123,7 +123,7 @@ class VisitApp:
             request = (request_slice(key), *(headers.get(name) for name in _CLICK_HEADERS))
             if (purpose := headers.get(b"x-purpose")) is not None:
                 request += (purpose,)
-            self._record_clicks([(time(), link_id, request)])
+            self._record_clicks([(time(), link_id, cut(request))])
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -145,14 +145,6 @@ class VisitApp:
             return error(503, error_format, is_busy=isinstance(unresolved, Crowded)), nothing, 0
         answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format)
         return answer, key, record.link_id if record is not None else 0
-
-
-def read_error_format(headers: dict[bytes, bytes]) -> ErrorFormat:
-    """What nginx made of the visitor's `Accept`; without nginx, a page for whoever asks for HTML."""
-    chosen = headers.get(b"x-error-format")
-    if chosen is None:
-        chosen = b"html" if b"text/html" in headers.get(b"accept", b"") else b"json"
-    return "html" if chosen == b"html" else "json"
 
 
 _CLICK_HEADERS = (

@@ -53,6 +53,7 @@ class Journal:
         live: The segment that is written to; None while the folder cannot be written.
         complete: The others that this process has locked, oldest first: rotated or adopted.
         recorded: Clicks written.
+        written_bytes: What they took.
         dropped: Clicks not written, because the folder is `full` or because of an `error`.
         folder_bytes: What the folder held at the last look.
         passes: How often it was looked at.
@@ -62,6 +63,7 @@ class Journal:
         self.live: Segment | None = None
         self.complete: list[Segment] = []
         self.recorded = 0
+        self.written_bytes = 0
         self.dropped = Counter({"full": 0, "error": 0})
         self.folder_bytes = 0
         self.passes = 0
@@ -98,6 +100,7 @@ class Journal:
                 live.end += size
                 self._room -= size
                 self.recorded += len(clicks)
+                self.written_bytes += size
             else:
                 self._repair(live, len(clicks), "short write")
         except Exception as error:

@@ -12,18 +12,18 @@ from time import time
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from services.redirect.memory import Memory
-from shared.clicks import Click, RecordClicks
+from services.redirect.protocol import VisitProtocol
+from shared.clicks import LONGEST_LANGUAGE, UNCUT_BYTES, Click, RecordClicks, cut
 
 # The headers of `deploy/nginx/redirect.conf`, in its order, each of which may be missing; `|)` costs a third of `)?`.
 # `.` takes anything but LF, which is quick; `_CONTROLS` and the count of CR see to the rest.
 _match_plain_get = re.compile(
     rb"GET (/[0-9A-Za-z_-]{1,64} HTTP/1\.1\r\nHost: [0-9a-z.-]+)\r\n"
-    rb"(?:X-Forwarded-For: ([0-9a-f.:]+)\r\n|)"
-    rb"(?:X-Request-ID: ([0-9A-Za-z_-]+)\r\n|)"
+    rb"(?:X-Forwarded-For: ([0-9a-f.:]{1,64})\r\n|)"
+    rb"(?:X-Request-ID: ([0-9A-Za-z_-]{1,64})\r\n|)"
     rb"(?:User-Agent: (\S.*)\r\n|)"
     rb"(?:Referer: (\S.*)\r\n|)"
     rb"(?:Accept-Language: (\S.*)\r\n|)"
@@ -35,7 +35,7 @@ _LINES = 2 + 7
 """Lines of a request in which no group is missing: the request line, Host (one group), six headers, the empty line."""
 
 _CONTROLS = bytes(32 if (byte < 32 and byte not in b"\t\r\n") or byte == 127 else byte for byte in range(256))
-"""Maps controls, which uvicorn's parser refuses, to a blank: `translate` returns its very argument if there is none."""
+"""Maps controls, which the ordinary way understands, to a blank: `translate` returns its very argument if there is none."""
 
 
 class Lane:
@@ -68,7 +68,7 @@ class Lane:
             write(response)
 
 
-class LaneProtocol(HttpToolsProtocol):
+class LaneProtocol(VisitProtocol):
     """A connection that takes the lane whenever nothing else is under way on it.
 
     Attributes:
@@ -88,7 +88,6 @@ class LaneProtocol(HttpToolsProtocol):
         self._lane: Lane = app_state["lane"]
         self._find = self._lane.find
         self._owed = self._lane.owed
-        self._is_between_messages = True
         self._was_used = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -106,6 +105,8 @@ class LaneProtocol(HttpToolsProtocol):
                 and data.translate(_CONTROLS) is data
                 and data.count(b"\r") == _LINES - request.count(None)
             ):
+                if len(data) > UNCUT_BYTES or len(request[5] or b"") > LONGEST_LANGUAGE:
+                    request = cut(request)
                 if not self._owed:
                     self._lane.flush_soon()
                 self._owed.append((self._write, entry.response, (now, entry.link_id, request)))
@@ -116,14 +117,6 @@ class LaneProtocol(HttpToolsProtocol):
         self._settle()
 
     # uvicorn's own course, watched to know when the connection is idle again.
-
-    def on_message_begin(self) -> None:
-        self._is_between_messages = False
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self._is_between_messages = True
-        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -154,7 +147,7 @@ class LaneProtocol(HttpToolsProtocol):
 
     def _settle(self) -> None:
         self.is_idle = (
-            self._is_between_messages
+            self.is_between_messages
             and (self.cycle is None or self.cycle.response_complete)
             and not self.flow.write_paused
             and self._may_idle

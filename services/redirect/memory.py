@@ -3,6 +3,7 @@
 The lane looks an answer up by a slice of the request itself; the resolver fills it; the feed drops what changed.
 """
 
+import sys
 from collections import OrderedDict
 
 from services.redirect.answers import Answer, answer_visit, is_plain
@@ -13,6 +14,10 @@ LIFETIME_S = 60.0
 
 OUTAGE_LIFETIME_S = 1.0
 """How long an entry that could not be looked up anew goes on before the next try."""
+
+
+TABLE_BYTES = 192
+"""An entry's share of the table: its nodes, with the room that a table which grows keeps free."""
 
 
 class Entry:
@@ -35,6 +40,11 @@ class Entry:
         self.answered_until = 0.0
         self.response = b""
 
+    def size(self, place: bytes) -> int:
+        """What it takes in memory, its key and its share of the table included; bytes."""
+        parts = (place, self, self.packed, self.response, self.link_id, self.fresh_until, self.answered_until)
+        return TABLE_BYTES + sum(map(sys.getsizeof, parts))
+
     @property
     def record(self) -> Record:
         record = unpack_reading(self.packed).record
@@ -43,11 +53,16 @@ class Entry:
 
 
 class Memory:
-    """At most `limit` links; the one that was stored first goes first."""
+    """At most `budget` bytes of links; the one that was stored first goes first.
 
-    def __init__(self, limit: int) -> None:
+    Attributes:
+        bytes: What the entries take.
+    """
+
+    def __init__(self, budget: int) -> None:
         self.entries: OrderedDict[bytes, Entry] = OrderedDict()
-        self._limit = limit
+        self.bytes = 0
+        self._budget = budget
 
     def find(self, key: LinkKey) -> Entry | None:
         return self.entries.get(request_slice(key))
@@ -65,21 +80,34 @@ class Memory:
         entry = Entry(pack_reading(reading), reading.record, now + LIFETIME_S)
         self._finish(entry, reading.record, now)
         place = request_slice(key)
-        self.entries.pop(place, None)
+        self._remove(place)
         self.entries[place] = entry
-        if len(self.entries) > self._limit:
-            self.entries.popitem(last=False)
+        self.bytes += entry.size(place)
+        self._shrink()
 
     def prolong(self, entry: Entry, now: float) -> None:
         """Let an entry go on although no store can confirm it."""
         entry.fresh_until = now + OUTAGE_LIFETIME_S
+        before = sys.getsizeof(entry.response)
         self._finish(entry, entry.record, now)
+        self.bytes += sys.getsizeof(entry.response) - before
+        self._shrink()
 
     def forget(self, key: LinkKey) -> None:
-        self.entries.pop(request_slice(key), None)
+        self._remove(request_slice(key))
 
     def clear(self) -> None:
         self.entries.clear()
+        self.bytes = 0
+
+    def _shrink(self) -> None:
+        while self.bytes > self._budget:
+            self._remove(next(iter(self.entries)))
+
+    def _remove(self, place: bytes) -> None:
+        entry = self.entries.pop(place, None)
+        if entry is not None:
+            self.bytes -= entry.size(place)
 
     def _finish(self, entry: Entry, record: Record, now: float) -> None:
         """Write the answer that the lane gives, and until when it may."""

@@ -78,6 +78,7 @@ class RedirectCollector(Collector):
         yield failures
         yield up
         yield GaugeMetricFamily("redirect_memory_links", "Links held in memory.", len(self._memory.entries))
+        yield GaugeMetricFamily("redirect_memory_bytes", "What the links held in memory take.", self._memory.bytes)
         yield GaugeMetricFamily(
             "redirect_feed_age_seconds", "Time since the change feed was last read.", self._feed.age_s()
         )
@@ -94,6 +95,7 @@ class JournalCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         journal, shipper = self._journal, self._shipper
         yield CounterMetricFamily("redirect_clicks_recorded", "Clicks written to the journal.", journal.recorded)
+        yield CounterMetricFamily("redirect_journal_written_bytes", "What those clicks took.", journal.written_bytes)
         dropped = CounterMetricFamily(
             "redirect_clicks_dropped",
             "Clicks not written: the journal's folder is full, or writing failed.",

@@ -19,7 +19,7 @@ from tests.bench.creations import measure_creations
 from tests.bench.intake import measure_intake
 from tests.bench.measure import MeasuringFailed
 from tests.bench.misses import measure_misses
-from tests.bench.redirects import measure_memory, measure_redirects
+from tests.bench.redirects import measure_journal, measure_memory, measure_redirects
 from tests.bench.report import Report, say, show
 from tests.bench.tenants import measure_tenants
 
@@ -94,6 +94,8 @@ async def _bench(binary: Path | None, *, quick: bool, large: bool, only: str) ->
         folder.chmod(0o755)
         async with run_servers(folder, binary, say) as servers:
             await measure_redirects(servers, report, quick=quick, only=only)
+            if "b" in only:
+                await measure_journal(servers, report)
             if "b" in only and not quick:
                 await measure_memory(servers, report)
             if "e" in only:

@@ -9,7 +9,7 @@ MISS_CONNECTIONS = 8
 
 
 async def measure_misses(servers: Servers, report: Report, sizes: list[int], seconds: int) -> None:
-    """A process that can remember two links and has no Redis, so that every visit goes to Postgres."""
+    """A process that remembers no link and has no Redis, so that every visit goes to Postgres."""
     for size in sizes:
         say(f"f  {size:,} links: filling")
         database = f"bench_{size}"
@@ -18,7 +18,7 @@ async def measure_misses(servers: Servers, report: Report, sizes: list[int], sec
         name = f"redirect-{size}"
         await servers.start(
             servers.redirect(
-                name, f"127.0.0.1:{port}", database=database, MEMORY_LINKS="2", REDIS_URL="unix:///nonexistent"
+                name, f"127.0.0.1:{port}", database=database, MEMORY_MB="0", REDIS_URL="unix:///nonexistent"
             )
         )
     request = servers.folder / "miss.http"

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.bench.candidates import MEMORY_LINKS, Candidate, Servers
 from tests.bench.measure import Measurement, resident_mb
 from tests.bench.report import Report, say
@@ -28,6 +31,16 @@ async def measure_redirects(servers: Servers, report: Report, *, quick: bool, on
     for (name, load), runs in measured.items():
         limit = median(each.requests_per_second for each in measured.get((_limit_name(servers), load), []))
         report.candidates.append(summarise(name, load, runs, limit))
+
+
+async def measure_journal(servers: Servers, report: Report) -> None:
+    """What the clicks measured so far have put into the journal's folder, each."""
+    candidate = next(each for each in servers.candidates if each.name == "b  redirect, clicks on")
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"http://127.0.0.1:{candidate.port}/metrics")).text
+    values = {sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples}
+    clicks = values["redirect_clicks_recorded_total"]
+    report.journal_bytes_per_click = values["redirect_journal_written_bytes_total"] / clicks if clicks else None
 
 
 async def measure_memory(servers: Servers, report: Report) -> None:

@@ -243,3 +243,11 @@ def test_visitors_are_told_apart_by_address_and_agent() -> None:
 
     assert visitor(one, address, CHROME) == visitor(one, address, CHROME)
     assert len(visitors) == 5
+
+
+def test_visitor_is_the_same_whatever_release_cut_the_agent() -> None:
+    """The release before recorded user agents in full: its clicks and this one's have the same visitor."""
+    digest = VisitorHash(b"k" * 32).digest
+    full, cut = ((b"/", b"203.0.113.7", None, agent, None, None, None) for agent in (b"x" * 8000, b"x" * 512))
+
+    assert digest(full) == digest(cut) != digest((*cut[:3], b"x" * 511, *cut[4:]))

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import msgpack
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from services.redirect.app import create_app
 from services.redirect.lane import LaneProtocol
 from shared.clicks import Click
+from shared.records import redis_key
 from shared.settings import RedirectSettings
 from tests.redirect.conftest import AddLink
 from tests.serving import client_of, serve
@@ -95,12 +98,17 @@ async def test_other_methods_are_refused(visitor: httpx.AsyncClient, add_link: A
 NO_CODES = [
     "/",
     "//a",
-    "/a/",
     "/a/b",
     "/%2e%2e",
     "/..%2fa",
     "/a%00",
-    "/a%20",
+    "/%20a",
+    "/a/.php",
+    "/a.php",
+    "/a." + "." * 16,
+    "/docs/",
+    "/API.",
+    "/a%FF",
     "/%C3%A4",
     "/a;b",
     "/api",
@@ -119,6 +127,64 @@ async def test_what_cannot_be_a_code_is_not_looked_up(visitor: httpx.AsyncClient
 
     assert answer.status_code == 404
     assert 'redirect_lookups_total{store="postgres"} 0.0' in metrics
+
+
+TRAILS = [
+    "/",
+    ".",
+    ")",
+    ",",
+    "%E2%80%8B",
+    "%20",
+    "%0A",
+    "%0d%0a",
+    "%3F",
+    "%22",
+    "'",
+    ">",
+    "%C2%A0",
+    "%E2%80%9D",
+    "%EF%BB%BF",
+    "...",
+    "/).",
+]
+
+
+@pytest.mark.parametrize("trail", [*TRAILS, "...", "/).", "\u200b", "\u3002", "!" * 16])
+async def test_what_trails_a_code_is_taken_off(
+    visitor: httpx.AsyncClient, add_link: AddLink, clicks: list[Click], socket: Path, trail: str
+) -> None:
+    """What people copy with a link leads to it directly, counts as its click, and an unknown code stays unknown."""
+    await add_link("a", URL)
+    statuses = []
+    for method, code in (("GET", "a"), ("HEAD", "a"), ("GET", "none"), ("GET", "a-"), ("GET", "a_")):
+        reader, writer = await asyncio.open_unix_connection(str(socket))
+        writer.write(f"{method} /{code}{trail} HTTP/1.1\r\nHost: sho.rt\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            statuses.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[:2])
+        writer.close()
+
+    assert statuses[0] == statuses[1] == [b"HTTP/1.1 302 Found", b"location: " + URL.encode()]
+    assert [status[0][9:12] for status in statuses[2:]] == [b"404"] * 3
+    assert [request[0] for _, _, request in clicks] == [b"/a HTTP/1.1\r\nHost: sho.rt"]
+
+
+async def test_broken_record_in_redis_is_a_miss(
+    visitor: httpx.AsyncClient, add_link: AddLink, redirect_settings: RedirectSettings
+) -> None:
+    """What anyone may have put into Redis is not believed: Postgres says what is right, and Redis then holds it."""
+    fields = [1, 1, URL, 302, None, None, None, None, True, False, False, 1]
+    broken = [b"", b"x", b"\xc1", msgpack.packb(b"x"), msgpack.packb(fields[:5])]
+    for place, value in ((1, None), (2, 7), (2, "https://a.example/\r\nSet-Cookie: a=b"), (3, "302"), (6, "soon")):
+        broken.append(msgpack.packb([*fields[:place], value, *fields[place + 1 :]]))
+    async with Redis.from_url(redirect_settings.redis_url.get_secret_value()) as redis:
+        for n, packed in enumerate(broken):
+            await add_link(f"a{n}", URL)
+            await redis.set(redis_key(("sho.rt", f"a{n}")), packed)
+            answer = await visitor.get(f"/a{n}")
+            assert (answer.status_code, answer.headers["location"]) == (302, URL)
+            assert "set-cookie" not in answer.headers
+            assert await redis.mget([redis_key(("sho.rt", f"a{n}"))]) != [packed]
 
 
 async def test_path_is_decoded_once(visitor: httpx.AsyncClient, add_link: AddLink) -> None:

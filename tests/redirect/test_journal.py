@@ -11,6 +11,7 @@ import pytest
 from services.redirect import journal as module
 from services.redirect.journal import Journal, open_journal
 from services.redirect.segments import create_segment, draw_name, lock_file
+from shared.clicks import LARGEST_CLICK_BYTES, cut
 from shared.journal import HEADER, Damaged, pack_record, split_records
 from tests.redirect.intake_server import until
 from tests.redirect.journals import GIB, click, read_folder
@@ -37,6 +38,14 @@ async def test_tick_that_is_large_becomes_several_records(journal: Journal, fold
     assert read_folder(folder) == clicks
     assert all(len(body) < 2**20 for _, body in records)
     assert journal.dropped == {"full": 0, "error": 1}
+
+
+async def test_click_has_a_largest_size(journal: Journal, folder: Path) -> None:
+    """Whatever a client sends, its visit takes at most 3.2 KB of the folder."""
+    journal.record([(1_800_000_000.25, 2**62, cut((b"x" * 24_000,) * 7))])
+    (path,) = folder.glob("*.journal")
+
+    assert path.stat().st_size - len(HEADER) == journal.written_bytes <= LARGEST_CLICK_BYTES <= 3200
 
 
 async def test_hook_does_not_raise(journal: Journal, folder: Path) -> None:

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from services.redirect.app import create_app
 from services.redirect.lane import LaneProtocol
+from services.redirect.protocol import VisitProtocol
 from shared.clicks import Click
 from shared.settings import RedirectSettings
 from tests.redirect.conftest import AddLink
@@ -85,7 +86,7 @@ async def ways(redirect_settings: RedirectSettings, add_link: AddLink, socket: P
         await add_link(code, url, **fields)
     async with AsyncExitStack() as stack:
         found = []
-        for protocol in (LaneProtocol, HttpToolsProtocol):
+        for protocol in (LaneProtocol, VisitProtocol):
             place = socket.with_suffix(f".{protocol.__name__}")
             clicks: list[Click] = []
             server = await stack.enter_async_context(
@@ -310,11 +311,67 @@ CONTROLS = [bytes([byte]) for byte in (*range(32), 127) if bytes([byte]) != b"\t
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=[control.hex() for control in CONTROLS])
-async def test_control_characters_are_refused(ways: tuple[Way, Way], control: bytes) -> None:
-    """A control character in a header is as bad a request with the lane as without."""
+async def test_control_characters_are_answered_alike(ways: tuple[Way, Way], control: bytes) -> None:
+    """A visit with a control in a header is answered with the lane as without; what could end a line is refused by both."""
     for header in (b"User-Agent", b"Referer", b"Accept-Language"):
         place = PLAIN.index(header) + len(header) + 5
-        await compare(ways, [PLAIN[:place] + control + PLAIN[place:]])
+        answer = await compare(ways, [PLAIN[:place] + control + PLAIN[place:]])
+        assert answer.startswith(b"HTTP/1.1 400" if control in b"\r\n" else b"HTTP/1.1 302")
+        assert b"text/plain" not in answer
+
+
+LONG = {b"User-Agent": 512, b"Referer": 2048, b"Accept-Language": 64}
+
+
+async def test_long_headers_are_cut_alike(ways: tuple[Way, Way]) -> None:
+    """Of a header of any length both ways record the same first bytes, and no more than the click worker reads."""
+    names = [*LONG, b"X-Request-ID"]
+    for name in names:
+        for length in (63, 64, 65, 511, 512, 513, 2047, 2048, 2049, 20_000):
+            request = re.sub(name + rb": [^\r]*", name + b": " + b"x" * length, PLAIN)
+            (_, with_lane), (_, without) = [await way.send([request]) for way in ways]
+            assert with_lane == without
+            part = with_lane[0][1][{b"X-Request-ID": 2, b"User-Agent": 3, b"Referer": 4, b"Accept-Language": 5}[name]]
+            assert part == b"x" * min(length, LONG.get(name, 64))
+
+
+RAW = {
+    "umlaut": b"x=\xc3\xbc",
+    "latin-1": b"x=\xfc",
+    "cut character": b"x=\xe2\x80",
+    "bad percent": b"x=%zz&%",
+    "NUL": b"x=%00",
+    "unwise": b'x=|^{}`"<>\\',
+    "empty": b"",
+    "twice": b"?",
+    "long": b"x=" + b"\xff" * 8000,
+}
+
+
+@pytest.mark.parametrize("query", RAW.values(), ids=RAW)
+async def test_any_query_is_answered(ways: tuple[Way, Way], query: bytes) -> None:
+    """Raw bytes and broken escapes in a query keep nobody from the link, whether it is forwarded or not, however it arrives."""
+    for code in (b"/plain", b"/asks"):
+        request = PLAIN.replace(b"/plain", code + b"?" + query)
+        whole = await compare(ways, [request])
+        assert whole.startswith(b"HTTP/1.1 302")
+        assert whole.split(b"\r\n\r\n")[0].isascii()
+        for cut in range(1, min(40, len(request)), 3):
+            assert await compare(ways, [request[:cut], request[cut:], PLAIN]) == whole + await compare(ways, [PLAIN])
+    if query == RAW["umlaut"]:
+        assert b"location: https://www.example.com/?own=1&x=%C3%BC\r\n" in whole
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [b"hello\r\n\r\n", PLAIN.replace(b" HTTP/1.1", b" HTTP/9.9"), PLAIN.replace(b"Host", b"Ho st")]
+)
+async def test_what_cannot_be_understood_is_a_problem(ways: tuple[Way, Way], request_bytes: bytes) -> None:
+    """What the parser refuses gets our own error, and the connection ends."""
+    answer = await compare(ways, [request_bytes])
+
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert b"urn:tinyurl:problem:bad-request" in answer
 
 
 NAMES = st.sampled_from(
@@ -335,6 +392,8 @@ VALUES = st.sampled_from(
         b"a\rb",
         b"a\nb",
         b"a\x00b",
+        b"a\x01b",
+        b"\xc3\xbc",
     ]
     + [b"x" * 9000, b"203.0.113.7", b"0123456789abcdef", b"\x7f", b"a\r\n b", b"elsewhere.example"]
 )
@@ -375,6 +434,10 @@ def requests(draw: st.DrawFn) -> bytes:
                 b"/none",
                 b"/plain?",
                 b"/plain#f",
+                b"/asks?x=\xc3\xbc",
+                b"/plain?\xff",
+                b"/plain.",
+                b"/plain\xe2\x80\x8b",
                 b"//plain",
                 b"/",
             ]

@@ -1,8 +1,15 @@
 """A redirect process's memory: bounded, never prolonged by hits, and finished only where that is right."""
 
+import sys
+import tracemalloc
+
+import pytest
+
 from services.redirect.memory import LIFETIME_S, OUTAGE_LIFETIME_S, Memory
 from shared.records import LinkKey, Reading
 from tests.redirect.test_answers import NOW, PLAIN
+
+MIB = 2**20
 
 
 def key(n: int) -> LinkKey:
@@ -11,7 +18,9 @@ def key(n: int) -> LinkKey:
 
 def test_number_of_links_is_bounded() -> None:
     """The link that was stored first makes room for a new one; storing again counts as new."""
-    memory = Memory(3)
+    memory = Memory(MIB)
+    memory.store(key(1), Reading(1, PLAIN), NOW)
+    memory = Memory(3 * memory.bytes)
     for n in (1, 2, 3, 1, 4):
         memory.store(key(n), Reading(1, PLAIN), NOW)
 
@@ -20,7 +29,7 @@ def test_number_of_links_is_bounded() -> None:
 
 def test_entry_lives_sixty_seconds_or_until_the_link_ends() -> None:
     """The lane answers until the entry's lifetime is over, or the link's, whichever is first."""
-    memory = Memory(10)
+    memory = Memory(MIB)
     memory.store(key(1), Reading(1, PLAIN), NOW)
     memory.store(key(2), Reading(1, PLAIN._replace(expires_at=NOW + 5)), NOW)
     entries = [memory.find(key(n)) for n in (1, 2)]
@@ -31,7 +40,7 @@ def test_entry_lives_sixty_seconds_or_until_the_link_ends() -> None:
 
 def test_finished_answer_is_what_the_server_writes() -> None:
     """The lane's bytes are status line, headers and the end of the head."""
-    memory = Memory(10)
+    memory = Memory(MIB)
     memory.store(key(1), Reading(1, PLAIN), NOW)
     entry = memory.find(key(1))
 
@@ -45,7 +54,7 @@ def test_finished_answer_is_what_the_server_writes() -> None:
 
 def test_answers_that_depend_on_the_visit_are_not_finished() -> None:
     """Links that are over, not begun, or whose headers count seconds are remembered, but not for the lane."""
-    memory = Memory(10)
+    memory = Memory(MIB)
     changes = [
         {"enabled": False},
         {"deleted": True},
@@ -63,7 +72,7 @@ def test_answers_that_depend_on_the_visit_are_not_finished() -> None:
 
 def test_absent_code_is_not_remembered() -> None:
     """That there is no link is kept in Redis only, for seconds."""
-    memory = Memory(10)
+    memory = Memory(MIB)
     memory.store(key(1), Reading(1, None), NOW)
 
     assert memory.find(key(1)) is None
@@ -71,7 +80,7 @@ def test_absent_code_is_not_remembered() -> None:
 
 def test_entry_goes_on_in_an_outage_by_seconds() -> None:
     """What no store can confirm goes on for a second at a time, and never past the link's end."""
-    memory = Memory(10)
+    memory = Memory(MIB)
     memory.store(key(1), Reading(1, PLAIN._replace(expires_at=NOW + 100.5)), NOW)
     entry = memory.find(key(1))
     assert entry is not None
@@ -85,7 +94,7 @@ def test_entry_goes_on_in_an_outage_by_seconds() -> None:
 
 def test_forgotten_link_is_gone() -> None:
     """The feed can drop one link, or all."""
-    memory = Memory(10)
+    memory = Memory(MIB)
     for n in (1, 2, 3):
         memory.store(key(n), Reading(1, PLAIN), NOW)
     memory.forget(key(2))
@@ -93,3 +102,46 @@ def test_forgotten_link_is_gone() -> None:
     assert [memory.find(key(n)) is not None for n in (1, 2, 3)] == [True, False, True]
     memory.clear()
     assert len(memory.entries) == 0
+    assert memory.bytes == 0
+
+
+@pytest.mark.parametrize("path_bytes", [20, 400, 8000])
+def test_memory_is_bounded_by_what_it_really_takes(path_bytes: int) -> None:
+    """Whatever the size of the targets, the entries take the budget, as the allocator counts it, and little is wasted."""
+    budget = 4 * MIB
+    tracemalloc.start()
+    try:
+        memory = Memory(budget)
+        before, _ = tracemalloc.get_traced_memory()
+        for n in range(8 * budget // (2 * path_bytes + 700)):
+            record = PLAIN._replace(link_id=2**40 + n, url=f"https://www.example.com/{n}/" + "a" * path_bytes)
+            memory.store((f"{n:x}.sho.rt", "c" * 60), Reading(2**40 + n, record), NOW + n)
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert memory.bytes <= budget
+    assert 0.7 * budget < taken < 1.05 * budget
+
+
+def test_count_of_bytes_does_not_drift() -> None:
+    """Whatever is stored again, prolonged, forgotten or evicted, the count is the sum of what is there."""
+    memory = Memory(20_000)
+    for n in range(200):
+        record = PLAIN._replace(url="https://a.example/" + "a" * (n * 37 % 900), valid_from=NOW + 50 if n % 3 else None)
+        memory.store(key(n % 40), Reading(n, record), NOW)
+        entry = memory.find(key(n * 7 % 40))
+        if entry is not None:
+            memory.prolong(entry, NOW + n)
+        memory.forget(key(n * 11 % 40))
+        assert memory.bytes == sum(entry.size(place) for place, entry in memory.entries.items()) <= 20_000
+
+    assert sys.getsizeof(memory.entries) < 20_000
+
+
+def test_no_budget_holds_nothing() -> None:
+    """With 0 MB every visit is looked up."""
+    memory = Memory(0)
+    memory.store(key(1), Reading(1, PLAIN), NOW)
+
+    assert (len(memory.entries), memory.bytes) == (0, 0)

@@ -57,7 +57,7 @@ async def parts_of(database: Database, valkey: Valkey, folder: Path) -> AsyncIte
             open_cache(valkey.url.replace(str(valkey.socket), str(folder / "valkey.sock")))
         )
         source = await stack.enter_async_context(open_source(url))
-        memory = Memory(1000)
+        memory = Memory(2**20)
         feed = Feed(memory)
         reader = FeedReader(database.redirect_url, feed)
         stack.callback(reader.close)

@@ -57,7 +57,7 @@ async def test_poll_that_succeeds_ends_the_pause(
         open_pool(url, size=1, application="tests") as pool,
     ):
         source = Source(pool, Breaker(clock=lambda: 0.0))
-        feed = Feed(Memory(10))
+        feed = Feed(Memory(2**20))
         reader = FeedReader(url, feed, on_success=source.trust_again) if is_told else FeedReader(url, feed)
         await fail(source, proxy)
         connections = proxy.connections
