@@ -103,7 +103,8 @@ def _is_sound(record: Record) -> bool:
     """Tell whether each field is what Postgres could have said: nobody breaks an answer by what is in Redis."""
     return (
         _is_whole(record.link_id, LARGEST_BIGINT)
-        and _is_target(record.url)
+        # Nothing but the code is left of a deleted link.
+        and (_is_target(record.url) or (record.deleted is True and record.url == ""))
         and _is_whole(record.status_code, 308)
         and record.status_code in (301, 302, 307, 308)
         and (record.cache_control is None or _is_whole(record.cache_control, LARGEST_BIGINT))

@@ -63,7 +63,7 @@ async def test_head_of_an_export_reads_one_page(alice: httpx.AsyncClient, databa
     await conn.execute(
         """
         INSERT INTO links (domain, code, owner, url)
-        SELECT 'sho.rt', 'c' || n, 'alice', 'https://x.example/' || n FROM generate_series(1, 1200) AS n;
+        SELECT 'sho.rt', 'c' || n, 'alice', 'https://x.example/' || n FROM generate_series(1, 250) AS n;
         CREATE SEQUENCE statements;
         GRANT USAGE ON statements TO tinyurl_links;
         CREATE POLICY counting ON links TO tinyurl_links USING ((SELECT nextval('statements')) > 0);
@@ -78,7 +78,7 @@ async def test_head_of_an_export_reads_one_page(alice: httpx.AsyncClient, databa
 
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == got.headers["content-type"]
-    assert len(got.text.splitlines()) == 1201
+    assert len(got.text.splitlines()) == 251
     assert (after_head, after_get - after_head) == (1, 3)
 
 

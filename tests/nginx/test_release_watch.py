@@ -121,6 +121,11 @@ async def test_a_process_that_fails_is_seen(recorders: list[Recorder], start_fro
         for _ in range(HOST.error_minimum):
             await send(front, GOOD)
 
+        # nginx writes the line of a request after its answer.
+        async with asyncio.timeout(5):
+            while len(front.log.read_text(errors="replace").splitlines()) < HOST.error_minimum:
+                await asyncio.sleep(0.01)
+
         assert "100 of 100 answers" in tally_of(front, links=failing.path).verdict(HOST)
         assert tally_of(front, links=Path("/run/old.sock")).verdict(HOST) == ""
 

@@ -14,20 +14,22 @@ from tests.conftest import Database
 
 INSERT = "INSERT INTO links (domain, code, owner, url) VALUES ('sho.rt', $1, 'o', $2)"
 
+targets = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=200)
+
 records = st.builds(
     Record,
     link_id=st.integers(1, 2**63 - 1),
-    url=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=200),
+    url=targets,
     status_code=st.sampled_from([301, 302, 307, 308]),
     cache_control=st.none() | st.integers(0, 2**31 - 1),
     valid_from=st.none() | st.floats(0, 4e9),
     expires_at=st.none() | st.floats(0, 4e9),
-    expired_url=st.none() | st.text(max_size=50),
+    expired_url=st.none() | targets,
     enabled=st.booleans(),
     forward_query=st.booleans(),
     deleted=st.booleans(),
     min_reader=st.integers(1, 100),
-)
+).map(lambda record: record._replace(url="") if record.deleted else record)
 
 
 @pytest.fixture
