@@ -31,6 +31,8 @@ def overlaid(previous: Release, tmp_path: Path) -> Iterator[Release]:
     shutil.copytree(previous.folder, folder, ignore=shutil.ignore_patterns(".venv"))
     for file in (ROOT / "shared" / "migrations").glob("*.sql"):
         shutil.copy(file, folder / "shared" / "migrations")
+    # A deployment applies them with the release that brings them.
+    shutil.copy(ROOT / "shared" / "schema.py", folder / "shared")
     yield Release(folder, previous.python)
     shutil.rmtree(folder)
 
@@ -84,14 +86,17 @@ async def test_links_of_both_releases_are_answered_alike(previous: Release) -> N
 
 @pytest.mark.promise
 async def test_control_that_changes_a_record_in_its_place_is_caught(tmp_path: Path) -> None:
-    """The control, a release that orders a record's fields otherwise under the same key, is told from this one."""
+    """The control, a release that orders a record's fields otherwise under the same key, is told from this one.
+
+    The two are of one type: others would be no reading for this one, and read from Postgres instead.
+    """
     for folder in ("deploy", "services", "shared"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     records = tmp_path / "shared" / "records.py"
     text = records.read_text()
     for before, after in (
-        ("    url: str\n    status_code: int\n", "    status_code: int\n    url: str\n"),
-        ("r.url, r.status_code", "r.status_code, r.url"),
+        ("    enabled: bool\n    forward_query: bool\n", "    forward_query: bool\n    enabled: bool\n"),
+        ("r.enabled, r.forward_query", "r.forward_query, r.enabled"),
     ):
         assert before in text
         text = text.replace(before, after)
