@@ -454,9 +454,9 @@ def break_readiness(source: Path) -> None:
 def break_documentation(source: Path) -> None:
     """Nothing that the clients of the test use, nor the smoke test: only the canaries see it."""
     edit(
-        source / "services/links/app.py",
-        "    api = FastAPI(\n",
-        '    api = FastAPI(\n        openapi_url="/elsewhere.json",\n',
+        source / "services/links/documentation.py",
+        'paths = ("/openapi.json",',
+        'paths = ("/elsewhere.json",',
     )
 
 
