@@ -135,6 +135,7 @@ class Compose:
         self._environment = {
             **variables,
             "TINYURL_ROOT": str(site.root),
+            "REDIRECT_MEMORY": site.redirect_memory,
             "BACKUP_COPY_CREDENTIALS_FILE": str(site.root / "secrets" / "backup_copy_credentials"),
         }
         command = site.values.get("BACKUP_COPY_COMMAND", "")

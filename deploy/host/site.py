@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 
+USUAL_MEMORY_MB = 64
+BESIDE_MEMORY_MB = 448
+"""Of a redirect process beside its MEMORY_MB: 320 by decision 40, and room."""
+
+
 class HostError(Exception):
     """A verb cannot go on; the message is one line that says why."""
 
@@ -56,6 +61,13 @@ class Site:
     @property
     def sockets(self) -> Path:
         return self.root / "run"
+
+    @property
+    def redirect_memory(self) -> str:
+        """The limit of a redirect container: what `host.env` says, or MEMORY_MB and what a process needs beside it."""
+        said = self.values.get("REDIRECT_MEMORY")
+        memory_mb = self.values.get("MEMORY_MB", "")
+        return said or f"{(int(memory_mb) if memory_mb.isdecimal() else USUAL_MEMORY_MB) + BESIDE_MEMORY_MB}m"
 
     @property
     def domain(self) -> str:

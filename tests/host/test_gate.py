@@ -110,3 +110,19 @@ def test_logs_are_pruned(tmp_path: Path) -> None:
     assert len(left) == LOGS_KEPT - 10
     assert left[0].startswith("2027-01-15T000060")
     assert (tmp_path / "notes").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "limit"),
+    [
+        ("", "512m"),
+        ("MEMORY_MB=600\n", "1048m"),
+        ("MEMORY_MB=600\nREDIRECT_MEMORY=2g\n", "2g"),
+        ("MEMORY_MB=x\n", "512m"),
+    ],
+)
+def test_limit_of_redirect_follows_its_memory(tmp_path: Path, lines: str, limit: str) -> None:
+    """Who gives a redirector more memory for links gives its container the room, unless the limit is named, too."""
+    (tmp_path / "host.env").write_text(GOOD + lines)
+
+    assert load_site(tmp_path).redirect_memory == limit
