@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-
 USUAL_MEMORY_MB = 64
 BESIDE_MEMORY_MB = 448
 """Of a redirect process beside its MEMORY_MB: 320 by decision 40, and room."""
