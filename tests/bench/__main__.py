@@ -44,12 +44,15 @@ def main(  # noqa: PLR0917  # options, by name
     """Measure speed side by side; medians of three interleaved rounds with 64 connections, one nginx worker, one process.
 
     \b
-    a  nginx `return 302`, the limit          d  a FastAPI route with a Redis GET, the naive design
-    b  the redirect process by itself         e  creations through the API
-    c  the redirect process behind our nginx  f  misses that go to Postgres, by the number of links
-    g  clicks that links takes, each a request, and with user agents made to be dear; creations without and beside them;
-       from a click to its count
-    i  creations at a steady rate, at rest and while another owner with a million links does its worst
+    a  nginx `return 302`, the limit
+    b  the redirect process by itself
+    c  the redirect process behind our nginx
+    d  a FastAPI route with a Redis GET, the naive design
+    e  creations through the API
+    f  misses that go to Postgres, by the number of links
+    g  clicks that links takes, also with user agents made to be dear;
+       creations beside them; from a click to its count
+    i  creations while another owner, of a million links, does its worst
 
     The limits of our nginx are off. `share` is of (a) under the same load, CPU is microseconds per request of all server
     processes. With (g), p99 is the slowest batch or click. Machines are noisy: compare within one run.
