@@ -87,12 +87,11 @@ class WrongContentType(Problem):
 
 class BodyTooLarge(Problem):
     status, kind, title = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "Body too large"
-    headers: ClassVar = {"Connection": "close"}  # What is still being sent is not read.
+    # The connection stays open: to close it on what is still being sent would lose this answer at nginx.
 
 
 class BodyTooSlow(Problem):
     status, kind, title = HTTPStatus.REQUEST_TIMEOUT, "timeout", "Request timed out"
-    headers: ClassVar = {"Connection": "close"}
 
 
 class Unauthenticated(Problem):
