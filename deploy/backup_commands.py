@@ -86,7 +86,7 @@ def backup_command(
         if not copied:
             typer.echo("nothing to do: everything is copied")
     else:
-        _back_up_once(settings, if_older_than)
+        _run("backup", _back_up_once(settings, if_older_than))
 
 
 def backup_key_command(
@@ -148,16 +148,17 @@ def restore_command(
         _run("restore", restore(_load_settings(data), Path(dump), replace=replace, say=typer.echo))
 
 
-def _back_up_once(settings: BackupSettings, if_older_than: float | None) -> None:
+async def _back_up_once(settings: BackupSettings, if_older_than: float | None) -> None:
+    """Take a backup and copy it, in one run of the event loop: between two of them a signal would be lost."""
     limit = None if if_older_than is None else timedelta(hours=if_older_than)
-    taken = _run("backup", take_backup(settings, if_older_than=limit))
+    taken = await take_backup(settings, if_older_than=limit)
     if taken is None:
         typer.echo(f"nothing to do: the newest backup in {settings.backup_dir} is not older than {if_older_than:g} h")
         return
     manifest = taken.backup.manifest
     typer.echo(f"{taken.backup.dump}: {manifest.size} bytes, {manifest.links} links, {taken.seconds:.1f} s")
     if settings.copies:
-        _run("backup", copy_pending(settings, _show_progress))
+        await copy_pending(settings, _show_progress)
         if settings.backup_copy_to:
             typer.echo(f"copied to {settings.backup_copy_to}")
 

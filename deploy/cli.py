@@ -100,7 +100,19 @@ def _say(line: str) -> None:
 
 
 def main() -> None:
-    app()
+    """Run the command that was typed.
+
+    Where the storage's library was at work, the process ends without Python's own finalization: that library's threads
+    may still hand over a result then, and abort the process (https://github.com/PyO3/pyo3-async-runtimes/issues/40).
+    """
+    try:
+        app()
+    except SystemExit as ended:
+        if "obstore" not in sys.modules or not isinstance(ended.code, int | None):
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code or 0)
 
 
 if __name__ == "__main__":

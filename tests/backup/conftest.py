@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -65,7 +66,7 @@ class Installation:
         environment = {"PATH": os.environ["PATH"], "OWNER_DATABASE_URL": self.database.owner_url}
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "deploy.cli", *arguments),
-            env={**environment, "BACKUP_DIR": str(self.folder), **settings},
+            env={**environment, "PYTHONFAULTHANDLER": "1", "BACKUP_DIR": str(self.folder), **settings},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -195,7 +196,13 @@ def s3(socket_folder: Path) -> Iterator[S3]:
 
 
 async def finish(process: asyncio.subprocess.Process) -> Done:
-    output, errors = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    ended = asyncio.create_task(process.communicate())
+    done, _ = await asyncio.wait([ended], timeout=TIMEOUT_S)
+    if not done:
+        # It says where it hangs: `faulthandler` is on.
+        process.send_signal(signal.SIGABRT)
+    output, errors = await asyncio.wait_for(ended, TIMEOUT_S)
+    assert done, errors.decode()
     assert process.returncode is not None
     return Done(process.returncode, output.decode(), errors.decode())
 
