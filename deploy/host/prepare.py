@@ -14,8 +14,8 @@ from deploy.host.vault import APP_UID, Vault
 NGINX_GROUP = 101
 CERTBOT_UID = 10002
 
-TOOLS = ("deploy/__init__.py", "deploy/cache_users.py", "deploy/host")
-"""What runs on the host: this package and what it imports."""
+TOOLS = ("deploy/__init__.py", "deploy/host")
+"""What runs on the host."""
 
 
 def prepare(site: Site, source: Path) -> None:

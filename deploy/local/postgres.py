@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import asyncpg
 
 from deploy.local.programs import UNPRIVILEGED_USER, Program, StartFailed, accepts_connections, unprivileged
-from deploy.roles import set_password
+from shared.roles import set_password
 from shared.schema import migrate
 
 SUPERUSER = "postgres"

@@ -21,7 +21,7 @@ CHANGES = {"os.rename", "os.symlink", "os.mkdir", "os.remove", "os.rmdir", "ctyp
 def version(tools):
     files = {path.relative_to(tools).as_posix(): path.read_text() for path in tools.rglob("*") if path.is_file()}
     names, texts = set(files), set(files.values())
-    assert names == {"deploy/__init__.py", "deploy/cache_users.py", "deploy/host/gate.py"}, names
+    assert names == {"deploy/__init__.py", "deploy/host/cache_users.py", "deploy/host/gate.py"}, names
     assert len(texts) == 1, texts
     return texts.pop()
 
@@ -71,7 +71,7 @@ print(step, *sorted(seen))
 def sources(tmp_path: Path) -> Path:
     """Three versions of the code that runs on a host; each file says which it is of."""
     for name in ("first", "old", "new"):
-        for path in ("deploy/__init__.py", "deploy/cache_users.py", "deploy/host/gate.py"):
+        for path in ("deploy/__init__.py", "deploy/host/cache_users.py", "deploy/host/gate.py"):
             file = tmp_path / name / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(name)

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy import certificates
+from deploy.certificates import renewal as certificates
 from deploy.local.programs import Program, accepts_connections
 from shared.settings import www_aliases
 from tests.conftest import running

@@ -18,8 +18,8 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import ObjectStore, from_url
 
-from deploy.backup_encryption import encrypted
-from deploy.backup_files import CLOCK_TOLERANCE, Backup, BackupRefused, dump_path, manifest_path
+from deploy.backup.encryption import encrypted
+from deploy.backup.files import CLOCK_TOLERANCE, Backup, BackupRefused, dump_path, manifest_path
 from shared.settings import BackupSettings
 
 ENCRYPTED = ".age"

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from deploy.backup_commands import backup_command, backup_key_command, restore_command
-from deploy.key_commands import keys
+from deploy.command.backup import backup_command, backup_key_command, restore_command
+from deploy.command.keys import keys
+from deploy.command.release import migrate_command, nginx_files, smoke_command
+from deploy.command.retention import retention_command
 from deploy.local.programs import StartFailed
-from deploy.release_commands import migrate_command, nginx_files, smoke_command
-from deploy.retention_command import retention_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,7 +62,7 @@ def up(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def bench(context: typer.Context) -> None:
     """Measure speed side by side; `tinyurl bench --help` tells what."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     if not (root / "tests" / "bench").is_dir():
         typer.echo("tinyurl bench: it lives in the repository; run it from a clone.", err=True)
         raise typer.Exit(1)
