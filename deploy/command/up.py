@@ -1,0 +1,68 @@
+"""`tinyurl up`: everything on this machine, until Ctrl-C.
+
+It alone loads `deploy/local/`, and only when it is called: what production runs does not have it.
+"""
+
+import asyncio
+import signal
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_DATA = Path(".tinyurl")
+
+
+def up_command(
+    data: Annotated[Path, typer.Option(help="Folder that keeps the data.")] = DEFAULT_DATA,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to answer on.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Redirect processes.")] = 1,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Keep nothing; for tests.")] = False,
+) -> None:
+    """Run everything on this machine until Ctrl-C: PostgreSQL, Valkey, nginx and the services.
+
+    Nothing has to be installed for it: the servers come as wheels.
+
+    Example: tinyurl up --port 9000 --workers 2
+    """
+    from deploy.local.programs import StartFailed  # noqa: PLC0415  # production never loads deploy.local
+
+    try:
+        if ephemeral:
+            with tempfile.TemporaryDirectory(prefix="tinyurl-data-", ignore_cleanup_errors=True) as folder:
+                asyncio.run(_up(Path(folder), port, workers, durable=False))
+        else:
+            asyncio.run(_up(data.absolute(), port, workers, durable=True))
+    except StartFailed as error:
+        typer.echo(f"tinyurl up: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
+    from deploy.local.stack import StackOptions, run_stack  # noqa: PLC0415  # likewise
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    say = _say
+    starting = asyncio.create_task(stopping.wait())
+    async with run_stack(StackOptions(data, port, workers, durable=durable), say) as stack:
+        typer.echo(
+            f"TinyURL is up at {stack.url}, its API at {stack.url}/docs\n"
+            f"Dashboard: {stack.sign_in_url} (signs in once, within five minutes)\n"
+            f"API key: {stack.api_key}\n"
+            "\n"
+            "Shorten a link:\n"
+            f"  curl -s {stack.url}/api/v1/links -H 'Authorization: Bearer {stack.api_key}' "
+            "-H 'Content-Type: application/json' -d '{\"url\": \"https://www.python.org/\"}'\n"
+            "\n"
+            f"Data and logs are in {data}. Stop it with Ctrl-C."
+        )
+        await starting
+        typer.echo("stopping")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
