@@ -1,83 +1,33 @@
-"""Gets the certificate, renews it on a clock, and hands it to nginx; runs in a container of certbot's image.
+"""Lets certbot get a certificate for the names that lead here, checks it, and makes it the one that nginx reads.
 
-The certificate chain and its key go into one file, checked first and replaced in one step; nginx reads it at a handshake,
-so neither is reloaded. A certificate that is not good leaves the one in use. Metrics are on port 9100.
-
-A name is asked for when it leads here, which is tried the way that the authority does. One that the authority refuses all
-the same is left out, so that it costs no other name its certificate. It is one file, with nothing of ours beside it.
+The chain and its key go into one file, replaced in one step; nginx reads it at a handshake, so neither is reloaded. A
+certificate that is not good leaves the one in use. A name that the authority refuses though it leads here is left out, so
+that it costs no other name its certificate.
 """
 
-import argparse
 import json
 import os
-import random
-import re
-import secrets
-import signal
 import subprocess
 import sys
-import threading
-import time
-import urllib.request
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from http.client import HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import FrameType
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from deploy.certificates.names import domains, leading_here, names, names_of
+
 STATE = Path("/certificates/state")
 LIVE = Path("/certificates/live")
 CHALLENGES = Path("/var/challenges")
+CHALLENGE_PORT = 80
 NAME = "tinyurl"
 
-CHECK_EVERY_S = 6 * 3600
-FIRST_RETRY_S = 30
-LONGEST_RETRY_S = 3600
 CERTBOT_TIMEOUT_S = 300
-CHALLENGE_TIMEOUT_S = 5
-CHALLENGE_PORT = 80
-METRICS_PORT = 9100
-
-failures = 0
 
 
 class CertificateRefused(Exception):
     """The certificate cannot be used; the message says why."""
-
-
-def domains() -> list[str]:
-    """The domains of the short links, the default one first."""
-    default = urlsplit(os.environ["PUBLIC_BASE_URL"]).hostname or ""
-    more = [name.strip().lower() for name in os.environ.get("DOMAINS", "").split(",")]
-    return list(dict.fromkeys(name for name in (default, *more) if name))
-
-
-def names() -> list[str]:
-    """What a certificate is wanted for: the domains, and with `www.` those that are not named so. nginx takes the same."""
-    found = domains()
-    named = [name for name in found if re.fullmatch(r"(?!www\.)([0-9a-z-]+\.)+[0-9a-z-]*[a-z][0-9a-z-]*", name)]
-    return list(dict.fromkeys([*found, *(f"www.{name}" for name in named)]))
-
-
-def leading_here(wanted: Iterable[str], port: int) -> list[str]:
-    """Tell which names lead to this nginx: what lies in the folder of challenges is fetched over each of them."""
-    folder = CHALLENGES / ".well-known" / "acme-challenge"
-    folder.mkdir(parents=True, exist_ok=True)
-    file, text = folder / f"here-{secrets.token_hex(8)}", secrets.token_hex(16)
-    # Another group's nginx reads it.
-    file.touch(0o644)
-    file.write_text(text)
-    try:
-        return [
-            name for name in wanted if _fetch(f"http://{name}:{port}/.well-known/acme-challenge/{file.name}") == text
-        ]
-    finally:
-        file.unlink()
 
 
 def obtain(*, now: bool = False) -> datetime:
@@ -91,8 +41,8 @@ def obtain(*, now: bool = False) -> datetime:
         CertificateRefused: What it got cannot be used.
     """
     lineage = STATE / "config" / "live" / NAME
-    held = [name for name in names() if name in _names_of(lineage / "fullchain.pem")]
-    leading = leading_here(names(), CHALLENGE_PORT)
+    held = [name for name in names() if name in names_of(lineage / "fullchain.pem")]
+    leading = leading_here(names(), CHALLENGES, CHALLENGE_PORT)
     # A host without a way to its own public address cannot tell: the domains are asked for then.
     found = leading or domains()
     # What a certificate has stays in it until a renewal: that a name fails for a moment is no reason for another one.
@@ -102,7 +52,7 @@ def obtain(*, now: bool = False) -> datetime:
     except subprocess.CalledProcessError as error:
         print(f"not all of {', '.join(wanted)}: {error}", file=sys.stderr, flush=True)
         ask_certbot(held or wanted, now=now, is_any_enough=True)
-    return install(lineage, [name for name in names() if name in _names_of(lineage / "fullchain.pem")] or domains())
+    return install(lineage, [name for name in names() if name in names_of(lineage / "fullchain.pem")] or domains())
 
 
 def ask_certbot(wanted: list[str], *, now: bool, is_any_enough: bool = False) -> None:
@@ -169,77 +119,6 @@ def install(folder: Path, needed: list[str]) -> datetime:
     return ends
 
 
-def keep_for_ever() -> None:
-    """Check every few hours; after a failure sooner, with growing pauses."""
-    global failures  # noqa: PLW0603  # one number of a program of one file, read by the metrics
-    retry_s = FIRST_RETRY_S
-    while True:
-        try:
-            obtain()
-            pause_s, retry_s = CHECK_EVERY_S, FIRST_RETRY_S
-        except (subprocess.SubprocessError, OSError, CertificateRefused) as error:
-            failures += 1
-            print(f"no new certificate: {error}", file=sys.stderr, flush=True)
-            pause_s, retry_s = retry_s, min(retry_s * 2, LONGEST_RETRY_S)
-        time.sleep(pause_s * random.uniform(0.8, 1.2))
-
-
-class Metrics(BaseHTTPRequestHandler):
-    """Prometheus text about the certificate in use."""
-
-    def do_GET(self) -> None:
-        path = LIVE / "live.json"
-        facts = json.loads(path.read_text()) if path.exists() else json.loads('{"not_after": 0, "names": []}')
-        not_after = facts["not_after"]
-        missing = set(domains()) - set(facts["names"])
-        body = (
-            "# TYPE tinyurl_certificate_not_after_timestamp_seconds gauge\n"
-            f"tinyurl_certificate_not_after_timestamp_seconds {not_after:.0f}\n"
-            "# TYPE tinyurl_certificate_days_left gauge\n"
-            f"tinyurl_certificate_days_left {max(0.0, not_after - time.time()) / 86400:.2f}\n"
-            "# TYPE tinyurl_certificate_missing_domains gauge\n"
-            f"tinyurl_certificate_missing_domains {len(missing)}\n"
-            "# TYPE tinyurl_certificate_failures_total counter\n"
-            f"tinyurl_certificate_failures_total {failures}\n"
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing of a visit."""
-
-
-def _fetch(url: str) -> str:
-    """What is answered, without a proxy and without another place to look; empty if nothing is."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
-    try:
-        with opener.open(url, timeout=CHALLENGE_TIMEOUT_S) as answer:
-            text: bytes = answer.read(100)
-    except (OSError, ValueError, HTTPException):
-        return ""
-    return text.decode("ascii", "replace")
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: a name that leads on does not lead here."""
-
-    def redirect_request(self, *args: object) -> None:
-        return None
-
-
-def _names_of(chain: Path) -> set[str]:
-    """The names of a certificate; none if there is none, or none that can be read."""
-    try:
-        certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
-        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, IndexError, x509.ExtensionNotFound):
-        return set()
-    return set(alternatives.get_values_for_type(x509.DNSName))
-
-
 def _replace(path: Path, data: bytes, mode: int) -> None:
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
@@ -249,30 +128,3 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Keeps the certificate of nginx; without an option, for ever.")
-    parser.add_argument("--now", action="store_true", help="renew at once, and end")
-    parser.add_argument("--install", type=Path, metavar="FOLDER", help="use the certificate of this folder, and end")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _leave)
-    try:
-        if options.install:
-            install(options.install, domains())
-        elif options.now:
-            obtain(now=True)
-        else:
-            server = ThreadingHTTPServer(("", METRICS_PORT), Metrics)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            keep_for_ever()
-    except (subprocess.SubprocessError, OSError, CertificateRefused) as error:
-        sys.exit(f"certificates: {error}")
-
-
-if __name__ == "__main__":
-    main()
