@@ -1,15 +1,16 @@
 """A release goes live: the other colour is started and tried, nginx is switched to it, and what was live is kept.
 
 Each step is written down before it begins. A rollout that was killed is finished by the next verb if nginx had been switched,
-and undone if not; both are safe to repeat. Nothing before the switch touches what is live. This file is long
-because steps, undoing and recovery have to be read together.
+and undone if not; both are safe to repeat. Nothing before the switch touches what is live. Steps, undoing and recovery have
+to be read together; `colours.py` has the processes themselves.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from shutil import disk_usage
 
-from deploy.host.docker import Container, docker, last_lines, project_containers
+from deploy.host.colours import Colours, other
+from deploy.host.docker import last_lines, project_containers
 from deploy.host.edge import Edge
 from deploy.host.journal import Colour, Deployed, Journal, Rollout, now
 from deploy.host.prepare import install_tools
@@ -24,7 +25,6 @@ COMPANIONS = ("certificates", "backup", "retention")
 
 MIGRATE_TIMEOUT_S = 900.0
 BACKUP_TIMEOUT_S = 3600.0
-STOP_TIMEOUT_S = 60.0
 
 
 class RolledBack(HostError):
@@ -38,6 +38,7 @@ class Rollouts:
         self._site = site
         self._journal = journal
         self._say = say
+        self._colours = Colours(site)
         self._edge = Edge(site)
         self._vault = Vault(site)
 
@@ -148,7 +149,7 @@ class Rollouts:
         if rollout.verb == "deploy":
             verify_release(site, rollout.digest)
         release = fetch_release(site, rollout.digest)
-        compose, colour = release.compose(site), release.compose(site, rollout.colour)
+        compose = release.compose(site)
         if live is None:
             rollout = self._step(rollout, "stores")
             compose.call("up", "--detach", "--no-deps", "--wait", "--wait-timeout", "120", *STORES, timeout_s=900)
@@ -160,16 +161,7 @@ class Rollouts:
             rollout = self._step(rollout, "migrate")
             compose.run_tool("migrate", ["tinyurl", "migrate"], timeout_s=MIGRATE_TIMEOUT_S)
         rollout = self._step(rollout, "start")
-        scales = [
-            part
-            for service in release.services
-            for part in ("--scale", f"{service}={self._journal.state.replicas[service]}")
-        ]
-        timeout = ("--wait", "--wait-timeout", self._start_timeout)
-        colour.call(
-            "up", "--detach", "--no-deps", *timeout, *scales, *release.services, timeout_s=site.start_timeout_s + 120
-        )
-        started = self._running(rollout.colour, release)
+        started = self._colours.start(release, rollout.colour, self._journal.state.replicas)
         rollout = self._step(rollout, "smoke")
         command = ["tinyurl", "smoke"]
         for each in started:
@@ -199,7 +191,7 @@ class Rollouts:
             elif before is None or before.digest != rollout.digest:
                 previous = before
             self._journal.write(live=live, previous=previous)
-        self._stop(self._other(rollout.colour))
+        self._colours.stop(other(rollout.colour))
         if rollout.secret:
             self._vault.end_rotation(rollout.secret, keep_new=True)
         try:
@@ -209,7 +201,7 @@ class Rollouts:
             self._say(f"not started: {error}")
         rollout = self._step(rollout, "watch")
         nginx = self._edge.container()
-        sockets = {each.socket: each.service for each in project_containers(self._project(rollout.colour))}
+        sockets = {each.socket: each.service for each in self._colours.containers(rollout.colour)}
         trouble = watch(self._site, self._edge.address(), nginx.id, release, sockets) if nginx else "nginx does not run"
         self._journal.note("live", verb=rollout.verb, digest=rollout.digest, colour=rollout.colour, trouble=trouble)
         if trouble and rollout.verb == "deploy" and self._journal.state.previous is not None:
@@ -232,10 +224,10 @@ class Rollouts:
 
     def _undo(self, rollout: Rollout, reason: str) -> None:
         """Take away what a rollout that did not reach the switch has started."""
-        for each in project_containers(self._project(rollout.colour)):
+        for each in self._colours.containers(rollout.colour):
             if rollout.step in ("start", "smoke"):
                 self._say(f"the last lines of {each.service}-{each.number}:\n{last_lines(each)}")
-        self._stop(rollout.colour)
+        self._colours.stop(rollout.colour)
         if rollout.secret:
             self._vault.end_rotation(rollout.secret, keep_new=False)
         self._journal.write(rollout=None)
@@ -244,51 +236,23 @@ class Rollouts:
     def _converge(self, live: Deployed, replicas: dict[str, int]) -> None:
         """Let so many processes run, and remember it: who joins is ready first, who leaves is out of nginx first."""
         release = load_release(self._site, live.digest)
-        compose = release.compose(self._site, live.colour)
         self._say("starting whoever is missing")
-        for service in release.services:
-            if len(self._running_of(live.colour, service)) < replicas[service]:
-                arguments = ("--no-recreate", "--scale", f"{service}={replicas[service]}", service)
-                compose.call("up", "--detach", "--no-deps", "--wait", "--wait-timeout", self._start_timeout, *arguments)
-        staying: list[Container] = []
-        leaving: list[Container] = []
-        for service in release.services:
-            running = self._running_of(live.colour, service)
-            staying += running[: replicas[service]]
-            leaving += running[replicas[service] :]
+        self._colours.start_missing(release, live.colour, replicas)
+        staying, leaving = self._colours.divide(release, live.colour, replicas)
         self._say(f"switching nginx to {len(staying)} processes")
         self._edge.switch(self._edge.write_generation(release, staying))
         self._edge.reload(release.compose(self._site))
         if leaving:
             self._say(f"stopping {len(leaving)}")
-            ids = [each.id for each in leaving]
-            docker("stop", *ids, timeout_s=STOP_TIMEOUT_S)
-            docker("rm", *ids)
+            self._colours.remove(leaving)
         self._journal.write(rollout=None, replicas=replicas)
         self._edge.prune()
-
-    def _running_of(self, colour: Colour, service: str) -> list[Container]:
-        return [
-            each for each in project_containers(self._project(colour)) if each.service == service and each.is_running
-        ]
 
     def _step(self, rollout: Rollout, step: str) -> Rollout:
         self._say(f"{rollout.verb} {rollout.digest[7:19]} {rollout.colour}: {step}")
         rollout = replace(rollout, step=step)
         self._journal.write(rollout=rollout)
         return rollout
-
-    def _stop(self, colour: Colour) -> None:
-        """Stop the processes of a colour; the containers stay, so that Docker does not start them after a reboot."""
-        running = [each.id for each in project_containers(self._project(colour))]
-        if running:
-            docker("stop", *running, timeout_s=STOP_TIMEOUT_S)
-
-    def _running(self, colour: Colour, release: Release) -> Sequence[Container]:
-        found = [each for each in project_containers(self._project(colour)) if each.is_running]
-        if {each.service for each in found} != set(release.services):
-            raise HostError(f"of {colour} only {', '.join(each.service for each in found) or 'nothing'} runs")
-        return found
 
     def _live(self) -> Deployed:
         live = self._journal.state.live
@@ -298,14 +262,7 @@ class Rollouts:
 
     def _free_colour(self) -> Colour:
         live = self._journal.state.live
-        return "blue" if live is None else self._other(live.colour)
-
-    @staticmethod
-    def _other(colour: Colour) -> Colour:
-        return "green" if colour == "blue" else "blue"
-
-    def _project(self, colour: Colour) -> str:
-        return f"{self._site.tinyurl_name}-{colour}"
+        return "blue" if live is None else other(live.colour)
 
     def _prune(self) -> None:
         state = self._journal.state
@@ -313,7 +270,3 @@ class Rollouts:
         for digest in prune_releases(self._site, keep):
             self._say(f"removed the old release {digest}")
         self._edge.prune()
-
-    @property
-    def _start_timeout(self) -> str:
-        return str(self._site.start_timeout_s)
