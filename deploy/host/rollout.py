@@ -10,18 +10,23 @@ from dataclasses import replace
 from shutil import disk_usage
 
 from deploy.host.colours import Colours, other
-from deploy.host.docker import last_lines, project_containers
+from deploy.host.docker import last_lines
 from deploy.host.edge import Edge
 from deploy.host.journal import Colour, Deployed, Journal, Rollout, now
-from deploy.host.prepare import install_tools
-from deploy.host.releases import SERVICES, Release, fetch_release, load_release, prune_releases, verify_release
+from deploy.host.maintenance import outdated
+from deploy.host.releases import (
+    COMPANIONS,
+    SERVICES,
+    STORES,
+    Release,
+    fetch_release,
+    load_release,
+    prune_releases,
+    verify_release,
+)
 from deploy.host.site import HostError, Site
 from deploy.host.vault import Vault
 from deploy.host.watch import watch
-
-STORES = ("db", "cache")
-COMPANIONS = ("certificates", "backup", "retention")
-"""What follows the release without anyone noticing. nginx and the stores do not: `maintain` replaces them."""
 
 MIGRATE_TIMEOUT_S = 900.0
 BACKUP_TIMEOUT_S = 3600.0
@@ -58,7 +63,7 @@ class Rollouts:
 
     def rotate(self, secret: str) -> None:
         """Change a secret that services use among themselves, by a deployment of what is live."""
-        live = self._live()
+        live = self._journal.live()
         rollout = Rollout("rotate", live.digest, self._free_colour(), "fetch", secret=secret)
         self._journal.write(rollout=rollout)
         try:
@@ -72,7 +77,7 @@ class Rollouts:
         """Let so many processes of a service run, now and in every deployment to come."""
         if service not in SERVICES or not 1 <= count <= 64:
             raise HostError(f"scale takes {', '.join(SERVICES)}, and a number from 1 to 64")
-        live = self._live()
+        live = self._journal.live()
         if service not in load_release(self._site, live.digest).services:
             raise HostError(f"the live release has no {service}")
         self._journal.write(rollout=Rollout("scale", live.digest, live.colour, "scale"))
@@ -85,26 +90,6 @@ class Rollouts:
             raise
         self._journal.note("scale", service=service, count=count)
 
-    def maintain(self) -> None:
-        """Replace nginx and the stores where the live release has others, and this program; requests can be lost meanwhile."""
-        release = load_release(self._site, self._live().digest)
-        compose = release.compose(self._site)
-        self._say(f"replacing: {', '.join(self.outdated(release)) or 'nothing'}")
-        compose.call(
-            "up",
-            "--detach",
-            "--no-deps",
-            "--wait",
-            "--wait-timeout",
-            "120",
-            *STORES,
-            "nginx",
-            *COMPANIONS,
-            timeout_s=600,
-        )
-        install_tools(self._site.root, release.folder)
-        self._journal.note("maintain", digest=release.digest)
-
     def recover(self) -> None:
         """Finish or undo what a killed verb left."""
         rollout = self._journal.state.rollout
@@ -112,7 +97,7 @@ class Rollouts:
             return
         if rollout.verb == "scale":
             self._say("undoing a change of scale that was interrupted")
-            self._converge(self._live(), self._journal.state.replicas)
+            self._converge(self._journal.live(), self._journal.state.replicas)
         elif rollout.generation is not None and self._edge.current() == rollout.generation:
             self._say(f"finishing the {rollout.verb} of {rollout.digest} that was interrupted at: {rollout.step}")
             self._after_switch(rollout, load_release(self._site, rollout.digest))
@@ -122,12 +107,6 @@ class Rollouts:
             if rollout.reason:
                 # What is live was to be taken back.
                 self.rollback(rollout.reason)
-
-    def outdated(self, release: Release) -> list[str]:
-        """What runs otherwise than a release has it, and is left alone by deployments."""
-        wanted = release.compose(self._site).config_hashes()
-        containers = project_containers(self._site.tinyurl_name)
-        return [each.service for each in containers if each.config_hash != wanted.get(each.service)]
 
     def _go(self, rollout: Rollout) -> None:
         self._journal.note("begin", verb=rollout.verb, digest=rollout.digest, reason=rollout.reason)
@@ -217,9 +196,9 @@ class Rollouts:
         self._journal.write(rollout=None)
         if trouble:
             raise HostError(f"{rollout.digest} is live, but: {trouble}")
-        outdated = self.outdated(release)
-        if outdated:
-            self._say(f"not as this release has them, see `maintain`: {', '.join(outdated)}")
+        old = outdated(self._site, release)
+        if old:
+            self._say(f"not as this release has them, see `maintain`: {', '.join(old)}")
         self._prune()
 
     def _undo(self, rollout: Rollout, reason: str) -> None:
@@ -253,12 +232,6 @@ class Rollouts:
         rollout = replace(rollout, step=step)
         self._journal.write(rollout=rollout)
         return rollout
-
-    def _live(self) -> Deployed:
-        live = self._journal.state.live
-        if live is None:
-            raise HostError("nothing is live yet: deploy first")
-        return live
 
     def _free_colour(self) -> Colour:
         live = self._journal.state.live
