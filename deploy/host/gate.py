@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploy.host.journal import Journal, now
+from deploy.host.maintenance import maintain
 from deploy.host.rollout import Rollouts
 from deploy.host.site import HostError, Site, load_site
 from deploy.host.status import describe
@@ -75,7 +76,7 @@ def main(root: Path, arguments: Sequence[str]) -> int:
         site = load_site(root)
         if verb == "status":
             journal = Journal(site.root)
-            print("\n".join(describe(site, journal, Rollouts(site, journal, _say))))
+            print("\n".join(describe(site, journal)))
         elif verb == "put-secret":
             _put_secret(site, values[0])
         elif detached:
@@ -103,7 +104,7 @@ def _run(site: Site, verb: str, values: list[str]) -> None:
         elif verb == "scale":
             rollouts.scale(values[0], int(values[1]))
         else:
-            rollouts.maintain()
+            maintain(site, journal, _say)
     _say("done")
 
 

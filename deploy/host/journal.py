@@ -72,6 +72,16 @@ class Journal:
         self._path = root / "state.json"
         self.state = self._load()
 
+    def live(self) -> Deployed:
+        """What is live.
+
+        Raises:
+            HostError: Nothing is.
+        """
+        if self.state.live is None:
+            raise HostError("nothing is live yet: deploy first")
+        return self.state.live
+
     def write(self, **changes: Any) -> None:
         """Change the state: on the disk first, in one step."""
         state = replace(self.state, **changes)

@@ -14,9 +14,6 @@ from deploy.host.vault import APP_UID, Vault
 NGINX_GROUP = 101
 CERTBOT_UID = 10002
 
-TOOLS = ("deploy/__init__.py", "deploy/cache_users.py", "deploy/host")
-"""What runs on the host: this package and what it imports."""
-
 
 def prepare(site: Site, source: Path) -> None:
     """Make the folders, the networks, the database's volume, the secrets, and install the gate.
@@ -59,13 +56,8 @@ def install_tools(root: Path, source: Path) -> None:
     """
     versions = sorted(root.glob("tools-[0-9]*"))
     new = root / f"tools-{int(versions[-1].name.partition('-')[2]) + 1 if versions else 1:04}"
-    for path in TOOLS:
-        target = new / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (source / path).is_dir():
-            shutil.copytree(source / path, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source / path, target)
+    # The whole folder: what of it runs on a host is for the release to know, which may be older or newer than this code.
+    shutil.copytree(source / "deploy", new / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
     link, tools = root / ".tools.new", root / "tools"
     before = tools.resolve()
     _remove(link)

@@ -21,6 +21,9 @@ _digest = re.compile(r"sha256:[0-9a-f]{64}")
 VERIFY_TIMEOUT_S = 120.0
 
 SERVICES = ("links", "redirect", "dashboard")
+STORES = ("db", "cache")
+COMPANIONS = ("certificates", "backup", "retention")
+"""What follows the release without anyone noticing. nginx and the stores do not: `maintain` replaces them."""
 
 IMAGE_VARIABLES = {
     "postgres": "POSTGRES_IMAGE",

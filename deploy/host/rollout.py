@@ -1,30 +1,35 @@
 """A release goes live: the other colour is started and tried, nginx is switched to it, and what was live is kept.
 
 Each step is written down before it begins. A rollout that was killed is finished by the next verb if nginx had been switched,
-and undone if not; both are safe to repeat. Nothing before the switch touches what is live. This file is long
-because steps, undoing and recovery have to be read together.
+and undone if not; both are safe to repeat. Nothing before the switch touches what is live. Steps, undoing and recovery have
+to be read together; `colours.py` has the processes themselves.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from shutil import disk_usage
 
-from deploy.host.docker import Container, docker, last_lines, project_containers
+from deploy.host.colours import Colours, other
+from deploy.host.docker import last_lines
 from deploy.host.edge import Edge
 from deploy.host.journal import Colour, Deployed, Journal, Rollout, now
-from deploy.host.prepare import install_tools
-from deploy.host.releases import SERVICES, Release, fetch_release, load_release, prune_releases, verify_release
+from deploy.host.maintenance import outdated
+from deploy.host.releases import (
+    COMPANIONS,
+    SERVICES,
+    STORES,
+    Release,
+    fetch_release,
+    load_release,
+    prune_releases,
+    verify_release,
+)
 from deploy.host.site import HostError, Site
 from deploy.host.vault import Vault
 from deploy.host.watch import watch
 
-STORES = ("db", "cache")
-COMPANIONS = ("certificates", "backup", "retention")
-"""What follows the release without anyone noticing. nginx and the stores do not: `maintain` replaces them."""
-
 MIGRATE_TIMEOUT_S = 900.0
 BACKUP_TIMEOUT_S = 3600.0
-STOP_TIMEOUT_S = 60.0
 
 
 class RolledBack(HostError):
@@ -38,6 +43,7 @@ class Rollouts:
         self._site = site
         self._journal = journal
         self._say = say
+        self._colours = Colours(site)
         self._edge = Edge(site)
         self._vault = Vault(site)
 
@@ -57,7 +63,7 @@ class Rollouts:
 
     def rotate(self, secret: str) -> None:
         """Change a secret that services use among themselves, by a deployment of what is live."""
-        live = self._live()
+        live = self._journal.live()
         rollout = Rollout("rotate", live.digest, self._free_colour(), "fetch", secret=secret)
         self._journal.write(rollout=rollout)
         try:
@@ -71,7 +77,7 @@ class Rollouts:
         """Let so many processes of a service run, now and in every deployment to come."""
         if service not in SERVICES or not 1 <= count <= 64:
             raise HostError(f"scale takes {', '.join(SERVICES)}, and a number from 1 to 64")
-        live = self._live()
+        live = self._journal.live()
         if service not in load_release(self._site, live.digest).services:
             raise HostError(f"the live release has no {service}")
         self._journal.write(rollout=Rollout("scale", live.digest, live.colour, "scale"))
@@ -84,26 +90,6 @@ class Rollouts:
             raise
         self._journal.note("scale", service=service, count=count)
 
-    def maintain(self) -> None:
-        """Replace nginx and the stores where the live release has others, and this program; requests can be lost meanwhile."""
-        release = load_release(self._site, self._live().digest)
-        compose = release.compose(self._site)
-        self._say(f"replacing: {', '.join(self.outdated(release)) or 'nothing'}")
-        compose.call(
-            "up",
-            "--detach",
-            "--no-deps",
-            "--wait",
-            "--wait-timeout",
-            "120",
-            *STORES,
-            "nginx",
-            *COMPANIONS,
-            timeout_s=600,
-        )
-        install_tools(self._site.root, release.folder)
-        self._journal.note("maintain", digest=release.digest)
-
     def recover(self) -> None:
         """Finish or undo what a killed verb left."""
         rollout = self._journal.state.rollout
@@ -111,7 +97,7 @@ class Rollouts:
             return
         if rollout.verb == "scale":
             self._say("undoing a change of scale that was interrupted")
-            self._converge(self._live(), self._journal.state.replicas)
+            self._converge(self._journal.live(), self._journal.state.replicas)
         elif rollout.generation is not None and self._edge.current() == rollout.generation:
             self._say(f"finishing the {rollout.verb} of {rollout.digest} that was interrupted at: {rollout.step}")
             self._after_switch(rollout, load_release(self._site, rollout.digest))
@@ -121,12 +107,6 @@ class Rollouts:
             if rollout.reason:
                 # What is live was to be taken back.
                 self.rollback(rollout.reason)
-
-    def outdated(self, release: Release) -> list[str]:
-        """What runs otherwise than a release has it, and is left alone by deployments."""
-        wanted = release.compose(self._site).config_hashes()
-        containers = project_containers(self._site.tinyurl_name)
-        return [each.service for each in containers if each.config_hash != wanted.get(each.service)]
 
     def _go(self, rollout: Rollout) -> None:
         self._journal.note("begin", verb=rollout.verb, digest=rollout.digest, reason=rollout.reason)
@@ -148,7 +128,7 @@ class Rollouts:
         if rollout.verb == "deploy":
             verify_release(site, rollout.digest)
         release = fetch_release(site, rollout.digest)
-        compose, colour = release.compose(site), release.compose(site, rollout.colour)
+        compose = release.compose(site)
         if live is None:
             rollout = self._step(rollout, "stores")
             compose.call("up", "--detach", "--no-deps", "--wait", "--wait-timeout", "120", *STORES, timeout_s=900)
@@ -160,16 +140,7 @@ class Rollouts:
             rollout = self._step(rollout, "migrate")
             compose.run_tool("migrate", ["tinyurl", "migrate"], timeout_s=MIGRATE_TIMEOUT_S)
         rollout = self._step(rollout, "start")
-        scales = [
-            part
-            for service in release.services
-            for part in ("--scale", f"{service}={self._journal.state.replicas[service]}")
-        ]
-        timeout = ("--wait", "--wait-timeout", self._start_timeout)
-        colour.call(
-            "up", "--detach", "--no-deps", *timeout, *scales, *release.services, timeout_s=site.start_timeout_s + 120
-        )
-        started = self._running(rollout.colour, release)
+        started = self._colours.start(release, rollout.colour, self._journal.state.replicas)
         rollout = self._step(rollout, "smoke")
         command = ["tinyurl", "smoke"]
         for each in started:
@@ -199,7 +170,7 @@ class Rollouts:
             elif before is None or before.digest != rollout.digest:
                 previous = before
             self._journal.write(live=live, previous=previous)
-        self._stop(self._other(rollout.colour))
+        self._colours.stop(other(rollout.colour))
         if rollout.secret:
             self._vault.end_rotation(rollout.secret, keep_new=True)
         try:
@@ -209,7 +180,7 @@ class Rollouts:
             self._say(f"not started: {error}")
         rollout = self._step(rollout, "watch")
         nginx = self._edge.container()
-        sockets = {each.socket: each.service for each in project_containers(self._project(rollout.colour))}
+        sockets = {each.socket: each.service for each in self._colours.containers(rollout.colour)}
         trouble = watch(self._site, self._edge.address(), nginx.id, release, sockets) if nginx else "nginx does not run"
         self._journal.note("live", verb=rollout.verb, digest=rollout.digest, colour=rollout.colour, trouble=trouble)
         if trouble and rollout.verb == "deploy" and self._journal.state.previous is not None:
@@ -225,17 +196,17 @@ class Rollouts:
         self._journal.write(rollout=None)
         if trouble:
             raise HostError(f"{rollout.digest} is live, but: {trouble}")
-        outdated = self.outdated(release)
-        if outdated:
-            self._say(f"not as this release has them, see `maintain`: {', '.join(outdated)}")
+        old = outdated(self._site, release)
+        if old:
+            self._say(f"not as this release has them, see `maintain`: {', '.join(old)}")
         self._prune()
 
     def _undo(self, rollout: Rollout, reason: str) -> None:
         """Take away what a rollout that did not reach the switch has started."""
-        for each in project_containers(self._project(rollout.colour)):
+        for each in self._colours.containers(rollout.colour):
             if rollout.step in ("start", "smoke"):
                 self._say(f"the last lines of {each.service}-{each.number}:\n{last_lines(each)}")
-        self._stop(rollout.colour)
+        self._colours.stop(rollout.colour)
         if rollout.secret:
             self._vault.end_rotation(rollout.secret, keep_new=False)
         self._journal.write(rollout=None)
@@ -244,33 +215,17 @@ class Rollouts:
     def _converge(self, live: Deployed, replicas: dict[str, int]) -> None:
         """Let so many processes run, and remember it: who joins is ready first, who leaves is out of nginx first."""
         release = load_release(self._site, live.digest)
-        compose = release.compose(self._site, live.colour)
         self._say("starting whoever is missing")
-        for service in release.services:
-            if len(self._running_of(live.colour, service)) < replicas[service]:
-                arguments = ("--no-recreate", "--scale", f"{service}={replicas[service]}", service)
-                compose.call("up", "--detach", "--no-deps", "--wait", "--wait-timeout", self._start_timeout, *arguments)
-        staying: list[Container] = []
-        leaving: list[Container] = []
-        for service in release.services:
-            running = self._running_of(live.colour, service)
-            staying += running[: replicas[service]]
-            leaving += running[replicas[service] :]
+        self._colours.start_missing(release, live.colour, replicas)
+        staying, leaving = self._colours.divide(release, live.colour, replicas)
         self._say(f"switching nginx to {len(staying)} processes")
         self._edge.switch(self._edge.write_generation(release, staying))
         self._edge.reload(release.compose(self._site))
         if leaving:
             self._say(f"stopping {len(leaving)}")
-            ids = [each.id for each in leaving]
-            docker("stop", *ids, timeout_s=STOP_TIMEOUT_S)
-            docker("rm", *ids)
+            self._colours.remove(leaving)
         self._journal.write(rollout=None, replicas=replicas)
         self._edge.prune()
-
-    def _running_of(self, colour: Colour, service: str) -> list[Container]:
-        return [
-            each for each in project_containers(self._project(colour)) if each.service == service and each.is_running
-        ]
 
     def _step(self, rollout: Rollout, step: str) -> Rollout:
         self._say(f"{rollout.verb} {rollout.digest[7:19]} {rollout.colour}: {step}")
@@ -278,34 +233,9 @@ class Rollouts:
         self._journal.write(rollout=rollout)
         return rollout
 
-    def _stop(self, colour: Colour) -> None:
-        """Stop the processes of a colour; the containers stay, so that Docker does not start them after a reboot."""
-        running = [each.id for each in project_containers(self._project(colour))]
-        if running:
-            docker("stop", *running, timeout_s=STOP_TIMEOUT_S)
-
-    def _running(self, colour: Colour, release: Release) -> Sequence[Container]:
-        found = [each for each in project_containers(self._project(colour)) if each.is_running]
-        if {each.service for each in found} != set(release.services):
-            raise HostError(f"of {colour} only {', '.join(each.service for each in found) or 'nothing'} runs")
-        return found
-
-    def _live(self) -> Deployed:
-        live = self._journal.state.live
-        if live is None:
-            raise HostError("nothing is live yet: deploy first")
-        return live
-
     def _free_colour(self) -> Colour:
         live = self._journal.state.live
-        return "blue" if live is None else self._other(live.colour)
-
-    @staticmethod
-    def _other(colour: Colour) -> Colour:
-        return "green" if colour == "blue" else "blue"
-
-    def _project(self, colour: Colour) -> str:
-        return f"{self._site.tinyurl_name}-{colour}"
+        return "blue" if live is None else other(live.colour)
 
     def _prune(self) -> None:
         state = self._journal.state
@@ -313,7 +243,3 @@ class Rollouts:
         for digest in prune_releases(self._site, keep):
             self._say(f"removed the old release {digest}")
         self._edge.prune()
-
-    @property
-    def _start_timeout(self) -> str:
-        return str(self._site.start_timeout_s)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from deploy.host.docker import project_containers
 from deploy.host.journal import Journal
+from deploy.host.maintenance import outdated
 from deploy.host.releases import load_release
-from deploy.host.rollout import Rollouts
 from deploy.host.site import HostError, Site
 
 _DAY_S = 86400
@@ -18,7 +18,7 @@ BACKUP_ALERT_HOURS = 26
 CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
-def describe(site: Site, journal: Journal, rollouts: Rollouts) -> Iterator[str]:
+def describe(site: Site, journal: Journal) -> Iterator[str]:
     """Tell what is live, what is under way, what is not as it should be, and what was done last."""
     state = journal.state
     if state.live is None:
@@ -32,15 +32,15 @@ def describe(site: Site, journal: Journal, rollouts: Rollouts) -> Iterator[str]:
         try:
             release = load_release(site, state.live.digest)
             services = release.services
-            outdated = rollouts.outdated(release)
+            old = outdated(site, release)
         except HostError as error:
-            outdated = [str(error)]
+            old = [str(error)]
         for service in services:
             wanted = state.replicas[service]
             mark = "" if running.count(service) == wanted else "   <- not as it should be"
             yield f"  {service}: {running.count(service)} of {wanted}{mark}"
-        if outdated:
-            yield f"  not as this release has them, see `maintain`: {', '.join(outdated)}"
+        if old:
+            yield f"  not as this release has them, see `maintain`: {', '.join(old)}"
     if state.previous is not None:
         yield f"previous: {state.previous.digest}"
     if state.rollout is not None:

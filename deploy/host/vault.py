@@ -8,7 +8,7 @@ import re
 import secrets
 from urllib.parse import quote, urlsplit
 
-from deploy.cache_users import ADMIN, REDIRECT, acl_lines, acl_password
+from deploy.host.cache_users import ADMIN, REDIRECT, acl_lines, acl_password
 from deploy.host.docker import Container, docker, project_containers
 from deploy.host.journal import write_file
 from deploy.host.site import HostError, Site

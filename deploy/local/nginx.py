@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.programs import UNPRIVILEGED_USER, Program, StartFailed, accepts_connections
-from deploy.nginx_files import MAIN, NginxFiles
+from deploy.nginx.files import MAIN, NginxFiles
 
 
 @dataclass(frozen=True)

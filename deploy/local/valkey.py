@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlencode
 
-from deploy.cache_users import ADMIN, REDIRECT, acl_lines
+from deploy.host.cache_users import ADMIN, REDIRECT, acl_lines
 from deploy.local.programs import Program, StartFailed, accepts_connections
 
 

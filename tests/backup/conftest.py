@@ -18,9 +18,9 @@ import pytest
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from deploy.backup_files import Backup, good_backups
-from deploy.backups import hash_links
-from deploy.exchange import Names
+from deploy.backup.dumps import hash_links
+from deploy.backup.exchange import Names
+from deploy.backup.files import Backup, good_backups
 from deploy.local.postgres import SUPERUSER
 from tests.conftest import Database
 from tests.nginx.conftest import free_port
@@ -65,7 +65,7 @@ class Installation:
         """Start `tinyurl` as its operator does."""
         environment = {"PATH": os.environ["PATH"], "OWNER_DATABASE_URL": self.database.owner_url}
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", *arguments),
+            *(sys.executable, "-m", "deploy.command.cli", *arguments),
             env={**environment, "PYTHONFAULTHANDLER": "1", "BACKUP_DIR": str(self.folder), **settings},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

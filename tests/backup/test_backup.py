@@ -17,10 +17,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from deploy.backup_files import Backup, BackupRefused, manifest_path, newest_backup, verify_backup
-from deploy.backup_thinning import choose_kept
-from deploy.backups import hash_links
-from deploy.postgres_programs import split_password, with_database
+from deploy.backup.dumps import hash_links
+from deploy.backup.files import Backup, BackupRefused, manifest_path, newest_backup, verify_backup
+from deploy.backup.programs import split_password, with_database
+from deploy.backup.thinning import choose_kept
 from shared.schema import migrations
 from shared.settings import BackupSettings
 from tests.backup.conftest import Installation, finish
@@ -272,7 +272,7 @@ async def test_full_disk_leaves_the_old_ones(installation: Installation) -> None
     old = await installation.back_up()
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
-        "from deploy.cli import main; sys.argv = ['tinyurl', 'backup']; main()"
+        "from deploy.command.cli import main; sys.argv = ['tinyurl', 'backup']; main()"
     )
     environment = {"OWNER_DATABASE_URL": installation.database.owner_url, "BACKUP_DIR": str(installation.folder)}
     process = await asyncio.create_subprocess_exec(

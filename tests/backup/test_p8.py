@@ -16,10 +16,10 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.backup_files import Backup
+from deploy.backup.files import Backup
+from deploy.backup.programs import find_program, run_program, with_database
 from deploy.local.services import service
 from deploy.local.valkey import Valkey
-from deploy.postgres_programs import find_program, run_program, with_database
 from services.links.keys import create_key
 from tests.backup.conftest import Installation
 from tests.conftest import running

@@ -13,14 +13,14 @@ import asyncpg
 import pytest
 from redis import Redis
 
-from deploy.backup_files import manifest_path
+from deploy.backup.files import manifest_path
+from deploy.backup.programs import with_database
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.valkey import Valkey
-from deploy.postgres_programs import with_database
-from deploy.roles import set_password
 from shared.changes import EVERYTHING, insert_change, select_changes
 from shared.postgres import UNAVAILABLE, Connection
 from shared.records import select_records
+from shared.roles import set_password
 from tests.backup.conftest import Installation, finish
 from tests.conftest import running
 

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from deploy.smoke import OWNER, Colour, SmokeFailed, smoke
+from deploy.command.smoke import OWNER, Colour, SmokeFailed, smoke
 from services.links.keys import ApiKey, select_keys
 from shared.settings import SmokeSettings
 from tests.dashboard.process import HOST, Dashboard, running_dashboard

@@ -368,7 +368,7 @@ def running(site: Production, service: str) -> int:
 def renew(site: Production) -> None:
     """A renewal by hand, as the runbook has it; nginx takes it within a minute."""
     before = certificate_of(site)
-    docker("exec", site.container("certificates"), "python", "/release/deploy/certificates.py", "--now")
+    docker("exec", site.container("certificates"), "python", "-m", "deploy.certificates", "--now")
     wait_for(lambda: certificate_of(site) != before, "the new certificate", 60)
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from deploy.cli import app
-from deploy.retention_command import drop_old_clicks
+from deploy.command.cli import app
+from deploy.command.retention import drop_old_clicks
 from services.links.click_upkeep import create_partitions, select_partitions
 from services.links.enrichment import Enricher
 from shared.postgres import Connection, open_pool

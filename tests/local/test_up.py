@@ -23,7 +23,7 @@ from tests.nginx.conftest import free_port
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 5
 
-TINYURL = [sys.executable, "-m", "deploy.cli"]
+TINYURL = [sys.executable, "-m", "deploy.command.cli"]
 
 
 @dataclass

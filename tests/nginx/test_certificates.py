@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy import certificates
+from deploy.certificates import renewal
+from deploy.certificates.names import domains, leading_here, names, names_of
 from deploy.local.programs import Program, accepts_connections
 from shared.settings import www_aliases
 from tests.conftest import running
@@ -62,7 +63,7 @@ class Production:
 
     def issued(self) -> set[str]:
         """The names of the certificate that nginx is to show."""
-        return certificates._names_of(self.front.certificate)
+        return names_of(self.front.certificate)
 
     def serial(self) -> bytes:
         return self.front.certificate.read_bytes()
@@ -88,10 +89,10 @@ def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prod
         }
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(certificates, "STATE", tmp_path / "state")
-        monkeypatch.setattr(certificates, "LIVE", front.certificate.parent)
-        monkeypatch.setattr(certificates, "CHALLENGES", front.challenges)
-        monkeypatch.setattr(certificates, "CHALLENGE_PORT", front.ports[80])
+        monkeypatch.setattr(renewal, "STATE", tmp_path / "state")
+        monkeypatch.setattr(renewal, "LIVE", front.certificate.parent)
+        monkeypatch.setattr(renewal, "CHALLENGES", front.challenges)
+        monkeypatch.setattr(renewal, "CHALLENGE_PORT", front.ports[80])
         monkeypatch.setattr(socket, "getaddrinfo", resolver(internet))
         yield Production(front, internet)
 
@@ -132,25 +133,25 @@ def resolver(internet: Internet) -> Any:
 
 def test_names_are_those_of_nginx(monkeypatch: pytest.MonkeyPatch) -> None:
     """The domains and their aliases, as nginx takes them."""
-    domains = ["sho.rt", "go.example.org", "www.own.example", "both.example", "www.both.example", "xn--mller-kva.de"]
-    monkeypatch.setenv("PUBLIC_BASE_URL", f"https://{domains[0]}")
-    monkeypatch.setenv("DOMAINS", ", ".join(domains[1:]))
+    wanted = ["sho.rt", "go.example.org", "www.own.example", "both.example", "www.both.example", "xn--mller-kva.de"]
+    monkeypatch.setenv("PUBLIC_BASE_URL", f"https://{wanted[0]}")
+    monkeypatch.setenv("DOMAINS", ", ".join(wanted[1:]))
 
-    assert certificates.domains() == domains
-    assert set(certificates.names()) == {*domains, *www_aliases(domains)}
+    assert domains() == wanted
+    assert set(names()) == {*wanted, *www_aliases(wanted)}
 
 
 @needs_authority
 def test_names_that_lead_here(production: Production) -> None:
     """Only they are asked for; one that comes is added at once, one that is missing harms nobody."""
     production.internet.lead("sho.test", "go.test")
-    certificates.obtain()
+    renewal.obtain()
     assert production.issued() == {"sho.test", "go.test"}
     first = production.serial()
-    certificates.obtain()
+    renewal.obtain()
     assert production.serial() == first
     production.internet.lead("www.sho.test")
-    certificates.obtain()
+    renewal.obtain()
 
     assert production.issued() == {"sho.test", "go.test", "www.sho.test"}
     assert set(production.front.names("www.sho.test")) == production.issued()
@@ -160,14 +161,14 @@ def test_names_that_lead_here(production: Production) -> None:
 def test_name_that_is_gone_at_a_renewal(production: Production) -> None:
     """A `www.` that led here once stays in the certificate until the renewal, and cannot stop that."""
     production.internet.lead("sho.test", "go.test", "www.sho.test", "www.go.test")
-    certificates.obtain()
+    renewal.obtain()
     first = production.serial()
     production.internet.end("www.sho.test")
-    certificates.obtain()
+    renewal.obtain()
     assert production.serial() == first
-    certificates.obtain(now=True)
+    renewal.obtain(now=True)
     renewed = production.serial()
-    certificates.obtain()
+    renewal.obtain()
 
     assert production.issued() == {"sho.test", "go.test", "www.go.test"}
     assert renewed != first
@@ -179,9 +180,9 @@ def test_name_that_leads_here_for_us_alone(production: Production) -> None:
     """What the authority refuses though it leads here is left out, and no certificate is made anew for it."""
     production.internet.lead("sho.test", "go.test")
     production.internet.lead("www.go.test", authority=False)
-    certificates.obtain()
+    renewal.obtain()
     first = production.serial()
-    certificates.obtain()
+    renewal.obtain()
 
     assert production.issued() == {"sho.test", "go.test"}
     assert production.serial() == first
@@ -192,7 +193,7 @@ def test_host_that_does_not_see_its_own_address(production: Production) -> None:
     """Where no name can be tried from the host itself, the domains are asked for."""
     production.internet.lead("sho.test", "go.test")
     production.internet.here.clear()
-    certificates.obtain()
+    renewal.obtain()
 
     assert production.issued() == {"sho.test", "go.test"}
 
@@ -201,15 +202,13 @@ def test_host_that_does_not_see_its_own_address(production: Production) -> None:
 def test_nothing_leads_here(production: Production) -> None:
     """Without any name there is an error, and no certificate."""
     with pytest.raises(subprocess.CalledProcessError):
-        certificates.obtain()
+        renewal.obtain()
     assert not production.front.certificate.exists()
 
 
-def test_name_of_another_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_of_another_server(tmp_path: Path) -> None:
     """A name whose server answers something else, or leads on, does not lead here."""
-    monkeypatch.setattr(certificates, "CHALLENGES", tmp_path / "others")
     with running_tls_front(tmp_path / "nginx", ["localhost"]) as front:
-        assert certificates.leading_here(["localhost", "127.0.0.1"], front.ports[80]) == []
-        monkeypatch.setattr(certificates, "CHALLENGES", front.challenges)
-        assert certificates.leading_here(["localhost", "127.0.0.1"], front.ports[80]) == ["localhost"]
+        assert leading_here(["localhost", "127.0.0.1"], tmp_path / "others", front.ports[80]) == []
+        assert leading_here(["localhost", "127.0.0.1"], front.challenges, front.ports[80]) == ["localhost"]
         assert not list(front.challenges.rglob("here-*"))

@@ -10,7 +10,7 @@ from typing import Any
 import crossplane
 import pytest
 
-from deploy.nginx_files import MAIN
+from deploy.nginx.files import MAIN
 from tests.nginx.conftest import Front, Recorder, StartFront
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO")

@@ -14,7 +14,7 @@ from cryptography import x509
 
 from deploy.local.nginx import binary
 from deploy.local.programs import Program, accepts_connections
-from deploy.nginx_files import MAIN, NginxFiles
+from deploy.nginx.files import MAIN, NginxFiles
 from tests.conftest import running
 from tests.nginx.conftest import free_port
 

@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER
-from deploy.roles import set_password
+from shared.roles import set_password
 from tests.promises.cluster import Cluster, links_service, redirect_service, run_stores
 from tests.promises.releases import THIS, Release
 
@@ -203,13 +203,13 @@ async def let_in(cluster: Cluster) -> None:
 
 async def migrate(release: Release, cluster: Cluster) -> None:
     url = cluster.postgres.url(OWNER)
-    done = await asyncio.to_thread(release.run, "deploy.cli", "migrate", OWNER_DATABASE_URL=url)
+    done = await asyncio.to_thread(release.run, release.command, "migrate", OWNER_DATABASE_URL=url)
     assert done.returncode == 0, done.stderr
 
 
 async def create_key(release: Release, cluster: Cluster) -> str:
     url = cluster.postgres.url("tinyurl_links")
-    command = ("deploy.cli", "keys", "create", "--owner", "tests")
+    command = (release.command, "keys", "create", "--owner", "tests")
     done = await asyncio.to_thread(release.run, *command, LINKS_DATABASE_URL=url)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

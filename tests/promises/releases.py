@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +32,13 @@ class Release:
 
     folder: Path
     python: Path
+
+    @property
+    def command(self) -> str:
+        """The module that is its command `tinyurl`."""
+        project = tomllib.loads((self.folder / "pyproject.toml").read_text())["project"]
+        entry: str = project["scripts"]["tinyurl"]
+        return entry.partition(":")[0]
 
     def run(self, *arguments: str, timeout_s: float = 60, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run one of its modules (`python -m`) in its folder."""

@@ -92,6 +92,7 @@ async def test_control_that_changes_a_record_in_its_place_is_caught(tmp_path: Pa
     """
     for folder in ("deploy", "services", "shared"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     records = tmp_path / "shared" / "records.py"
     text = records.read_text()
     for before, after in (

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from deploy.cli import app
+from deploy.command.cli import app
 from shared import settings as module
 from shared.settings import Settings
 

@@ -6,7 +6,6 @@ all, so that what has both is a backup. A copy reads, lists and removes nothing:
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import ObjectStore, from_url
 
-from deploy.backup_encryption import encrypted
-from deploy.backup_files import CLOCK_TOLERANCE, Backup, BackupRefused, dump_path, manifest_path
+from deploy.backup.credentials import CREDENTIALS, read_credentials
+from deploy.backup.encryption import encrypted
+from deploy.backup.files import CLOCK_TOLERANCE, Backup, BackupRefused, dump_path, manifest_path
 from shared.settings import BackupSettings
 
 ENCRYPTED = ".age"
@@ -36,26 +36,6 @@ LIST_TIMEOUT_S = 120
 
 Progress = Callable[[str, int, int], None]
 """Told of a name, the bytes that are done and all of them, now and then."""
-
-CREDENTIALS = {
-    "s3": (
-        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"),
-        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
-    ),
-    "gs": ("GOOGLE_SERVICE_ACCOUNT_KEY",),
-    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY"),
-}
-
-_FORMS = {
-    "AWS_ENDPOINT_URL": r"https?://([0-9A-Za-z.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/[0-9A-Za-z._/-]*)?",
-    "AWS_REGION": r"[0-9A-Za-z-]+",
-    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": r"true|false",
-}
-_FORM_EXAMPLES = {
-    "AWS_ENDPOINT_URL": "https://s3.example.org",
-    "AWS_REGION": "eu-central-1",
-    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true or false",
-}
 
 _REASONS = {
     "InvalidAccessKeyId": "the key in BACKUP_COPY_CREDENTIALS is not known there",
@@ -90,7 +70,7 @@ class Storage:
         scheme = url.partition("://")[0]
         if scheme not in CREDENTIALS:
             raise BackupRefused(f"a copy is at {', '.join(f'{each}://…' for each in CREDENTIALS)}, not at {scheme}://")
-        config = _read_credentials(settings, scheme)
+        config = read_credentials(settings, scheme)
         if scheme == "s3":
             config.setdefault("AWS_REGION", "us-east-1")
         endpoint = config.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL", "")
@@ -220,28 +200,6 @@ def _date(name: str) -> datetime | None:
     except ValueError:
         return None
     return date if dump_path(Path(), date).name + ENCRYPTED == name else None
-
-
-def _read_credentials(settings: BackupSettings, scheme: str) -> dict[str, str]:
-    text = settings.backup_copy_credentials.get_secret_value() if settings.backup_copy_credentials else ""
-    if scheme == "gs" and text.lstrip().startswith("{"):
-        return {"GOOGLE_SERVICE_ACCOUNT_KEY": text}
-    found = {}
-    for line in text.split():
-        name, equals, value = line.partition("=")
-        if not equals or name not in CREDENTIALS[scheme]:
-            raise BackupRefused(
-                f"BACKUP_COPY_CREDENTIALS must be lines NAME=value, with {', '.join(CREDENTIALS[scheme])}"
-            )
-        found[name] = value
-    for name, pattern in _FORMS.items():
-        if name in found and not re.fullmatch(pattern, found[name]):
-            raise BackupRefused(f"{name} in BACKUP_COPY_CREDENTIALS must be like {_FORM_EXAMPLES[name]}")
-    if ("AWS_ACCESS_KEY_ID" in found) != ("AWS_SECRET_ACCESS_KEY" in found):
-        raise BackupRefused(
-            "BACKUP_COPY_CREDENTIALS must have both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or neither"
-        )
-    return found
 
 
 async def _counted(pieces: AsyncIterator[bytes], name: str, size: int, progress: Progress) -> AsyncIterator[bytes]:

@@ -1,42 +1,20 @@
-"""The command `tinyurl`: run it all on this machine, migrate, back up and restore, manage API keys, measure."""
+"""`tinyurl up`: everything on this machine, until Ctrl-C.
+
+It alone loads `deploy/local/`, and only when it is called: what production runs does not have it.
+"""
 
 import asyncio
-import os
 import signal
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.backup_commands import backup_command, backup_key_command, restore_command
-from deploy.key_commands import keys
-from deploy.local.programs import StartFailed
-from deploy.release_commands import migrate_command, nginx_files, smoke_command
-from deploy.retention_command import retention_command
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="A self-hosted link shortener.",
-    epilog="Begin with `tinyurl up`.",
-)
-app.add_typer(keys, name="keys")
-app.command("migrate")(migrate_command)
-app.command("nginx-files")(nginx_files)
-app.command("smoke")(smoke_command)
-app.command("backup")(backup_command)
-app.command("backup-key")(backup_key_command)
-app.command("restore")(restore_command)
-app.command("retention")(retention_command)
-
 DEFAULT_DATA = Path(".tinyurl")
 
 
-@app.command()
-def up(
+def up_command(
     data: Annotated[Path, typer.Option(help="Folder that keeps the data.")] = DEFAULT_DATA,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to answer on.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Redirect processes.")] = 1,
@@ -48,6 +26,8 @@ def up(
 
     Example: tinyurl up --port 9000 --workers 2
     """
+    from deploy.local.programs import StartFailed  # noqa: PLC0415  # production never loads deploy.local
+
     try:
         if ephemeral:
             with tempfile.TemporaryDirectory(prefix="tinyurl-data-", ignore_cleanup_errors=True) as folder:
@@ -59,19 +39,8 @@ def up(
         raise typer.Exit(1) from None
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
-def bench(context: typer.Context) -> None:
-    """Measure speed side by side; `tinyurl bench --help` tells what."""
-    root = Path(__file__).parents[1]
-    if not (root / "tests" / "bench").is_dir():
-        typer.echo("tinyurl bench: it lives in the repository; run it from a clone.", err=True)
-        raise typer.Exit(1)
-    os.chdir(root)
-    os.execv(sys.executable, [sys.executable, "-m", "tests.bench", *context.args])  # noqa: S606  # this very interpreter
-
-
 async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
-    from deploy.local.stack import StackOptions, run_stack  # noqa: PLC0415  # needs the wheels of the group `local`
+    from deploy.local.stack import StackOptions, run_stack  # noqa: PLC0415  # likewise
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -97,23 +66,3 @@ async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
-
-
-def main() -> None:
-    """Run the command that was typed.
-
-    Where the storage's library was at work, the process ends without Python's own finalization: that library's threads
-    may still hand over a result then, and abort the process (https://github.com/PyO3/pyo3-async-runtimes/issues/40).
-    """
-    try:
-        app()
-    except SystemExit as ended:
-        if "obstore" not in sys.modules or not isinstance(ended.code, int | None):
-            raise
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(ended.code or 0)
-
-
-if __name__ == "__main__":
-    main()

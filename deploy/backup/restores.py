@@ -15,11 +15,9 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from deploy.backup_encryption import decrypt, read_key
-from deploy.backup_files import BackupRefused, Manifest, locked, manifest_path, verify_backup
-from deploy.backup_storage import ENCRYPTED, Storage, split_name
-from deploy.backups import connect, hash_links
-from deploy.exchange import (
+from deploy.backup.dumps import connect, hash_links
+from deploy.backup.encryption import decrypt, read_key
+from deploy.backup.exchange import (
     LONGEST_NAME_BYTES,
     Names,
     check_rights,
@@ -29,7 +27,9 @@ from deploy.exchange import (
     execute_named,
     exists,
 )
-from deploy.postgres_programs import database_name, find_program, run_program, with_database
+from deploy.backup.files import BackupRefused, Manifest, locked, manifest_path, verify_backup
+from deploy.backup.programs import database_name, find_program, run_program, with_database
+from deploy.backup.storage import ENCRYPTED, Storage, split_name
 from shared.changes import EVERYTHING, insert_change
 from shared.postgres import Connection
 from shared.schema import migrate

@@ -1,4 +1,4 @@
-"""nginx's configuration from the templates of `deploy/nginx/`: for the local stack, the containers and the benchmark."""
+"""nginx's configuration from the templates beside this module: for the local stack, the containers and the benchmark."""
 
 import re
 from collections.abc import Sequence
@@ -74,8 +74,9 @@ class NginxFiles:
         values = self._values()
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
-        for source in (resources.files("deploy") / "nginx").iterdir():
-            (folder / source.name).write_text(_variable.sub(lambda match: values[match[1]], source.read_text()))
+        for source in resources.files("deploy.nginx").iterdir():
+            if source.name.endswith(".conf"):
+                (folder / source.name).write_text(_variable.sub(lambda match: values[match[1]], source.read_text()))
 
     def _values(self) -> dict[str, str]:
         own = {domain: domain for domain in self.domains} | www_aliases(self.domains)

@@ -1,6 +1,6 @@
 """The folder of backups: a dump and the manifest that describes it, named by the time at which the dump began.
 
-`backups.py` writes them, `backup_thinning.py` removes them, `restores.py` reads them. A backup is good when both files are
+`dumps.py` writes them, `thinning.py` removes them, `restores.py` reads them. A backup is good when both files are
 there and belong together. Its manifest says when it was taken; the name only tells that the file is ours, and the file's own
 date counts for nothing.
 """

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pyrage
 from pyrage import x25519
 
-from deploy.backup_files import BackupRefused
+from deploy.backup.files import BackupRefused
 
 QUEUE_PIECES = 32
 """Of 64 KiB each: so far encryption may be ahead of the network."""

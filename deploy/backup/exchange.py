@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from deploy.backup_files import BackupRefused
-from deploy.backups import connect
-from deploy.postgres_programs import with_database
+from deploy.backup.dumps import connect
+from deploy.backup.files import BackupRefused
+from deploy.backup.programs import with_database
 from shared.postgres import Connection
 
 LONGEST_NAME_BYTES = 63

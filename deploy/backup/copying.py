@@ -9,9 +9,9 @@ import os
 import signal
 from datetime import UTC, datetime
 
-from deploy.backup_files import COPIED, Backup, BackupRefused, good_backups, locked, manifest_path
-from deploy.backup_storage import Progress, Storage
-from deploy.backup_thinning import remove_old_backups
+from deploy.backup.files import COPIED, Backup, BackupRefused, good_backups, locked, manifest_path
+from deploy.backup.storage import Progress, Storage
+from deploy.backup.thinning import remove_old_backups
 from shared.settings import BackupSettings
 
 COPY_TIMEOUT_S = 4 * 3600

@@ -1,6 +1,6 @@
 """Takes a backup: a dump by `pg_dump` and, from the same snapshot, the manifest that a restore is checked against.
 
-`backup_commands.py` calls it, once or by the clock; `backup_files.py` has the files, `restores.py` the way back.
+`command/backup.py` calls it, once or by the clock; `files.py` has the files, `restores.py` the way back.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from deploy.backup_files import (
+from deploy.backup.files import (
     UNFINISHED,
     Backup,
     BackupRefused,
@@ -24,8 +24,8 @@ from deploy.backup_files import (
     newest_age,
     store_backup,
 )
-from deploy.backup_thinning import remove_leftovers, remove_old_backups
-from deploy.postgres_programs import ProgramFailed, find_program, run_program
+from deploy.backup.programs import ProgramFailed, find_program, run_program
+from deploy.backup.thinning import remove_leftovers, remove_old_backups
 from shared.changes import select_version
 from shared.postgres import CONNECT_TIMEOUT_S, Connection
 from shared.schema import select_head
@@ -56,7 +56,7 @@ class Taken:
 
 
 async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | None = None) -> Taken | None:
-    """Take a backup, and remove those that need not stay; where they are copied, `backup_copying.py` does that afterwards.
+    """Take a backup, and remove those that need not stay; where they are copied, `copying.py` does that afterwards.
 
     Args:
         settings: Of what, and where to.

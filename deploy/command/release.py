@@ -8,10 +8,10 @@ import asyncpg
 import typer
 from pydantic import SecretStr
 
-from deploy.nginx_files import NginxFiles
-from deploy.roles import set_login
-from deploy.smoke import Colour, SmokeFailed, smoke
+from deploy.command.smoke import Colour, SmokeFailed, smoke
+from deploy.nginx.files import NginxFiles
 from shared.postgres import CONNECT_TIMEOUT_S, FAILURES
+from shared.roles import set_login
 from shared.schema import migrate
 from shared.settings import MigrationSettings, NginxSettings, SmokeSettings, load_settings
 

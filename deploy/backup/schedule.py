@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from deploy.backup_copying import copy_pending, pending_backups
-from deploy.backup_files import COPIED, good_backups, newest_age
-from deploy.backups import FAILURES, take_backup
+from deploy.backup.copying import copy_pending, pending_backups
+from deploy.backup.dumps import FAILURES, take_backup
+from deploy.backup.files import COPIED, good_backups, newest_age
 from shared.settings import BackupSettings
 
 FIRST_RETRY_S = 30.0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deploy.backup_files import COPIED, PENDING, UNFINISHED, good_backups, is_ours
+from deploy.backup.files import COPIED, PENDING, UNFINISHED, good_backups, is_ours
 from shared.settings import BackupKeep
 
 ALL_STAY = timedelta(days=1)

@@ -1,0 +1,75 @@
+"""The names that a certificate is wanted for, those of them that lead here, and those that one is for.
+
+A name is tried the way that the authority does.
+"""
+
+import os
+import re
+import secrets
+import urllib.request
+from collections.abc import Iterable
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+CHALLENGE_TIMEOUT_S = 5
+
+
+def domains() -> list[str]:
+    """The domains of the short links, the default one first."""
+    default = urlsplit(os.environ["PUBLIC_BASE_URL"]).hostname or ""
+    more = [name.strip().lower() for name in os.environ.get("DOMAINS", "").split(",")]
+    return list(dict.fromkeys(name for name in (default, *more) if name))
+
+
+def names() -> list[str]:
+    """What a certificate is wanted for: the domains, and with `www.` those that are not named so. nginx takes the same."""
+    found = domains()
+    named = [name for name in found if re.fullmatch(r"(?!www\.)([0-9a-z-]+\.)+[0-9a-z-]*[a-z][0-9a-z-]*", name)]
+    return list(dict.fromkeys([*found, *(f"www.{name}" for name in named)]))
+
+
+def leading_here(wanted: Iterable[str], challenges: Path, port: int) -> list[str]:
+    """Tell which names lead to this nginx: what lies in its folder of challenges is fetched over each of them."""
+    folder = challenges / ".well-known" / "acme-challenge"
+    folder.mkdir(parents=True, exist_ok=True)
+    file, text = folder / f"here-{secrets.token_hex(8)}", secrets.token_hex(16)
+    # Another group's nginx reads it.
+    file.touch(0o644)
+    file.write_text(text)
+    try:
+        return [
+            name for name in wanted if _fetch(f"http://{name}:{port}/.well-known/acme-challenge/{file.name}") == text
+        ]
+    finally:
+        file.unlink()
+
+
+def names_of(chain: Path) -> set[str]:
+    """The names of a certificate; none if there is none, or none that can be read."""
+    try:
+        certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, IndexError, x509.ExtensionNotFound):
+        return set()
+    return set(alternatives.get_values_for_type(x509.DNSName))
+
+
+def _fetch(url: str) -> str:
+    """What is answered, without a proxy and without another place to look; empty if nothing is."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    try:
+        with opener.open(url, timeout=CHALLENGE_TIMEOUT_S) as answer:
+            text: bytes = answer.read(100)
+    except (OSError, ValueError, HTTPException):
+        return ""
+    return text.decode("ascii", "replace")
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: a name that leads on does not lead here."""
+
+    def redirect_request(self, *args: object) -> None:
+        return None

@@ -1,0 +1,130 @@
+"""Lets certbot get a certificate for the names that lead here, checks it, and makes it the one that nginx reads.
+
+The chain and its key go into one file, replaced in one step; nginx reads it at a handshake, so neither is reloaded. A
+certificate that is not good leaves the one in use. A name that the authority refuses though it leads here is left out, so
+that it costs no other name its certificate.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from deploy.certificates.names import domains, leading_here, names, names_of
+
+STATE = Path("/certificates/state")
+LIVE = Path("/certificates/live")
+CHALLENGES = Path("/var/challenges")
+CHALLENGE_PORT = 80
+NAME = "tinyurl"
+
+CERTBOT_TIMEOUT_S = 300
+
+
+class CertificateRefused(Exception):
+    """The certificate cannot be used; the message says why."""
+
+
+def obtain(*, now: bool = False) -> datetime:
+    """Get or renew the certificate for the names that lead here, and make it the one that nginx reads.
+
+    Returns:
+        When it ends.
+
+    Raises:
+        subprocess.SubprocessError: certbot failed.
+        CertificateRefused: What it got cannot be used.
+    """
+    lineage = STATE / "config" / "live" / NAME
+    held = [name for name in names() if name in names_of(lineage / "fullchain.pem")]
+    leading = leading_here(names(), CHALLENGES, CHALLENGE_PORT)
+    # A host without a way to its own public address cannot tell: the domains are asked for then.
+    found = leading or domains()
+    # What a certificate has stays in it until a renewal: that a name fails for a moment is no reason for another one.
+    wanted = [name for name in names() if name in found or name in held]
+    try:
+        ask_certbot(wanted, now=now)
+    except subprocess.CalledProcessError as error:
+        print(f"not all of {', '.join(wanted)}: {error}", file=sys.stderr, flush=True)
+        ask_certbot(held or wanted, now=now, is_any_enough=True)
+    return install(lineage, [name for name in names() if name in names_of(lineage / "fullchain.pem")] or domains())
+
+
+def ask_certbot(wanted: list[str], *, now: bool, is_any_enough: bool = False) -> None:
+    """Let certbot get a certificate, or renew it if it is time (ARI, or a third of its life left).
+
+    Args:
+        wanted: The names that it is for.
+        now: Renew it in any case.
+        is_any_enough: Take one for those names that the authority does not refuse.
+    """
+    email = os.environ.get("ACME_EMAIL")
+    command = ["certbot", "certonly", "--non-interactive", "--agree-tos", "--cert-name", NAME, "--key-type", "ecdsa"]
+    command += ["--webroot", "--webroot-path", str(CHALLENGES), "--server", os.environ["ACME_DIRECTORY"]]
+    command += ["--renew-with-new-domains"]
+    command += ["--allow-subset-of-names"] if is_any_enough else []
+    command += ["--email", email] if email else ["--register-unsafely-without-email"]
+    command += ["--force-renewal"] if now else ["--keep-until-expiring"]
+    for folder in ("config", "work", "logs"):
+        command += [f"--{folder}-dir", str(STATE / folder)]
+    for name in wanted:
+        command += ["--domain", name]
+    subprocess.run(command, check=True, timeout=CERTBOT_TIMEOUT_S, stdin=subprocess.DEVNULL)
+
+
+def install(folder: Path, needed: list[str]) -> datetime:
+    """Check a certificate and make it the one that nginx reads.
+
+    Args:
+        folder: With `fullchain.pem` and `privkey.pem`.
+        needed: What it must be for.
+
+    Returns:
+        When it ends.
+
+    Raises:
+        CertificateRefused: It is damaged, expired, for other names, or the key is another one's.
+    """
+    chain, key = (folder / "fullchain.pem").read_bytes(), (folder / "privkey.pem").read_bytes()
+    try:
+        certificate = x509.load_pem_x509_certificates(chain)[0]
+        private_key = load_pem_private_key(key, password=None)
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, IndexError, x509.ExtensionNotFound) as error:
+        raise CertificateRefused(f"cannot be read: {error}") from None
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if certificate.public_key().public_bytes(*form) != private_key.public_key().public_bytes(*form):
+        raise CertificateRefused("the key belongs to another certificate")
+    if certificate.not_valid_after_utc <= datetime.now(UTC):
+        raise CertificateRefused(f"ended at {certificate.not_valid_after_utc}")
+    missing = set(needed) - set(alternatives.get_values_for_type(x509.DNSName))
+    if missing:
+        raise CertificateRefused(f"is not for {', '.join(sorted(missing))}")
+    pem = chain.rstrip() + b"\n" + key
+    target = LIVE / "live.pem"
+    if not target.exists() or target.read_bytes() != pem:
+        _replace(target, pem, 0o440)
+        print(
+            f"installed a certificate for {', '.join(needed)}, good until {certificate.not_valid_after_utc}",
+            flush=True,
+        )
+    facts = {"not_after": certificate.not_valid_after_utc.timestamp(), "names": needed}
+    _replace(LIVE / "live.json", json.dumps(facts).encode(), 0o444)
+    ends: datetime = certificate.not_valid_after_utc
+    return ends
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
