@@ -6,7 +6,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.links.click_pipe import Taken
+from services.links.clicks.pipe import Taken
 
 
 class Metrics:

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from services.dashboard.client import Client
 from services.dashboard.pages.links import show
-from services.links.enrichment import Enricher
+from services.links.clicks.enrichment import Enricher
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 from tests.links.click_data import click

@@ -9,9 +9,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from services.links import click_queue
-from services.links import intake as intake_route
 from services.links.app import create_app
+from services.links.clicks import intake as intake_route
+from services.links.clicks import queue as click_queue
 from services.redirect.intake import Intake
 from services.redirect.journal import open_journal
 from services.redirect.shipper import run_shipper
