@@ -1,6 +1,6 @@
 """The folder of the click journals, which the redirect processes of a host share: one look at it, once a second.
 
-`journal.py` calls it in a thread; everything here may wait for the disk.
+`writer.py` calls it in a thread; everything here may wait for the disk.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from time import time
 from uuid import UUID
 
-from services.redirect.segments import SUFFIX, TEMPORARY, Segment, create_segment, lock_file
+from services.redirect.journal.segments import SUFFIX, TEMPORARY, Segment, create_segment, lock_file
 from shared.journal import HEADER
 
 LEFTOVER_AGE_S = 60

@@ -5,7 +5,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from services.redirect.segments import RECORD_BYTES, Segment
+from services.redirect.journal.segments import RECORD_BYTES, Segment
 from shared.journal import LARGEST_RECORD_BYTES, Damaged, split_records, unpack_clicks
 
 BATCH_BYTES = 2 * 2**20

@@ -1,7 +1,7 @@
 """The files of a click journal: how a segment is made, synced, deleted or set aside.
 
 A segment belongs to the process that has locked its file, and a process that ends loses its locks. So a file is locked
-before it gets the name under which others look for it. `journal.py` writes them, `shipper.py` ships them.
+before it gets the name under which others look for it. `writer.py` writes them, `shipper.py` ships them.
 """
 
 import fcntl
