@@ -6,11 +6,11 @@ import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.forms import errors_of
-from services.dashboard.pages.bulk import show_bulk
-from services.dashboard.pages.export import show_export
-from services.dashboard.pages.link_actions import show_actions, show_dialog
-from services.dashboard.pages.link_filter import draw_filter, wanted_links
-from services.dashboard.pages.link_table import (
+from services.dashboard.pages.links.actions import show_actions, show_dialog
+from services.dashboard.pages.links.bulk import show_bulk
+from services.dashboard.pages.links.export import show_export
+from services.dashboard.pages.links.filter import draw_filter, wanted_links
+from services.dashboard.pages.links.table import (
     EDITABLE,
     OWNER,
     ROW_PX,

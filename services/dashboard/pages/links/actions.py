@@ -6,8 +6,8 @@ import streamlit as st
 
 from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.copying import show_copyable
-from services.dashboard.pages.link_editor import DIALOG, close_dialog, edit_dialog
-from services.dashboard.pages.link_table import describe
+from services.dashboard.pages.links.editor import DIALOG, close_dialog, edit_dialog
+from services.dashboard.pages.links.table import describe
 from services.dashboard.pages.qr import show_qr
 from services.dashboard.texts import format_count, plain
 

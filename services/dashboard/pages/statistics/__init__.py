@@ -11,8 +11,8 @@ from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
 from services.dashboard.copying import show_copyable
 from services.dashboard.counts import Bots, Interval
 from services.dashboard.known import known_domains
-from services.dashboard.pages.link_actions import STATISTICS_LINK
-from services.dashboard.pages.statistics_view import show_statistics
+from services.dashboard.pages.links.actions import STATISTICS_LINK
+from services.dashboard.pages.statistics.view import show_statistics
 from services.dashboard.questions import StatsQuery
 from services.dashboard.viewer import viewer_zone
 
