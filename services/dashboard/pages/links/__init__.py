@@ -45,7 +45,7 @@ class _State:
     told: list[tuple[str, str]] = field(default_factory=list)
 
 
-def show(client: Client, key: Key) -> None:
+def page(client: Client, key: Key) -> None:
     """Show the page."""
     st.title("Links", anchor=False)
     state: _State = st.session_state.setdefault("links", _State())
@@ -76,17 +76,17 @@ def _show_links(client: Client, key: Key, state: _State) -> None:
     for kind, text in state.told:
         (st.error if kind == "error" else st.success)(text)
     state.told = []
-    page = client.links(wanted, sort=sort, limit=size, cursor=state.cursors[-1] if state.cursors else None)
-    if not page.items:
+    found = client.links(wanted, sort=sort, limit=size, cursor=state.cursors[-1] if state.cursors else None)
+    if not found.items:
         _show_nothing(wanted, state)
         return
-    if [link.name for link in page.items] != [link.name for link in state.shown]:
+    if [link.name for link in found.items] != [link.name for link in state.shown]:
         # The browser knows rows by their number alone, and these are others now.
         _begin_anew(state, ticked)
-    state.shown = page.items
+    state.shown = found.items
     _show_table(client, key, state)
-    _show_pager(state, page)
-    show_actions(client, key, [link for link in page.items if link.name in ticked])
+    _show_pager(state, found)
+    show_actions(client, key, [link for link in found.items if link.name in ticked])
     show_dialog(client, key)
 
 
@@ -177,14 +177,14 @@ def _store(client: Client, edits: list[Edit]) -> list[tuple[str, str]]:
     return [*told, ("success", f"{format_count(stored, 'link')} changed.")] if stored else told
 
 
-def _show_pager(state: _State, page: Page) -> None:
+def _show_pager(state: _State, found: Page) -> None:
     number = len(state.cursors) + 1
     with st.container(horizontal=True, vertical_alignment="center"):
         back = st.button("Previous", disabled=not state.cursors, icon=":material/chevron_left:", key="links_back")
         st.text(f"Page {number}", width="content")
         on = st.button(
             "Next",
-            disabled=page.next_cursor is None,
+            disabled=found.next_cursor is None,
             icon=":material/chevron_right:",
             icon_position="right",
             key="links_on",
@@ -192,8 +192,8 @@ def _show_pager(state: _State, page: Page) -> None:
         st.button("Refresh", icon=":material/refresh:", key="links_refresh", type="tertiary")
     if back and state.cursors:
         state.cursors.pop()
-    elif on and page.next_cursor is not None:
-        state.cursors.append(page.next_cursor)
+    elif on and found.next_cursor is not None:
+        state.cursors.append(found.next_cursor)
     else:
         return
     _begin_anew(state, frozenset())

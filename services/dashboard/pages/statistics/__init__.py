@@ -54,7 +54,7 @@ class _Span:
         return StatsQuery(start=start, end=end, interval=self.interval, time_zone=zone.key, bots=bots)
 
 
-def show(client: Client, key: Key) -> None:
+def page(client: Client, key: Key) -> None:
     """Show the page."""
     st.title("Statistics", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
