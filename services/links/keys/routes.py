@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.links.keys.authentication import AnyKey, MayAdmin
+from services.links.keys.json_routes import JsonRoute
 from services.links.keys.rows import ApiKey, LastAdminKey, Owner, Scope, create_key, revoke_key, select_keys
-from services.links.web.bodies import JsonRoute
 from services.links.web.errors import FieldError, InvalidInput, LastKeyKept, NotFound
 from services.links.web.texts import Instant, OptionalTitle
 from shared.postgres import connection

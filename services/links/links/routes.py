@@ -14,6 +14,7 @@ from pydantic import StringConstraints
 from starlette.responses import Response
 
 from services.links.keys.authentication import Caller, MayRead, MayWrite
+from services.links.keys.json_routes import JsonRoute
 from services.links.links.checks import changed_fields, check_domain, check_filter, check_seen, link_key, new_fields
 from services.links.links.creation import Wish, insert_generated
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
@@ -30,7 +31,6 @@ from services.links.links.rows import (
     update_link,
 )
 from services.links.site import Site
-from services.links.web.bodies import JsonRoute
 from services.links.web.cursors import CursorRefused, Position
 from services.links.web.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch, refuse_costly
 from services.links.web.idempotency import Answer, recall_or_begin, store_answer

@@ -4,15 +4,9 @@ import asyncio
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from fastapi import Request
-from fastapi.routing import APIRoute
-from starlette.responses import Response
-from starlette.types import Receive, Scope
 
-from services.links.keys.authentication import identify
 from services.links.web.errors import (
     BodyTooLarge,
     BodyTooSlow,
@@ -36,22 +30,6 @@ MOST_ENTRIES = 100
 
 _LARGEST_WHOLE = 2**53
 """Below it every whole number is one float, so that `60.0` and `6e1` are 60 (RFC 8259, section 6)."""
-
-
-class JsonRoute(APIRoute):
-    """A route for callers with a key, whose body, if there is one, is JSON that every parser understands alike."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        if self.body_field is None:
-            return handle
-
-        async def handle_json(request: Request) -> Response:
-            # FastAPI would ask for the key after the body; whoever has none sends it for nothing.
-            await identify(request)
-            return await handle(_ParsedRequest(request.scope, request.receive, await read_json(request)))
-
-        return handle_json
 
 
 async def read_json(request: Request) -> object:
@@ -135,20 +113,6 @@ def check_entries(value: object) -> None:
     long = [name for name, each in value.items() if isinstance(each, dict | list) and len(each) > MOST_ENTRIES]
     if long:
         raise InvalidInput(*(FieldError(name, f"must not have more than {MOST_ENTRIES} entries") for name in long))
-
-
-class _ParsedRequest(Request):
-    """The request that FastAPI sees: its body is read and parsed already."""
-
-    def __init__(self, scope: Scope, receive: Receive, value: object) -> None:
-        super().__init__(scope, receive)
-        self._value = value
-
-    async def body(self) -> bytes:
-        return b"parsed"
-
-    async def json(self) -> object:
-        return self._value
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
