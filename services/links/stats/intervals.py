@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 MOST_INTERVALS = 2_000
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TooManyIntervals(ValueError):
@@ -27,12 +27,12 @@ class TooManyIntervals(ValueError):
 
 def floor_time(instant: datetime, step: timedelta) -> datetime:
     """The last multiple of a step of UTC, up to a day, that is not later."""
-    return instant.astimezone(UTC) - (instant - _EPOCH) % step
+    return instant.astimezone(UTC) - (instant - EPOCH) % step
 
 
 def ceil_time(instant: datetime, step: timedelta) -> datetime:
     """The first multiple of a step of UTC, up to a day, that is not earlier."""
-    return instant.astimezone(UTC) + (_EPOCH - instant) % step
+    return instant.astimezone(UTC) + (EPOCH - instant) % step
 
 
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from services.links.clicks.dimensions import Dimensions
-from services.links.clicks.rows import EPOCH
+from services.links.stats.intervals import EPOCH
 from services.links.web.cursors import Position
 from shared.postgres import Connection
 
