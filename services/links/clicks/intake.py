@@ -75,7 +75,7 @@ async def take_clicks(request: Request) -> Response:
     async with state.clicks.place():
         body = await _read_body(request)
         taken = await state.clicks.take(segment, offset, is_gzip=encoding == "gzip", body=body)
-    state.metrics.count_batch(taken)
+    state.metrics.count_batch(taken.status.value, taken.clicks, taken.refused, taken.newest)
     if taken.status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         raise BodyTooLarge(f"A batch must not be larger than {LARGEST_BATCH} bytes.")
     if taken.status is HTTPStatus.BAD_REQUEST:
