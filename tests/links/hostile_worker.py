@@ -14,7 +14,8 @@ from pathlib import Path
 
 from services.links.clicks import reading as click_reading
 from services.links.clicks import worker as click_worker
-from services.links.clicks.enrichment import Dimensions, Enricher
+from services.links.clicks.dimensions import Dimensions
+from services.links.clicks.enrichment import Enricher
 
 COMMAND = (sys.executable, "-m", "tests.links.hostile_worker")
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.links.clicks.enrichment import Dimensions
+from services.links.clicks.dimensions import Dimensions
 from services.links.clicks.upkeep import delete_from_default
 from services.links.stats.coverage import LARGEST_PART
 from tests.conftest import Database

@@ -14,11 +14,9 @@ import maxminddb
 import structlog
 from publicsuffixlist import PublicSuffixList
 
-from services.links.clicks.agents import Agent, AgentParser
+from services.links.clicks.agents import AgentParser
 from services.links.clicks.dimensions import UNKNOWN, Dimensions
 from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE
-
-__all__ = ["UNKNOWN", "Agent", "Dimensions", "Enricher", "VisitorHash"]
 
 COUNTRIES = Path(__file__).parents[1] / "vendor" / "countries.mmdb"
 """The database that is part of every release, for where `COUNTRY_DATABASE` names no other."""

@@ -6,6 +6,7 @@ any more, so it also keeps a mark of what it is at, in memory that both see.
 
 import asyncio
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from http import HTTPStatus
@@ -137,3 +138,9 @@ async def read_frame(reader: asyncio.StreamReader) -> Any:
 def pack_frame(message: object) -> bytes:
     body: bytes = msgpack.packb(message)
     return _frame.pack(len(body)) + body
+
+
+def pack_found(found: Mapping[int, tuple[object, ...] | None]) -> bytes:
+    """What is known of clicks of a record, by their number (`Taken.found`): what is stored of each, None if it is set aside."""
+    packed: bytes = msgpack.packb(list(found.items()))
+    return packed

@@ -11,8 +11,9 @@ from time import monotonic
 import msgpack
 
 from services.links.clicks.counts import DAY_S, SECOND_US, EnrichedClick
-from services.links.clicks.enrichment import Dimensions, Enricher, VisitorHash
-from services.links.clicks.pipe import ANY_NUMBER, Mark, Part
+from services.links.clicks.dimensions import Dimensions
+from services.links.clicks.enrichment import Enricher, VisitorHash
+from services.links.clicks.pipe import ANY_NUMBER, Mark, Part, pack_found
 from shared.journal import Damaged, split_records, unpack_clicks
 
 READ_TIME_S = 2.0
@@ -144,7 +145,7 @@ class ClickReader:
             is_late = number > 0 and monotonic() > until
             if is_late or not self._read_record(record, found, part if is_suspect else None, until, mark):
                 if number == 0:
-                    return [], _pack_found(found)
+                    return [], pack_found(found)
                 batch.keep(number)
                 break
             enriched += [click for _, click in sorted(found.items()) if click is not None]
@@ -188,11 +189,6 @@ class ClickReader:
             return None
 
 
-def pack_refusal(click: int) -> bytes:
-    """What is known of a click that is set aside unread."""
-    return _pack_found({click: None})
-
-
 def _records(data: bytes, reached: int) -> Iterator[tuple[SentRecord, bytes]]:
     start = reached
     for end, body in split_records(data):
@@ -216,11 +212,6 @@ def _unpack(record: SentRecord, body: bytes) -> None:
         and type(link_id) is int
         and 0 < link_id <= _LARGEST_ID
     ]
-
-
-def _pack_found(found: Found) -> bytes:
-    packed: bytes = msgpack.packb(list(found.items()))
-    return packed
 
 
 def _unpack_found(parts: tuple[bytes, ...]) -> Found:

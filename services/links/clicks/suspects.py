@@ -12,8 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from services.links.clicks.pipe import ANY_NUMBER, EVERYTHING, WHOLE_RECORD, Part, Place
-from services.links.clicks.reading import pack_refusal
+from services.links.clicks.pipe import ANY_NUMBER, EVERYTHING, WHOLE_RECORD, Part, Place, pack_found
 
 FAILURES_LIMIT = 3
 """At the same click, one after the other; then it is set aside."""
@@ -94,7 +93,7 @@ class Suspects:
         if place.click == WHOLE_RECORD:
             suspect.is_refused = True
         else:
-            suspect.found += (pack_refusal(place.click),)
+            suspect.found += (pack_found({place.click: None}),)
 
     def note_found(self, segment: UUID, reached: int, found: bytes) -> None:
         """Some more clicks of a record were read, and there was no time for the others; `found` has all that is known."""
