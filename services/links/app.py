@@ -24,7 +24,7 @@ from services.links.clicks.queue import WORKER, ClickQueue
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.links import availability, batch, domains, exports, qr, tags
-from services.links.links import routes as links
+from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
 from services.links.links.create_lane import CreateLane
 from services.links.links.creation import Creator
@@ -32,7 +32,7 @@ from services.links.links.exports import ExportGate
 from services.links.metrics import Measured, Metrics
 from services.links.site import Site
 from services.links.stats import clicks
-from services.links.stats import routes as stats
+from services.links.stats import routes as stats_routes
 from services.links.upkeep import FREQUENT_WORKS, SORT_INTERVAL_S, prune_for_ever
 from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
@@ -59,10 +59,10 @@ PROBLEM = {
 """What every route may answer beside its own; the schema comes with the results of a batch."""
 
 ROUTERS = (
-    links.router,
+    link_routes.router,
     batch.router,
     clicks.router,
-    stats.router,
+    stats_routes.router,
     availability.router,
     qr.router,
     exports.router,

@@ -1,7 +1,7 @@
 """One batch of the click journal in one transaction: what was taken before is skipped, what is damaged or refused set aside.
 
-`worker.py` calls `take_batch`. The offset in `click_segments` moves with the clicks, so a batch that is
-repeated, overlaps or races is not counted again.
+`worker.py` calls `take_batch`. The offset in `click_segments` moves with the clicks, so a batch that is repeated, overlaps
+or races is not counted again.
 """
 
 import zlib

@@ -1,8 +1,8 @@
 """What a click tells beyond its link: browser, system, device, bot, country, referrer, language, and who it was.
 
-The click worker asks it for every click (`batches.py`). Nothing here touches the network, and the client's
-address leaves as a country and as a keyed hash alone. Whatever a click says, its cost is bounded: each text is cut before it is
-read, and read in time proportional to its length.
+The click worker asks it for every click (`batches.py`). Nothing here touches the network, and the client's address leaves as
+a country and as a keyed hash alone. Whatever a click says, its cost is bounded: each text is cut before it is read, and read
+in time proportional to its length.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What the write service and its click worker say to each other: batches one way, what became of them the other, in frames.
 
-`queue.py` and `worker.py` are the two ends. A worker that dies or hangs says nothing
-any more, so it also keeps a mark of what it is at, in memory that both see.
+`queue.py` and `worker.py` are the two ends. A worker that dies or hangs says nothing any more, so it also keeps a mark of
+what it is at, in memory that both see.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Reads the clicks of a batch: splits it into records, and finds out what is stored of each click.
 
-`batches.py` calls this between its statements. What is read was written by visitors, so any click may
-raise, take for ever, or end the process; the mark says beforehand which one is read, and time and `Part` bound how many are.
+`batches.py` calls this between its statements. What is read was written by visitors, so any click may raise, take for ever,
+or end the process; the mark says beforehand which one is read, and time and `Part` bound how many are.
 """
 
 from collections.abc import Iterator, Mapping

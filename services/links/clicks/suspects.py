@@ -1,8 +1,8 @@
 """Records that a click worker died or hung at, and what is tried next: what lies before, then it alone, then less of it.
 
-`queue.py` notes what happened. A click is set aside only after a new worker failed at it again and again
-while it was read first, so nothing that ends workers from outside sets clicks aside. Nothing here is kept: after a restart of
-the service the same steps begin again, and each of them that succeeds has moved the offset.
+`queue.py` notes what happened. A click is set aside only after a new worker failed at it again and again while it was read
+first, so nothing that ends workers from outside sets clicks aside. Nothing here is kept: after a restart of the service the
+same steps begin again, and each of them that succeeds has moved the offset.
 """
 
 from collections.abc import Callable

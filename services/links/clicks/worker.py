@@ -1,8 +1,8 @@
 """`python -m services.links.clicks.worker`: parses and stores clicks in a process of its own, beside links' event loop.
 
-`queue.py` starts it, writes batches to its standard input, and reads what became of them from its standard
-output, one after the other, each a frame: length, then msgpack. When its input ends, it ends. What it reads was written by
-visitors, so it has bounds of its own on memory and time, and marks what it is at.
+`queue.py` starts it, writes batches to its standard input, and reads what became of them from its standard output, one after
+the other, each a frame: length, then msgpack. When its input ends, it ends. What it reads was written by visitors, so it has
+bounds of its own on memory and time, and marks what it is at.
 """
 
 import asyncio

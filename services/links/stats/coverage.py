@@ -1,7 +1,7 @@
 """A range of time as the counts can answer it: whole UTC days, which the dimensions have, and parts of days.
 
-Parts of days are counted from the raw clicks, as long as these are kept. `routes.py` asks for the coverage in
-the snapshot in which it counts.
+Parts of days are counted from the raw clicks, as long as these are kept. `routes.py` asks for the coverage in the snapshot
+in which it counts.
 """
 
 from dataclasses import dataclass

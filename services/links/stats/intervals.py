@@ -1,7 +1,7 @@
 """Ranges of time as people ask for them: by hour, day, week or month of a time zone, in quarters of an hour.
 
-`routes.py` asks for these, and `rows.py` counts by them. Clicks are counted by quarter of
-an hour because every offset from UTC that was in use since 2000 is a multiple of one (IANA time zone database).
+`routes.py` asks for these, and `rows.py` counts by them. Clicks are counted by quarter of an hour because every offset from
+UTC that was in use since 2000 is a multiple of one (IANA time zone database).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Statistics: how often links were followed, when, by whom; from the counts, so that no number of clicks makes it slow.
 
-The routes resolve what was asked (`intervals.py`), read the counts in one snapshot
-(`rows.py`) and answer as JSON or CSV (`forms.py`).
+The routes resolve what was asked (`intervals.py`), read the counts in one snapshot (`rows.py`) and answer as JSON or CSV
+(`forms.py`).
 """
 
 from collections.abc import AsyncIterator, Iterable
