@@ -10,7 +10,7 @@ import asyncpg
 import typer
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from services.links.keys import SCOPES, LastAdminKey, Owner, create_key, revoke_key, select_keys
+from services.links.keys.rows import SCOPES, LastAdminKey, Owner, create_key, revoke_key, select_keys
 from shared.postgres import CONNECT_TIMEOUT_S, Connection, server_settings
 from shared.settings import KeyCommandSettings, load_settings
 

@@ -1,6 +1,6 @@
 """`tinyurl retention`: raw clicks are dropped when they are old enough; their counts stay.
 
-It runs as the write service's role, once or by the clock; `services/links/click_upkeep.py` has the statements.
+It runs as the write service's role, once or by the clock; `services/links/clicks/upkeep.py` has the statements.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import asyncpg
 import structlog
 import typer
 
-from services.links.click_upkeep import delete_from_default, drop_partition, select_partitions
+from services.links.clicks.upkeep import delete_from_default, drop_partition, select_partitions
 from shared.logs import configure_logs
 from shared.postgres import CONNECT_TIMEOUT_S, FAILURES, server_settings
 from shared.settings import LONGEST_RETENTION_DAYS, RetentionSettings, load_settings

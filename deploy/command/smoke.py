@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 import asyncpg
 
-from services.links.keys import create_key, renew_key, revoke_key
+from services.links.keys.rows import create_key, renew_key, revoke_key
 from shared.listen import parse_address
 from shared.postgres import CONNECT_TIMEOUT_S, server_settings
 from shared.settings import SmokeSettings

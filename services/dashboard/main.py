@@ -16,10 +16,10 @@ from services.dashboard.session import SignedOut, current_client, current_key
 ICON = Path(__file__).parent / "icon.svg"
 
 PAGES: tuple[tuple[str, str, str, str, Callable[[Client, Key], None]], ...] = (
-    ("shorten", "Shorten", ":material/add_link:", "links:write", shorten.show),
-    ("links", "Links", ":material/link:", "links:read", links.show),
-    ("statistics", "Statistics", ":material/bar_chart:", "stats:read", statistics.show),
-    ("keys", "Keys", ":material/key:", "admin", keys.show),
+    ("shorten", "Shorten", ":material/add_link:", "links:write", shorten.page),
+    ("links", "Links", ":material/link:", "links:read", links.page),
+    ("statistics", "Statistics", ":material/bar_chart:", "stats:read", statistics.page),
+    ("keys", "Keys", ":material/key:", "admin", keys.page),
 )
 """Path, title, icon, the scope that it needs, and what shows it."""
 

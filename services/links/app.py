@@ -17,36 +17,29 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.links import (
-    availability,
-    batch,
-    clicks,
-    domains,
-    exports,
-    health,
-    intake,
-    key_routes,
-    links,
-    qr,
-    stats,
-    tags,
-)
-from services.links.authentication import Keyring
-from services.links.batch import BatchGate
-from services.links.click_queue import WORKER, ClickQueue
-from services.links.create_lane import CreateLane
-from services.links.creation import Creator
-from services.links.documentation import Documentation
-from services.links.errors import ERRORS, answer_error, answer_route_error
-from services.links.exports import ExportGate
-from services.links.head import Head
-from services.links.idempotency import Memory
-from services.links.intake import InternalTokens
+from services.links import health
+from services.links.clicks import intake
+from services.links.clicks.intake import InternalTokens
+from services.links.clicks.queue import WORKER, ClickQueue
+from services.links.keys import routes as key_routes
+from services.links.keys.authentication import Keyring
+from services.links.links import availability, batch, domains, exports, qr, tags
+from services.links.links import routes as link_routes
+from services.links.links.batch import BatchGate
+from services.links.links.create_lane import CreateLane
+from services.links.links.creation import Creator
+from services.links.links.exports import ExportGate
 from services.links.metrics import Measured, Metrics
-from services.links.parameters import refuse_repeats
-from services.links.shares import Shares, open_shares
 from services.links.site import Site
+from services.links.stats import clicks
+from services.links.stats import routes as stats_routes
 from services.links.upkeep import FREQUENT_WORKS, SORT_INTERVAL_S, prune_for_ever
+from services.links.web.documentation import Documentation
+from services.links.web.errors import ERRORS, answer_error, answer_route_error
+from services.links.web.head import Head
+from services.links.web.idempotency import Memory
+from services.links.web.parameters import refuse_repeats
+from services.links.web.shares import Shares, open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
 from shared.schema import check_schema
@@ -66,10 +59,10 @@ PROBLEM = {
 """What every route may answer beside its own; the schema comes with the results of a batch."""
 
 ROUTERS = (
-    links.router,
+    link_routes.router,
     batch.router,
     clicks.router,
-    stats.router,
+    stats_routes.router,
     availability.router,
     qr.router,
     exports.router,

@@ -2,8 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from services.links.pages import Cursors
-from services.links.targets import TargetRules
+from services.links.links.targets import TargetRules
+from services.links.web.cursors import Cursors
 from shared.records import LinkKey
 from shared.settings import LinksSettings, www_aliases
 

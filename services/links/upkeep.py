@@ -12,9 +12,15 @@ from datetime import UTC, datetime
 import asyncpg
 import structlog
 
-from services.links.click_upkeep import create_partitions, delete_old_visitors, sort_counts
-from services.links.idempotency import delete_old_requests
-from services.links.recounts import recount_noted, recount_old, sort_clicked
+from services.links.clicks.upkeep import (
+    create_partitions,
+    delete_old_visitors,
+    recount_noted,
+    recount_old,
+    sort_clicked,
+    sort_counts,
+)
+from services.links.web.idempotency import delete_old_requests
 from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Pool, connection
 

@@ -19,13 +19,13 @@ from services.redirect.answers import Answer, answer_visit, error, read_error_fo
 from services.redirect.cache import open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.health import health_routes
-from services.redirect.intake import Intake
-from services.redirect.journal import open_journal
+from services.redirect.journal.intake import Intake
+from services.redirect.journal.shipper import run_shipper
+from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory, request_slice
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
 from services.redirect.resolver import Crowded, Resolver, Unresolved
-from services.redirect.shipper import run_shipper
 from services.redirect.source import open_source
 from shared.clicks import LONGEST_HOST, RecordClicks, cut
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved

@@ -9,11 +9,11 @@ from prometheus_client.registry import Collector
 
 from services.redirect.cache import Cache
 from services.redirect.feed import Feed
-from services.redirect.journal import Journal
+from services.redirect.journal.shipper import Shipper
+from services.redirect.journal.writer import Journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory
 from services.redirect.resolver import Resolver
-from services.redirect.shipper import Shipper
 from services.redirect.source import Source
 
 

@@ -20,7 +20,7 @@ from deploy.backup.files import Backup
 from deploy.backup.programs import find_program, run_program, with_database
 from deploy.local.services import service
 from deploy.local.valkey import Valkey
-from services.links.keys import create_key
+from services.links.keys.rows import create_key
 from tests.backup.conftest import Installation
 from tests.conftest import running
 from tests.promises.visits import Seen, Visitor

@@ -18,7 +18,7 @@ from deploy.local.programs import Program, accepts_connections
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
-from services.links.keys import create_key
+from services.links.keys.rows import create_key
 from tests.bench import clicks
 from tests.bench.measure import children
 

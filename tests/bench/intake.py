@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import asyncpg
 import httpx
 
-from services.redirect.batches import BATCH_BYTES
-from services.redirect.intake import Intake
-from services.redirect.segments import draw_name
-from services.redirect.shipper import LOADED_INTERVAL_S
+from services.redirect.journal.batches import BATCH_BYTES
+from services.redirect.journal.intake import Intake
+from services.redirect.journal.segments import draw_name
+from services.redirect.journal.shipper import LOADED_INTERVAL_S
 from shared.journal import HEADER
 from tests.agents import hostile_agents
 from tests.bench.candidates import DOMAIN, HOT_LINKS, MEMORY_LINKS, Servers, make_key

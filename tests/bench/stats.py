@@ -21,8 +21,8 @@ import httpx
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
-from services.links.click_upkeep import SORTED_AFTER_DAYS
-from services.links.keys import create_key
+from services.links.clicks.upkeep import SORTED_AFTER_DAYS
+from services.links.keys.rows import create_key
 
 SEED = 4
 DAYS = 90

@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 
 from deploy.local.postgres import SUPERUSER
-from services.links.keys import create_key
+from services.links.keys.rows import create_key
 from tests.bench.candidates import DOMAIN, Servers
 from tests.bench.creations import prepare_creations
 from tests.bench.measure import MeasuringFailed

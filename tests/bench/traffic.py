@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import time
 
-from services.redirect.batches import COMPRESSION_LEVEL
+from services.redirect.journal.batches import COMPRESSION_LEVEL
 from shared.clicks import Click
 from shared.journal import pack_record
 

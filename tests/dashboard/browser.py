@@ -21,7 +21,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from services.dashboard.pages.link_table import ROW_PX, SELECT_PX
+from services.dashboard.pages.links.table import ROW_PX, SELECT_PX
 
 CHROMIUM = Path(os.environ.get("CHROMIUM") or "/usr/bin/chromium")
 NEEDED = "BROWSER_TESTS_NEEDED"

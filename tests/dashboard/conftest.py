@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from services.links.enrichment import Enricher
+from services.links.clicks.enrichment import Enricher
 from shared.settings import LinksSettings
 from tests.conftest import Database
 from tests.dashboard.browser import running_browser

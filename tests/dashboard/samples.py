@@ -4,8 +4,8 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from services.links.click_counts import EnrichedClick
-from services.links.enrichment import Dimensions
+from services.links.clicks.counts import EnrichedClick
+from services.links.clicks.dimensions import Dimensions
 from shared.postgres import Connection
 from tests.dashboard.site import Site
 

@@ -13,9 +13,9 @@ import uvloop
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from deploy.local.stack import RunningStack, StackOptions, run_stack
-from services.links.click_counts import EnrichedClick
-from services.links.click_rows import insert_clicks
-from services.links.keys import create_key
+from services.links.clicks.counts import EnrichedClick
+from services.links.clicks.rows import insert_clicks
+from services.links.keys.rows import create_key
 from shared.postgres import Connection
 from tests.dashboard.stack import ALL_SCOPES
 from tests.nginx.conftest import free_port

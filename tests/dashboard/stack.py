@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 from services.dashboard.client import ApiError, Client, Key
 from services.dashboard.failures import explain
 from services.links.app import create_app
-from services.links.click_batches import take_batch
-from services.links.enrichment import Enricher
-from services.links.keys import create_key
+from services.links.clicks.batches import take_batch
+from services.links.clicks.enrichment import Enricher
+from services.links.keys.rows import create_key
 from shared.clicks import Click
 from shared.postgres import Connection
 from shared.settings import LinksSettings

@@ -7,8 +7,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from services.dashboard.client import Client, Key, Link
-from services.dashboard.pages.bulk import Batch, show_bulk
-from services.dashboard.pages.export import show_export
+from services.dashboard.pages.links.bulk import Batch, show_bulk
+from services.dashboard.pages.links.export import show_export
 from services.dashboard.questions import ALL_LINKS
 from services.dashboard.rows import SLICE_ROWS
 from tests.dashboard.hostile import HOSTILE

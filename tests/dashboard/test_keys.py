@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from services.dashboard.client import Client
-from services.dashboard.pages.keys import show
+from services.dashboard.pages.keys import page as keys_page
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 
@@ -26,7 +26,7 @@ def select(page: AppTest, owner: str) -> AppTest:
 
 def test_a_key_is_shown_once_and_works(stack: Stack) -> None:
     """The text of a new key is there until it is copied, and never again; the key does what was chosen."""
-    page = stack.page(show, "root", "admin").run()
+    page = stack.page(keys_page, "root", "admin").run()
     labelled(page.multiselect, "Scopes").set_value(["links:read"])
     page.datetime_input[0].set_value((datetime.now(UTC) + timedelta(days=1)).replace(tzinfo=None))
     create(page, "bob", "for a test")
@@ -44,7 +44,7 @@ def test_a_key_is_shown_once_and_works(stack: Stack) -> None:
 
 def test_keys_are_listed_with_their_state(stack: Stack) -> None:
     """All keys are there, the newest first, and one's own is marked."""
-    page = stack.page(show, "root", "admin")
+    page = stack.page(keys_page, "root", "admin")
     with stack.client("alice") as client:
         shown = page.run().dataframe[0].value
         assert client.current_key().owner == "alice"
@@ -57,7 +57,7 @@ def test_keys_are_listed_with_their_state(stack: Stack) -> None:
 def test_a_key_is_revoked_after_a_question(stack: Stack) -> None:
     """The first press asks, the second one revokes; a revoked key stays in the list."""
     stack.key("bob")
-    page = select(stack.page(show, "root", "admin").run(), "bob")
+    page = select(stack.page(keys_page, "root", "admin").run(), "bob")
     labelled(page.button, "Revoke").click().run()
     before = page.dataframe[0].value["State"].tolist()
     labelled(page.button, "Revoke key").click().run()
@@ -71,7 +71,7 @@ def test_a_key_is_revoked_after_a_question(stack: Stack) -> None:
 
 def test_one_is_warned_of_revoking_the_own_key(stack: Stack) -> None:
     """Who revokes the key that he is signed in with knows it."""
-    page = select(stack.page(show, "root", "admin").run(), "root")
+    page = select(stack.page(keys_page, "root", "admin").run(), "root")
     labelled(page.button, "Revoke").click().run()
 
     assert "the key that you are signed in with" in page.warning[0].value
@@ -79,7 +79,7 @@ def test_one_is_warned_of_revoking_the_own_key(stack: Stack) -> None:
 
 def test_the_last_admin_key_is_revoked_after_a_warning(stack: Stack) -> None:
     """The dialog says that no admin is left; who presses all the same has revoked it."""
-    page = select(stack.page(show, "root", "admin").run(), "root")
+    page = select(stack.page(keys_page, "root", "admin").run(), "root")
     labelled(page.button, "Revoke").click().run()
     warnings = [each.value for each in page.warning]
     labelled(page.button, "Revoke key").click().run()
@@ -93,7 +93,7 @@ def test_the_last_admin_key_is_revoked_after_a_warning(stack: Stack) -> None:
 @pytest.mark.parametrize("owner", ["", "a b", "<script>alert(1)</script>"])
 def test_a_wrong_owner_is_told_beside_it(stack: Stack, owner: str) -> None:
     """The API's reason is below the field."""
-    page = create(stack.page(show, "root", "admin").run(), owner)
+    page = create(stack.page(keys_page, "root", "admin").run(), owner)
 
     assert not page.exception
     assert len(page.error) == 1
@@ -104,7 +104,7 @@ def test_a_wrong_owner_is_told_beside_it(stack: Stack, owner: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_keys_name_is_never_markdown(stack: Stack, text: str) -> None:
     """A hostile name is a cell of text, and text in the question before it is revoked."""
-    page = create(stack.page(show, "root", "admin").run(), "bob", text)
+    page = create(stack.page(keys_page, "root", "admin").run(), "bob", text)
     seen = [markdown_of(page)]
     select(page, "bob")
     labelled(page.button, "Revoke").click().run()

@@ -7,8 +7,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from services.dashboard.client import Client
-from services.dashboard.pages.links import show
-from services.links.enrichment import Enricher
+from services.dashboard.pages.links import page as links_page
+from services.links.clicks.enrichment import Enricher
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 from tests.links.click_data import click
@@ -43,7 +43,7 @@ def tick(page: AppTest, rows: Iterable[int]) -> AppTest:
 
 def test_an_empty_list_says_what_to_do(stack: Stack) -> None:
     """Who has no links is told where they are made; who finds none is told that it is the filter."""
-    page = stack.page(show).run()
+    page = stack.page(links_page).run()
     empty = texts_of(page)
     page.text_input[0].set_value("nothing")
     page.run()
@@ -58,7 +58,7 @@ def test_the_table_shows_the_links(stack: Stack, enricher: Enricher) -> None:
         make(client, "one", title="First", tags=["x", "y"])
         make(client, "two", enabled=False)
     stack.store_clicks([click(stack.link_id("one"))] * 3, enricher)
-    page = stack.page(show).run()
+    page = stack.page(links_page).run()
     shown = table(page)
 
     assert not page.exception
@@ -77,7 +77,7 @@ def test_links_are_searched_filtered_and_sorted(stack: Stack) -> None:
         make(client, "aaa", tags=["x"])
         make(client, "bbb", tags=["x"], enabled=False)
         make(client, "ccc")
-    page = stack.page(show).run()
+    page = stack.page(links_page).run()
     labelled(page.selectbox, "Tag").set_value("x")
     tagged = codes(page.run())
     labelled(page.selectbox, "Sort").set_value("code")
@@ -95,7 +95,7 @@ def test_pages_lead_on_and_back(stack: Stack) -> None:
     """The list goes on page by page, and back to the page before."""
     with stack.client() as client:
         make(client, *(f"c{n:02}" for n in range(60)))
-    page = stack.page(show).run()
+    page = stack.page(links_page).run()
     first = codes(page)
     labelled(page.button, "Next").click().run()
     second = codes(page)
@@ -115,7 +115,8 @@ def test_cells_are_edited_in_place(stack: Stack) -> None:
     with stack.client() as client:
         make(client, "one", title="Old")
         page = edit(
-            stack.page(show).run(), {0: {"Target": "https://new.example/", "Title": None, "Tags": ["t"], "On": False}}
+            stack.page(links_page).run(),
+            {0: {"Target": "https://new.example/", "Title": None, "Tags": ["t"], "On": False}},
         )
         link = client.link("one", "sho.rt")
 
@@ -129,7 +130,7 @@ def test_an_edit_that_is_refused_is_told_and_not_shown(stack: Stack) -> None:
     """A target that the API refuses is named with its reason; the table shows what is stored."""
     with stack.client() as client:
         make(client, "one", "two")
-    page = edit(stack.page(show).run(), {0: {"Target": "javascript:alert(1)"}, 1: {"Title": "fine"}})
+    page = edit(stack.page(links_page).run(), {0: {"Target": "javascript:alert(1)"}, 1: {"Title": "fine"}})
 
     assert not page.exception
     assert len(page.error) == 1
@@ -142,7 +143,7 @@ def test_an_edit_of_an_older_version_is_told(stack: Stack) -> None:
     """Who edits what somebody else changed meanwhile overwrites nothing, and sees the newest version."""
     with stack.client() as client:
         make(client, "one")
-        page = stack.page(show).run()
+        page = stack.page(links_page).run()
         client.edit_link(client.link("one", "sho.rt"), {"title": "theirs"})
         edit(page, {0: {"Title": "mine"}})
         link = client.link("one", "sho.rt")
@@ -156,7 +157,7 @@ def test_ticks_stay_with_their_links(stack: Stack) -> None:
     """A link that appears above a ticked one does not take its tick over."""
     with stack.client() as client:
         make(client, "one", "two")
-        page = tick(stack.page(show).run(), [0])
+        page = tick(stack.page(links_page).run(), [0])
         make(client, "three")
         page.run()
         ticked = dict(zip(codes(page), table(page)["Select"], strict=True))
@@ -171,7 +172,7 @@ def test_ticked_links_are_switched_off_and_on(stack: Stack) -> None:
     """Several links are switched with one press."""
     with stack.client() as client:
         make(client, "one", "two", "three")
-        page = tick(stack.page(show).run(), [0, 2])
+        page = tick(stack.page(links_page).run(), [0, 2])
         labelled(page.button, "Disable").click().run()
         off = {link.code: link.enabled for link in client.links().items}
         page = tick(page, [0])
@@ -186,7 +187,7 @@ def test_a_deletion_is_confirmed(stack: Stack) -> None:
     """The first press names the links and deletes nothing; the second one deletes them."""
     with stack.client() as client:
         make(client, "one", "two")
-        page = tick(stack.page(show).run(), [0])
+        page = tick(stack.page(links_page).run(), [0])
         labelled(page.button, "Delete").click().run()
         asked, before = texts_of(page), len(client.links().items)
         labelled(page.button, "Delete 1 link").click().run()
@@ -202,7 +203,7 @@ def test_the_editor_changes_all_fields(stack: Stack) -> None:
     """The editor stores what was changed in it, and says what is wrong beside the field."""
     with stack.client() as client:
         make(client, "one", title="Old")
-        page = tick(stack.page(show).run(), [0])
+        page = tick(stack.page(links_page).run(), [0])
         labelled(page.button, "Edit").click().run()
         labelled(page.text_input, "Leads to").set_value("nothing")
         labelled(page.button, "Save").click().run()
@@ -223,7 +224,7 @@ def test_the_editor_shows_what_somebody_else_stored(stack: Stack) -> None:
     """A conflict changes nothing, tells what is stored now, and can load it."""
     with stack.client() as client:
         make(client, "one")
-        page = tick(stack.page(show).run(), [0])
+        page = tick(stack.page(links_page).run(), [0])
         labelled(page.button, "Edit").click().run()
         client.edit_link(client.link("one", "sho.rt"), {"title": "theirs"})
         labelled(page.text_input, "Title").set_value("mine")
@@ -242,7 +243,7 @@ def test_a_link_is_shared_as_text_and_as_a_code(stack: Stack) -> None:
     """One ticked link can be copied and downloaded as a QR code."""
     with stack.client() as client:
         make(client, "one")
-    page = tick(stack.page(show).run(), [0])
+    page = tick(stack.page(links_page).run(), [0])
     labelled(page.button, "Share").click().run()
 
     assert not page.exception
@@ -254,7 +255,7 @@ def test_a_key_that_only_reads_gets_a_table_that_only_shows(stack: Stack) -> Non
     """Without `links:write` nothing can be edited, and without `stats:read` there are no counts by day."""
     with stack.client() as client:
         make(client, "one")
-        page = edit(stack.page(show, "alice", "links:read").run(), {0: {"Title": "mine", "Select": True}})
+        page = edit(stack.page(links_page, "alice", "links:read").run(), {0: {"Title": "mine", "Select": True}})
         link = client.link("one", "sho.rt")
 
     assert not page.exception
@@ -268,7 +269,7 @@ def test_an_admin_sees_everyones_links(stack: Stack) -> None:
     with stack.client("alice") as alice, stack.client("bob") as bob:
         make(alice, "one")
         make(bob, "two")
-    page = stack.page(show, "root", "admin").run()
+    page = stack.page(links_page, "root", "admin").run()
     owners = table(page)["Owner"].tolist()
     labelled(page.text_input, "Owner").set_value("bob")
 
@@ -281,7 +282,7 @@ def test_what_a_user_stored_is_never_markdown(stack: Stack, text: str) -> None:
     """Titles, tags and targets are cells of text, and are escaped wherever a message or a dialog names them."""
     with stack.client() as client:
         make(client, "one", title=text, tags=[text], expired_url=f"{TARGET}?{text}")
-    page = tick(stack.page(show).run(), [0])
+    page = tick(stack.page(links_page).run(), [0])
     seen = [markdown_of(page)]
     labelled(page.button, "Edit").click().run()
     seen.append(markdown_of(page))

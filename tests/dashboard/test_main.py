@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.links.keys import revoke_key
+from services.links.keys.rows import revoke_key
 from shared.postgres import Connection
 from tests.dashboard.process import Dashboard, cookie_of, run_script, running_dashboard
 from tests.dashboard.stack import Stack

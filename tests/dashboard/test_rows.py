@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from services.dashboard.encodings import RowsRefused
 from services.dashboard.results import BatchRow, FieldProblem, RowProblem
 from services.dashboard.rows import MOST_ROWS, SLICE_ROWS, parse_rows, results_csv, slices
-from services.links.exports import BOM, COLUMNS, write_csv
-from services.links.link_forms import LinkIn, LinkOut
+from services.links.links.exports import BOM, COLUMNS, write_csv
+from services.links.links.forms import LinkIn, LinkOut
 
 A, B = "https://a.example/", "https://b.example/"
 TEXT = st.text(alphabet=st.sampled_from("a,;|\\\"'\r\n\t =+-@＝＋－＠é😀"), min_size=1, max_size=12) | st.text(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.pages.shorten import show
+from services.dashboard.pages.shorten import page as shorten_page
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 
@@ -21,7 +21,7 @@ def shorten(page: AppTest, url: str = TARGET) -> AppTest:
 
 def test_a_pasted_address_becomes_a_short_link(stack: Stack) -> None:
     """The short link is there to copy, to open and as a QR code, and the input is free for the next one."""
-    page = shorten(stack.page(show).run())
+    page = shorten(stack.page(shorten_page).run())
     with stack.client() as client:
         (link,) = client.links().items
 
@@ -35,7 +35,7 @@ def test_a_pasted_address_becomes_a_short_link(stack: Stack) -> None:
 
 def test_the_options_are_stored(stack: Stack) -> None:
     """Every option arrives in the link: code, domain, title, tags, expiry, its target, status and query."""
-    page = stack.page(show).run()
+    page = stack.page(shorten_page).run()
     labelled(page.selectbox, "Domain").set_value("go.example.org")
     labelled(page.text_input, "Code of your own").set_value("mine")
     labelled(page.text_input, "Title").set_value("A title")
@@ -56,7 +56,7 @@ def test_the_options_are_stored(stack: Stack) -> None:
 @pytest.mark.parametrize("url", ["", "javascript:alert(1)", "nothing", "https://sho.rt/loop"])
 def test_a_wrong_address_is_told_below_it(stack: Stack, url: str) -> None:
     """What the API has against the address is right there, and the input is kept."""
-    page = shorten(stack.page(show).run(), url)
+    page = shorten(stack.page(shorten_page).run(), url)
 
     assert not page.exception
     assert len(page.error) == 1
@@ -66,7 +66,7 @@ def test_a_wrong_address_is_told_below_it(stack: Stack, url: str) -> None:
 
 def test_an_error_of_an_option_opens_the_options(stack: Stack) -> None:
     """A reason that is about a folded field unfolds it."""
-    page = stack.page(show).run()
+    page = stack.page(shorten_page).run()
     labelled(page.text_input, "Where it leads after that").set_value("ftp://x")
     shorten(page.run())
 
@@ -83,7 +83,7 @@ def test_a_code_tells_whether_it_can_be_had(stack: Stack, code: str, told: str) 
     """While a code is typed the page says whether it is free, and why not."""
     with stack.client() as client:
         client.create_link({"url": TARGET, "code": "used"})
-    page = stack.page(show).run()
+    page = stack.page(shorten_page).run()
     labelled(page.text_input, "Code of your own").set_value(code)
     page.run()
 
@@ -92,7 +92,7 @@ def test_a_code_tells_whether_it_can_be_had(stack: Stack, code: str, told: str) 
 
 def test_a_code_that_was_taken_meanwhile_is_told_beside_it(stack: Stack) -> None:
     """The answer 409 is about the code."""
-    page = stack.page(show).run()
+    page = stack.page(shorten_page).run()
     labelled(page.text_input, "Code of your own").set_value("mine")
     page.run()
     with stack.client() as client:
@@ -106,7 +106,7 @@ def test_a_code_that_was_taken_meanwhile_is_told_beside_it(stack: Stack) -> None
 
 def test_a_key_that_only_writes_shortens(stack: Stack) -> None:
     """`links:write` alone is enough, for a drawn code and for one's own; there is no QR code then."""
-    page = stack.page(show, "alice", "links:write").run()
+    page = stack.page(shorten_page, "alice", "links:write").run()
     labelled(page.text_input, "Code of your own").set_value("mine")
     told = texts_of(page.run())
     shorten(page)
@@ -121,7 +121,7 @@ def test_a_key_that_only_writes_shortens(stack: Stack) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_is_typed_is_never_markdown(stack: Stack, text: str) -> None:
     """Hostile texts in every field are stored as they are, and no place that reads Markdown gets them unescaped."""
-    page = stack.page(show).run()
+    page = stack.page(shorten_page).run()
     labelled(page.text_input, "Title").set_value(text)
     labelled(page.multiselect, "Tags").set_value([text])
     shorten(page.run(), f"https://www.example.com/?{text}")

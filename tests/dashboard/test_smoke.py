@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.command.smoke import OWNER, Colour, SmokeFailed, smoke
-from services.links.keys import ApiKey, select_keys
+from services.links.keys.rows import ApiKey, select_keys
 from shared.settings import SmokeSettings
 from tests.dashboard.process import HOST, Dashboard, running_dashboard
 from tests.dashboard.stack import Stack

@@ -10,8 +10,8 @@ from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
 from services.dashboard.client import Client
-from services.dashboard.pages.statistics import show
-from services.links.enrichment import Enricher
+from services.dashboard.pages.statistics import page as statistics_page
+from services.links.clicks.enrichment import Enricher
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 from tests.links.click_data import CHROME, GOOGLEBOT, IPHONE, click
@@ -55,7 +55,7 @@ def drawn(page: AppTest) -> set[str]:
 
 def test_no_clicks_say_what_to_do(stack: Stack) -> None:
     """Without a click there is no empty chart, but a hint."""
-    page = stack.page(show).run()
+    page = stack.page(statistics_page).run()
 
     assert not page.exception
     assert "Share one from the page Links" in texts_of(page)
@@ -76,7 +76,7 @@ def test_clicks_are_counted_and_drawn(stack: Stack, enricher: Enricher) -> None:
         ],
         enricher,
     )
-    page = stack.page(show).run()
+    page = stack.page(statistics_page).run()
 
     assert not page.exception
     assert totals(page) == {"Clicks": "3", "Humans": "2", "Bots": "1", "Unique visitors": "3"}
@@ -90,7 +90,7 @@ def test_countries_are_on_a_map(stack: Stack, located: Enricher) -> None:
     with stack.client() as client:
         make(client, "one")
     stack.store_clicks([click(stack.link_id("one"))], located)
-    page = stack.page(show).run()
+    page = stack.page(statistics_page).run()
 
     assert not page.exception
     assert charts(page)[1:3] == ["Map of countries by clicks", "Clicks by country"]
@@ -102,7 +102,7 @@ def test_one_link_has_its_own_counts(stack: Stack, enricher: Enricher) -> None:
     with stack.client() as client:
         make(client, "one", "two")
     stack.store_clicks([click(stack.link_id("one"))] * 2 + [click(stack.link_id("two"))], enricher)
-    page = stack.page(show).run()
+    page = stack.page(statistics_page).run()
     found = []
     for name in ("one", "sho.rt/one", "https://sho.rt/one", "http://sho.rt:8080/one"):
         labelled(page.text_input, "Link").set_value(name)
@@ -121,7 +121,7 @@ def test_the_page_links_can_ask_for_one(stack: Stack, enricher: Enricher) -> Non
     with stack.client() as client:
         make(client, "one", "two")
     stack.store_clicks([click(stack.link_id("one"))], enricher)
-    page = stack.page(show)
+    page = stack.page(statistics_page)
     page.session_state["statistics_link"] = "sho.rt/one"
     page.run()
 
@@ -134,7 +134,7 @@ def test_humans_and_bots_are_told_apart(stack: Stack, enricher: Enricher) -> Non
     with stack.client() as client:
         make(client, "one")
     stack.store_clicks([click(stack.link_id("one"))] * 2, enricher)
-    page = stack.page(show).run()
+    page = stack.page(statistics_page).run()
     seen = {}
     for name in ("Humans", "Bots"):
         labelled(page.segmented_control, "Who").set_value(name)
@@ -153,7 +153,7 @@ def test_a_range_limits_what_is_counted(stack: Stack, enricher: Enricher) -> Non
         make(client, "one")
     link_id = stack.link_id("one")
     stack.store_clicks([click(link_id, at=(now - age).timestamp()) for age in ages], enricher)
-    page = stack.page(show).run()
+    page = stack.page(statistics_page).run()
     counted = {}
     for name in ("24 hours", "7 days", "30 days", "90 days", "12 months"):
         labelled(page.segmented_control, "Range").set_value(name)
@@ -173,7 +173,7 @@ def test_new_clicks_arrive(stack: Stack, enricher: Enricher) -> None:
     """The next run has what came meanwhile."""
     with stack.client() as client:
         make(client, "one")
-    page = stack.page(show).run()
+    page = stack.page(statistics_page).run()
     stack.store_clicks([click(stack.link_id("one"))], enricher)
     page.run()
 
@@ -186,7 +186,7 @@ def test_an_admin_counts_one_owner_or_all(stack: Stack, enricher: Enricher) -> N
         make(alice, "one")
         make(bob, "two")
     stack.store_clicks([click(stack.link_id("one"))] + [click(stack.link_id("two"))] * 2, enricher)
-    page = stack.page(show, "root", "admin").run()
+    page = stack.page(statistics_page, "root", "admin").run()
     everyone = totals(page)["Clicks"]
     labelled(page.text_input, "Owner").set_value("bob")
     page.run()
@@ -196,7 +196,7 @@ def test_an_admin_counts_one_owner_or_all(stack: Stack, enricher: Enricher) -> N
 
 def test_a_key_that_only_counts_needs_no_other_scope(stack: Stack) -> None:
     """`stats:read` alone is enough for the counts of all links."""
-    page = stack.page(show, "alice", "stats:read").run()
+    page = stack.page(statistics_page, "alice", "stats:read").run()
 
     assert not page.exception
     assert not page.error
@@ -212,7 +212,7 @@ def test_what_a_visitor_sent_is_never_markdown(stack: Stack, enricher: Enricher,
     agent = b"Mozilla/5.0 " + raw + b" Evil" + raw + b"/1.0"
     visit = click(stack.link_id("one"), agent=agent, referrer=b"https://evil.example/" + raw, language=raw)
     stack.store_clicks([visit], enricher)
-    page = stack.page(show)
+    page = stack.page(statistics_page)
     page.session_state["statistics_link"] = "sho.rt/one"
     page.run()
 

@@ -454,7 +454,7 @@ def break_readiness(source: Path) -> None:
 def break_documentation(source: Path) -> None:
     """Nothing that the clients of the test use, nor the smoke test: only the canaries see it."""
     edit(
-        source / "services/links/documentation.py",
+        source / "services/links/web/documentation.py",
         'paths = ("/openapi.json",',
         'paths = ("/elsewhere.json",',
     )

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from services.links.click_batches import take_batch
-from services.links.click_pipe import Taken
-from services.links.enrichment import Enricher
+from services.links.clicks.batches import take_batch
+from services.links.clicks.enrichment import Enricher
+from services.links.clicks.pipe import Taken
 from shared.clicks import Click
 from shared.journal import pack_record
 from shared.postgres import Connection

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from services.links.app import create_app
-from services.links.enrichment import Enricher
-from services.links.keys import create_key
+from services.links.clicks.enrichment import Enricher
+from services.links.keys.rows import create_key
 from shared.postgres import Connection
 from shared.settings import LinksSettings
 from tests.conftest import Database

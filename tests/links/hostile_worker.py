@@ -1,6 +1,6 @@
 """`python -m tests.links.hostile_worker`: the click worker, with a parser that some user agents harm.
 
-Everything but the parser is the real one: `run` of `services/links/click_worker.py`. A visitor who finds such an agent for the
+Everything but the parser is the real one: `run` of `services/links/clicks/worker.py`. A visitor who finds such an agent for the
 real parser must not stop the clicks of others.
 """
 
@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.links import click_reading, click_worker
-from services.links.enrichment import Dimensions, Enricher
+from services.links.clicks import reading as click_reading
+from services.links.clicks import worker as click_worker
+from services.links.clicks.dimensions import Dimensions
+from services.links.clicks.enrichment import Enricher
 
 COMMAND = (sys.executable, "-m", "tests.links.hostile_worker")
 

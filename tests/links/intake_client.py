@@ -32,5 +32,5 @@ async def worker_pids() -> list[int]:
     return [
         pid
         for pid in children(os.getpid())
-        if b"services.links.click_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"services.links.clicks.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from services.links.click_counts import EnrichedClick
-from services.links.click_rows import insert_clicks
-from services.links.enrichment import Dimensions
+from services.links.clicks.counts import EnrichedClick
+from services.links.clicks.dimensions import Dimensions
+from services.links.clicks.rows import insert_clicks
 from tests.conftest import Database
 from tests.links.click_data import make_links
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.links.batch import LARGEST_BATCH, UPLOADS_AT_ONCE, BatchGate
-from services.links.batch_rows import MOST_ROWS
-from services.links.bodies import LARGEST_BODY
-from services.links.errors import Busy
+from services.links.links.batch import LARGEST_BATCH, UPLOADS_AT_ONCE, BatchGate
+from services.links.links.batch_rows import MOST_ROWS
+from services.links.web.bodies import LARGEST_BODY
+from services.links.web.errors import Busy
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
 from tests.links.test_links import changes
@@ -421,8 +421,8 @@ async def test_uploads_at_once_are_bounded(
     service: Path, alice: httpx.AsyncClient, client_with: ClientOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of an owner's batches that are sent slowly two are let in, the others told so; nothing else of anyone is turned away."""
-    monkeypatch.setattr("services.links.batch.BODY_TIMEOUT_S", 3.0)
-    monkeypatch.setattr("services.links.shares.WAIT_S", 0.05)
+    monkeypatch.setattr("services.links.links.batch.BODY_TIMEOUT_S", 3.0)
+    monkeypatch.setattr("services.links.web.shares.WAIT_S", 0.05)
     bob = await client_with("bob")
     head = (
         f"POST {BATCH} HTTP/1.1\r\nHost: sho.rt\r\nAuthorization: {alice.headers['authorization']}\r\n"
@@ -447,7 +447,7 @@ async def test_uploads_at_once_are_bounded(
 
 async def test_turn_is_waited_for_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch is worked on at a time; who waits too long is told so, and a failure gives the turn back."""
-    monkeypatch.setattr("services.links.batch.WAIT_S", 0.05)
+    monkeypatch.setattr("services.links.links.batch.WAIT_S", 0.05)
     gate = BatchGate()
     async with gate.turn():
         with pytest.raises(Busy):

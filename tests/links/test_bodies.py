@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.links.bodies import LARGEST_BODY
+from services.links.web.bodies import LARGEST_BODY
 from tests.links.conftest import fields_at_fault
 
 LINKS = "/api/v1/links"

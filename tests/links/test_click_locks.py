@@ -2,8 +2,8 @@
 
 import asyncio
 
-from services.links.enrichment import Enricher
-from services.links.link_rows import LinkFields, lock_link, update_link
+from services.links.clicks.enrichment import Enricher
+from services.links.links.rows import LinkFields, lock_link, update_link
 from shared.postgres import open_pool
 from tests.conftest import Database
 from tests.links.click_data import CHROME, GOOGLEBOT, IPHONE, check_sums, click, make_links, take

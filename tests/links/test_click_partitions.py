@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from deploy.command.cli import app
 from deploy.command.retention import drop_old_clicks
-from services.links.click_upkeep import create_partitions, select_partitions
-from services.links.enrichment import Enricher
+from services.links.clicks.enrichment import Enricher
+from services.links.clicks.upkeep import create_partitions, select_partitions
 from shared.postgres import Connection, open_pool
 from shared.settings import LONGEST_RETENTION_DAYS
 from tests.conftest import Database

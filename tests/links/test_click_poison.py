@@ -13,13 +13,13 @@ import httpx
 import msgpack
 import pytest
 
-from services.links import click_process
 from services.links.app import create_app
-from services.links.click_pipe import EVERYTHING, LARGEST_BATCH
-from services.links.click_process import start_worker
-from services.redirect.intake import Intake
-from services.redirect.journal import open_journal
-from services.redirect.shipper import run_shipper
+from services.links.clicks import process as click_process
+from services.links.clicks.pipe import EVERYTHING, LARGEST_BATCH
+from services.links.clicks.process import start_worker
+from services.redirect.journal.intake import Intake
+from services.redirect.journal.shipper import run_shipper
+from services.redirect.journal.writer import open_journal
 from shared.clicks import Click
 from shared.postgres import Connection
 from shared.settings import LinksSettings

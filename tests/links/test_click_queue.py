@@ -9,12 +9,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from services.links import click_queue
-from services.links import intake as intake_route
 from services.links.app import create_app
-from services.redirect.intake import Intake
-from services.redirect.journal import open_journal
-from services.redirect.shipper import run_shipper
+from services.links.clicks import intake as intake_route
+from services.links.clicks import queue as click_queue
+from services.redirect.journal.intake import Intake
+from services.redirect.journal.shipper import run_shipper
+from services.redirect.journal.writer import open_journal
 from shared.postgres import Connection
 from shared.settings import LinksSettings
 from tests.links.click_data import check_sums, click, make_links, records

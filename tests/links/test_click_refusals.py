@@ -2,8 +2,8 @@
 
 import asyncpg
 
-from services.links.click_batches import TRIES_LIMIT
-from services.links.enrichment import Enricher
+from services.links.clicks.batches import TRIES_LIMIT
+from services.links.clicks.enrichment import Enricher
 from shared.postgres import Connection
 from tests.conftest import Database
 from tests.links.click_data import NOON, check_sums, click, make_links, take

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import msgpack
 
-from services.links.click_pipe import ANY_NUMBER, EVERYTHING, WHOLE_RECORD, Part, Place, Stage
-from services.links.click_suspects import FAILURES_LIMIT, FORGET_AFTER_S, SUSPECTS_LIMIT, Suspects
+from services.links.clicks.pipe import ANY_NUMBER, EVERYTHING, WHOLE_RECORD, Part, Place, Stage
+from services.links.clicks.suspects import FAILURES_LIMIT, FORGET_AFTER_S, SUSPECTS_LIMIT, Suspects
 
 RECORD = 1000
 

@@ -3,10 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from services.links.click_rows import select_keys
-from services.links.click_upkeep import delete_old_visitors
-from services.links.enrichment import Enricher
-from services.links.stats_rows import Count, Period, Whose, select_raw_counts
+from services.links.clicks.enrichment import Enricher
+from services.links.clicks.rows import select_keys
+from services.links.clicks.upkeep import delete_old_visitors
+from services.links.stats.rows import Count, Period, Whose, select_raw_counts
 from shared.postgres import Connection, open_pool
 from tests.conftest import Database
 from tests.links.click_data import DAY_S, GOOGLEBOT, NOON, check_sums, click, make_links, take

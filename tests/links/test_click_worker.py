@@ -12,8 +12,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from services.links import click_queue
 from services.links.app import create_app
+from services.links.clicks import queue as click_queue
 from shared.clicks import Click
 from shared.postgres import Connection
 from shared.settings import LinksSettings

@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
-from services.links.creation import Creator, NoFreeCode, Wish, insert_drawn, insert_generated
-from services.links.errors import Busy
-from services.links.link_rows import LinkFields
+from services.links.links.creation import Creator, NoFreeCode, Wish, insert_drawn, insert_generated
+from services.links.links.rows import LinkFields
+from services.links.web.errors import Busy
 from shared.postgres import UNAVAILABLE, Connection, Pool, open_pool
 from tests.conftest import Database
 
@@ -59,8 +59,8 @@ async def test_taken_code_is_drawn_again(conn: Connection) -> None:
 
 async def test_endless_collisions_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """If every code that is drawn is taken, the creation fails instead of drawing for ever."""
-    monkeypatch.setattr("services.links.creation.insert_drawn.__kwdefaults__", None)
-    monkeypatch.setattr("services.links.creation.insert_drawn.__defaults__", (lambda: "always",))
+    monkeypatch.setattr("services.links.links.creation.insert_drawn.__kwdefaults__", None)
+    monkeypatch.setattr("services.links.links.creation.insert_drawn.__defaults__", (lambda: "always",))
     async with open_pool(database.links_url, size=4, application="test") as pool:
         creator = Creator(pool)
         assert (await creator.create(wish())).code == "always"
@@ -96,7 +96,7 @@ async def test_postgres_away_fails_the_waiting_and_not_the_later(database: Datab
 
 async def test_queue_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """More creations than can wait are turned away at once."""
-    monkeypatch.setattr("services.links.creation.WAITING_LIMIT", 50)
+    monkeypatch.setattr("services.links.links.creation.WAITING_LIMIT", 50)
     async with open_pool(database.links_url, size=4, application="test") as pool:
         creator = Creator(pool)
         results = await asyncio.gather(*(creator.create(wish()) for _ in range(60)), return_exceptions=True)

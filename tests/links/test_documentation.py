@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from services.links.documentation import VENDOR, Documentation
+from services.links.web.documentation import VENDOR, Documentation
 from tests.serving import client_of, serve
 
 PATHS = ["/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"]

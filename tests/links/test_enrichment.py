@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from services.links.enrichment import COUNTRIES, UNKNOWN, Agent, Enricher, VisitorHash
+from services.links.clicks.agents import Agent
+from services.links.clicks.dimensions import UNKNOWN
+from services.links.clicks.enrichment import COUNTRIES, Enricher, VisitorHash
 
 IPAD = (
     b"Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from services.links.enrichment import Enricher
-from services.links.recounts import recount_noted, recount_old, sort_clicked
+from services.links.clicks.enrichment import Enricher
+from services.links.clicks.upkeep import recount_noted, recount_old, sort_clicked
 from services.links.upkeep import recount_humans, sort_clicks
 from shared.postgres import Connection, open_pool
 from tests.conftest import Database
@@ -62,7 +62,7 @@ async def test_links_from_before_get_their_humans_in_steps(
     links: Connection, owner: Connection, enricher: Enricher, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     """Links that had clicks before the column get their humans step by step; one that is broken off goes on where it was."""
-    monkeypatch.setattr("services.links.recounts.STEP_IDS", 3)
+    monkeypatch.setattr("services.links.clicks.upkeep.STEP_IDS", 3)
     ids = await make_links(links, 10)
     await take(links, enricher, [click(each, agent=agent) for each in ids for agent in (IPHONE, IPHONE, GOOGLEBOT)])
     await owner.execute("UPDATE links SET humans = 0, bots = 0; DELETE FROM links_to_recount")

@@ -109,8 +109,8 @@ async def test_memory_of_an_owner_is_bounded(
     alice: httpx.AsyncClient, client_with: ClientOf, database: Database, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     """A full memory takes no new key, answers those that it has, is full for its owner alone, and has room after a day."""
-    monkeypatch.setattr("services.links.idempotency.LOOKED_AT_EVERY_S", 0.0)
-    monkeypatch.setattr(f"services.links.idempotency.{bound}", {"MOST_REQUESTS": 4, "MOST_BYTES": 2500}[bound])
+    monkeypatch.setattr("services.links.web.idempotency.LOOKED_AT_EVERY_S", 0.0)
+    monkeypatch.setattr(f"services.links.web.idempotency.{bound}", {"MOST_REQUESTS": 4, "MOST_BYTES": 2500}[bound])
     bob = await client_with("bob")
     kept: dict[int, object] = {}
     while (answer := await create(alice, len(kept))).status_code == 201:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from services.links.click_pipe import LARGEST_BATCH
+from services.links.clicks.pipe import LARGEST_BATCH
 from shared.postgres import Connection
 from tests.links.click_data import FIRST_OFFSET, check_sums, click, make_links, records
 from tests.links.intake_client import URL, send

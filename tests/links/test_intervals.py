@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.links.intervals import (
+from services.links.stats.intervals import (
     DAY,
     MOST_INTERVALS,
     SLOT,

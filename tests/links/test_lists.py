@@ -4,7 +4,7 @@ import asyncpg
 import httpx
 import pytest
 
-from services.links.pages import CursorRefused, Cursors, Position
+from services.links.web.cursors import CursorRefused, Cursors, Position
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
 

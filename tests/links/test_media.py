@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.links.errors import NotAcceptable
-from services.links.media import choose_media_type
+from services.links.web.errors import NotAcceptable
+from services.links.web.media import choose_media_type
 
 OFFERED = ["application/json", "text/csv"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.links.targets import TargetRefused, TargetRules
+from services.links.links.targets import TargetRefused, TargetRules
 
 RULES = TargetRules(own_domains=["sho.rt"], allow_private=False)
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from services.links.keys import SCOPES
-from services.links.link_rows import select_tags
+from services.links.keys.rows import SCOPES
+from services.links.links.rows import select_tags
 from shared.postgres import Connection
 from tests.links.conftest import ClientOf, fields_at_fault
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from services.links.links.targets import LONGEST_TARGET, TargetRefused, TargetRules
 from services.links.site import Site
-from services.links.targets import LONGEST_TARGET, TargetRefused, TargetRules
 from shared.settings import LinksSettings
 
 RULES = TargetRules(own_domains=["sho.rt", "go.example.org"], allow_private=False)

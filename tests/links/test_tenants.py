@@ -8,10 +8,10 @@ import asyncpg
 import httpx
 import pytest
 
-from services.links import shares
-from services.links.errors import Unavailable
-from services.links.exports import ExportGate
-from services.links.shares import Share
+from services.links.links.exports import ExportGate
+from services.links.web import shares
+from services.links.web.errors import Unavailable
+from services.links.web.shares import Share
 from shared.postgres import Connection
 from tests.conftest import Database
 from tests.links.conftest import ClientOf
@@ -122,7 +122,7 @@ async def test_exports_of_one_owner_are_bounded(
 
 async def test_all_exports_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exports of all owners together have a bound, past which one is told to come again; an end frees a place."""
-    monkeypatch.setattr("services.links.exports.EXPORTS_AT_ONCE", 2)
+    monkeypatch.setattr("services.links.links.exports.EXPORTS_AT_ONCE", 2)
     gate = ExportGate()
     async with gate.turn(), gate.turn():
         with pytest.raises(Unavailable):

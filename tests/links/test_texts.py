@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from services.links.texts import Tag, Title
+from services.links.web.texts import Tag, Title
 from shared.schema import migrations
 from tests.conftest import Database
 from tests.links.conftest import fields_at_fault

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.links.texts import parse_asked_instant, parse_instant
+from services.links.web.texts import parse_asked_instant, parse_instant
 from tests.links.conftest import fields_at_fault
 
 LINKS = "/api/v1/links"

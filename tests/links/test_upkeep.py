@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from services.links.idempotency import delete_old_requests
 from services.links.upkeep import LONGEST_PAUSE, WORKS, prune_for_ever
+from services.links.web.idempotency import delete_old_requests
 from shared.postgres import Connection, Pool, open_pool
 from tests.conftest import Database
 

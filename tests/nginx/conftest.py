@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from deploy.local.nginx import Nginx
 from services.links.app import create_app as create_links
-from services.links.keys import create_key
+from services.links.keys.rows import create_key
 from services.redirect.app import create_app as create_redirect
 from services.redirect.lane import LaneProtocol
 from shared.settings import LinksSettings, RedirectSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from services.links.keys import create_key
+from services.links.keys.rows import create_key
 from tests.conftest import Database
 from tests.dashboard.process import HOST, running_dashboard
 from tests.nginx.conftest import Front, Recorder, Site, StartFront

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from deploy.local.nginx import Nginx
-from services.links.batch import LARGEST_BATCH
-from services.links.bodies import LARGEST_BODY
+from services.links.links.batch import LARGEST_BATCH
+from services.links.web.bodies import LARGEST_BODY
 from services.redirect.lane import _match_plain_get
 from tests.nginx.conftest import Recorder, Site, StartFront
 

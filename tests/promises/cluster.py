@@ -24,7 +24,7 @@ from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, accepts_connections, spawn_options, wait_until
 from deploy.local.services import service
 from deploy.local.valkey import Valkey
-from services.links.keys import SCOPES, create_key
+from services.links.keys.rows import SCOPES, create_key
 from tests.bench.measure import children
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.nginx.conftest import free_port

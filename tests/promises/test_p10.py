@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from services.links.keys import create_key
+from services.links.keys.rows import create_key
 from tests.agents import hostile_agents
 from tests.promises.click_counts import wait_until_shipped
 from tests.promises.cluster import Cluster, Kind, run_cluster

@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from services.redirect.intake import Intake
-from services.redirect.journal import Journal, open_journal
-from services.redirect.shipper import Shipper, run_shipper
+from services.redirect.journal.intake import Intake
+from services.redirect.journal.shipper import Shipper, run_shipper
+from services.redirect.journal.writer import Journal, open_journal
 from shared.settings import RedirectSettings
 from tests.conftest import Database
 from tests.redirect.intake_server import TOKEN, IntakeServer

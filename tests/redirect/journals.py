@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from services.redirect.segments import create_segment
+from services.redirect.journal.segments import create_segment
 from shared.clicks import Click
 from shared.journal import HEADER, split_records, unpack_clicks
 from shared.settings import RedirectSettings

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from services.redirect.segments import lock_file
+from services.redirect.journal.segments import lock_file
 from shared.journal import HEADER, pack_record
 from tests.redirect.conftest import StartProcess
 from tests.redirect.intake_server import IntakeServer, until

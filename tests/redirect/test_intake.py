@@ -4,9 +4,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from services.redirect.intake import Intake
-from services.redirect.journal import open_journal
-from services.redirect.shipper import run_shipper
+from services.redirect.journal.intake import Intake
+from services.redirect.journal.shipper import run_shipper
+from services.redirect.journal.writer import open_journal
 from shared.listen import find_sockets
 from tests.redirect.conftest import StartProcess
 from tests.redirect.intake_server import TOKEN, IntakeServer, until

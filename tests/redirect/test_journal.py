@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from services.redirect import journal as module
-from services.redirect.journal import Journal, open_journal
-from services.redirect.segments import create_segment, draw_name, lock_file
+from services.redirect.journal import writer as module
+from services.redirect.journal.segments import create_segment, draw_name, lock_file
+from services.redirect.journal.writer import Journal, open_journal
 from shared.clicks import LARGEST_CLICK_BYTES, cut
 from shared.journal import HEADER, Damaged, pack_record, split_records
 from tests.redirect.intake_server import until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.redirect.journal import Journal, open_journal
+from services.redirect.journal.writer import Journal, open_journal
 from tests.redirect.intake_server import until
 from tests.redirect.journals import GIB, click, read_folder
 
@@ -87,7 +87,7 @@ async def test_disk_that_is_full(tmp_path: Path, mount: Callable[[Path, str], No
 CHILD_WITH_A_LIMIT = """
 import asyncio, sys
 from pathlib import Path
-from services.redirect.journal import open_journal
+from services.redirect.journal.writer import open_journal
 from tests.redirect.journals import click, limit_file_size
 
 async def main():

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from services.redirect import shipper as module
-from services.redirect.intake import Intake
-from services.redirect.journal import open_journal
-from services.redirect.shipper import run_shipper
+from services.redirect.journal import shipper as module
+from services.redirect.journal.intake import Intake
+from services.redirect.journal.shipper import run_shipper
+from services.redirect.journal.writer import open_journal
 from shared.journal import HEADER, pack_record
 from tests.redirect.conftest import StartProcess
 from tests.redirect.intake_server import TOKEN, IntakeServer, until
@@ -171,7 +171,7 @@ async def test_answer_that_does_not_come(
     start: StartProcess, links: IntakeServer, socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write service that takes a batch and says nothing is given up, and the batch is sent again."""
-    monkeypatch.setattr("services.redirect.intake.DEADLINE_S", 0.2)
+    monkeypatch.setattr("services.redirect.journal.intake.DEADLINE_S", 0.2)
     connected = asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -23,7 +23,7 @@ FIELDS = ("owner", "name", "scopes", "expires_at")
 MADE, ERRORS, REVOKING = "keys_made", "keys_errors", "keys_revoking"
 
 
-def show(client: Client, key: Key) -> None:
+def page(client: Client, key: Key) -> None:
     """Show the page."""
     st.title("Keys", anchor=False)
     made: NewKey | None = st.session_state.get(MADE)

@@ -36,7 +36,7 @@ class _State:
     """Of a try whose answer was lost: what was asked, and under which key it is safe to ask again."""
 
 
-def show(client: Client, key: Key) -> None:
+def page(client: Client, key: Key) -> None:
     """Show the page."""
     state: _State = st.session_state.setdefault("shorten", _State())
     if state.refused is not None:

@@ -1,0 +1,141 @@
+"""The page Statistics: how often links were followed, when, from where and with what; of one link, or of all."""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
+from services.dashboard.copying import show_copyable
+from services.dashboard.counts import Bots, Interval
+from services.dashboard.known import known_domains
+from services.dashboard.pages.links.actions import STATISTICS_LINK
+from services.dashboard.pages.statistics.view import show_statistics
+from services.dashboard.questions import StatsQuery
+from services.dashboard.viewer import viewer_zone
+
+RANGES: dict[str, tuple[int, Interval]] = {
+    "24 hours": (1, "hour"),
+    "7 days": (7, "day"),
+    "30 days": (30, "day"),
+    "90 days": (90, "day"),
+    "12 months": (365, "month"),
+}
+"""Days back from today, and how finely they are drawn; 24 hours go back from now."""
+
+OWN_RANGE = "Own range"
+WHO: dict[str, Bots] = {"Everyone": "include", "Humans": "exclude", "Bots": "only"}
+REFRESH_S = 5
+HOURLY_UP_TO, DAILY_UP_TO, WEEKLY_UP_TO = timedelta(days=3), timedelta(days=120), timedelta(days=730)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What is asked for; without an end it goes up to now, and moves on with it."""
+
+    days: int | None = None
+    first: date | None = None
+    last: date | None = None
+    interval: Interval = "day"
+
+    def query(self, zone: ZoneInfo, bots: Bots) -> StatsQuery:
+        now = datetime.now(zone)
+        midnight = datetime.combine(now.date(), time(), zone)
+        start, end = midnight, None
+        if self.first is not None and self.last is not None:
+            start = datetime.combine(self.first, time(), zone)
+            end = min(datetime.combine(self.last + timedelta(days=1), time(), zone), now)
+        elif self.days == 1:
+            start = now - timedelta(days=1)
+        elif self.days is not None:
+            start = midnight - timedelta(days=self.days - 1)
+        return StatsQuery(start=start, end=end, interval=self.interval, time_zone=zone.key, bots=bots)
+
+
+def page(client: Client, key: Key) -> None:
+    """Show the page."""
+    st.title("Statistics", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        link = _choose_link(client, key)
+        owner = None
+        if link is None and key.may("admin"):
+            owner = st.text_input("Owner", key="statistics_owner", placeholder="Everyone", width=180).strip() or None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        span = _choose_span()
+        who = st.segmented_control("Who", list(WHO), default="Everyone", required=True, key="statistics_who")
+        live = st.toggle("Live", value=True, key="statistics_live", help=f"Counts anew every {REFRESH_S} seconds")
+    if span is None:
+        st.info("Choose the first and the last day.")
+        return
+    if link is not None:
+        show_copyable(link.short_url)
+        st.text(f"leads to {link.url}")
+
+    @st.fragment(run_every=REFRESH_S if live else None)
+    def counted() -> None:
+        show_statistics(client, key, span.query(viewer_zone(), WHO[who]), link, owner)
+
+    counted()
+
+
+def _choose_link(client: Client, key: Key) -> Link | None:
+    """The link that is asked for; None for all."""
+    if STATISTICS_LINK in st.session_state:
+        st.session_state["statistics_name"] = st.session_state.pop(STATISTICS_LINK)
+    if not key.may("links:read"):
+        return None
+    name = st.text_input(
+        "Link",
+        key="statistics_name",
+        placeholder="All links: type a code to see one",
+        width=320,
+        type="search",
+        icon="",
+    )
+    domain, code = _split_name(name or "")
+    if not code:
+        return None
+    try:
+        return client.link(code, domain or known_domains(client)[0])
+    except ApiError as error:
+        if isinstance(error, KeyRefused) or error.status not in {404, 422}:
+            raise
+        st.error("There is no such link. These are the counts of all links.", icon=":material/error:")
+        return None
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """The domain, if any, and the code of a link, from its name or its short URL."""
+    domain, _, code = re.sub(r"^https?://", "", name.strip()).rpartition("/")
+    return re.sub(r":\d{1,5}$", "", domain), code
+
+
+def _choose_span() -> _Span | None:
+    """The range that is asked for; None while its second day is not chosen yet."""
+    name = st.segmented_control("Range", [*RANGES, OWN_RANGE], default="30 days", required=True, key="statistics_range")
+    if name != OWN_RANGE:
+        days, interval = RANGES[name]
+        return _Span(days=days, interval=interval)
+    today = datetime.now(viewer_zone()).date()
+    chosen = st.date_input(
+        "Days",
+        value=(today - timedelta(days=6), today),
+        max_value=today,
+        min_value=date(2000, 1, 1),
+        format="YYYY-MM-DD",
+        key="statistics_days",
+        width=260,
+    )
+    if not isinstance(chosen, tuple) or len(chosen) != 2:
+        return None
+    return _Span(first=chosen[0], last=chosen[1], interval=_interval_of(chosen[1] - chosen[0] + timedelta(days=1)))
+
+
+def _interval_of(length: timedelta) -> Interval:
+    if length <= HOURLY_UP_TO:
+        return "hour"
+    if length <= DAILY_UP_TO:
+        return "day"
+    return "week" if length <= WEEKLY_UP_TO else "month"

@@ -1,0 +1,158 @@
+"""What a click tells beyond its link: browser, system, device, bot, country, referrer, language, and who it was.
+
+The click worker asks it for every click (`batches.py`). Nothing here touches the network, and the client's address leaves as
+a country and as a keyed hash alone. Whatever a click says, its cost is bounded: each text is cut before it is read, and read
+in time proportional to its length.
+"""
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+
+import maxminddb
+import structlog
+from publicsuffixlist import PublicSuffixList
+
+from services.links.clicks.agents import AgentParser
+from services.links.clicks.dimensions import UNKNOWN, Dimensions
+from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE
+
+COUNTRIES = Path(__file__).parents[1] / "vendor" / "countries.mmdb"
+"""The database that is part of every release, for where `COUNTRY_DATABASE` names no other."""
+
+REMEMBERED_AGENTS = 16_384
+REMEMBERED_ORIGINS = 16_384
+REMEMBERED_LANGUAGES = 4096
+VISITOR_BYTES = 16
+
+LONGEST_ORIGIN = 320
+"""Bytes in which scheme and host must end: a host has at most 253 (RFC 1035, 2.3.4)."""
+
+_match_origin = re.compile(rb"([a-z-]{4,11})://(?:[^/?#\\]*@)?([0-9a-z_.-]{1,255})(?::[0-9]*)?(?:[/?#\\]|$)").match
+_match_host = re.compile(r"(?:[0-9a-z_-]{1,63}\.)*[0-9a-z_-]{1,63}").fullmatch
+_match_language = re.compile(r"\s*([A-Za-z]{2,8})(?=[-_,;\s]|$)").match
+_match_country = re.compile(r"[A-Z]{2}").fullmatch
+
+_APPS = frozenset({b"android-app", b"ios-app"})
+"""Apps name themselves: Android's by its package, iOS's by its number or bundle.
+
+https://developer.android.com/reference/android/app/Activity#getReferrer() and
+https://developers.google.com/search/docs/appearance (App Indexing) describe them.
+"""
+
+log = structlog.get_logger()
+
+
+class Enricher:
+    """The parsers of one process, with what they said last.
+
+    Args:
+        country_database: An MMDB file; one that cannot be read is logged, and countries are unknown.
+    """
+
+    def __init__(self, country_database: Path | None = None) -> None:
+        self._countries = _open_countries(country_database)
+        self.parse_agent = lru_cache(REMEMBERED_AGENTS)(AgentParser().parse)
+        self.parse_referrer = lru_cache(REMEMBERED_ORIGINS)(ReferrerParser().parse)
+        self.parse_language = lru_cache(REMEMBERED_LANGUAGES)(parse_language)
+
+    def enrich(self, request: tuple[bytes | None, ...]) -> tuple[bool, Dimensions]:
+        """Find out whether it is a bot, and the values of the dimensions.
+
+        Args:
+            request: Of a click, see `shared/clicks.py`.
+        """
+        agent = self.parse_agent((request[3] or b"")[:LONGEST_AGENT])
+        return agent.is_bot or is_prefetch(request), Dimensions(
+            self.find_country(request[1]) if self._countries is not None else UNKNOWN,
+            agent.browser,
+            agent.os,
+            agent.device,
+            self.parse_referrer(origin_of(request[4] or b"")),
+            self.parse_language((request[5] or b"")[:LONGEST_LANGUAGE]),
+        )
+
+    def find_country(self, address: bytes | None) -> str:
+        """The ISO 3166 code of an address's country."""
+        if self._countries is None or not address:
+            return UNKNOWN
+        try:
+            found = self._countries.get(address.decode("ascii", "replace").removeprefix("::ffff:"))
+        except (ValueError, maxminddb.InvalidDatabaseError):
+            return UNKNOWN
+        if not isinstance(found, dict):
+            return UNKNOWN
+        # MaxMind's and DB-IP's files nest it; those of ip-location-db have one field.
+        country = found.get("country", found.get("country_code"))
+        code = country.get("iso_code") if isinstance(country, dict) else country
+        return code if isinstance(code, str) and _match_country(code) else UNKNOWN
+
+
+def parse_language(raw: bytes) -> str:
+    """The primary subtag of the first language of an Accept-Language (RFC 9110, 12.5.4; RFC 5646)."""
+    match = _match_language(raw.decode("latin-1"))
+    return UNKNOWN if match is None else match[1].lower()
+
+
+def is_prefetch(request: tuple[bytes | None, ...]) -> bool:
+    """Tell whether a browser fetched the link ahead, before anybody clicked it; older releases do not say so."""
+    return len(request) > 7 and request[7] is not None
+
+
+class ReferrerParser:
+    """Mozilla's list of public suffixes, ready to be asked."""
+
+    def __init__(self) -> None:
+        self._suffixes = PublicSuffixList()
+
+    def parse(self, raw: bytes) -> str:
+        """Tell the registrable domain of a web page (publicsuffix.org), or the name of an app.
+
+        Returns:
+            The host itself where there is no registrable domain; `unknown` for other schemes, hosts in brackets and hosts
+            that are not written in ASCII, as browsers write them.
+        """
+        origin = _match_origin(raw[:LONGEST_ORIGIN].strip().lower())
+        if origin is None:
+            return UNKNOWN
+        scheme, host = origin[1], origin[2].decode("ascii").rstrip(".")
+        if len(host) > 253 or not _match_host(host):
+            return UNKNOWN
+        if scheme in _APPS:
+            return host
+        if scheme not in (b"http", b"https"):
+            return UNKNOWN
+        if host.rpartition(".")[2].isdecimal():
+            return host
+        return self._suffixes.privatesuffix(host) or host
+
+
+def origin_of(raw: bytes) -> bytes:
+    """Cut a Referer after its host, so that the pages of a site are remembered as one."""
+    return b"/".join(raw[:LONGEST_ORIGIN].split(b"/", 3)[:3])
+
+
+class VisitorHash:
+    """Tells the visitors of one day apart, by address and user agent, for as long as the day's key exists."""
+
+    def __init__(self, key: bytes) -> None:
+        self._copy = blake2b(key=key, digest_size=VISITOR_BYTES).copy
+
+    def digest(self, request: tuple[bytes | None, ...]) -> bytes:
+        """The visitor who made a click (`shared/clicks.py`)."""
+        # A copy costs half of hashing the key anew.
+        state = self._copy()
+        # An older release records the agent uncut: the visitor is the same.
+        state.update((request[1] or b"") + b"\0" + (request[3] or b"")[:LONGEST_AGENT])
+        return state.digest()
+
+
+def _open_countries(path: Path | None) -> maxminddb.Reader | None:
+    if path is None:
+        return None
+    try:
+        return maxminddb.open_database(path)
+    except (OSError, maxminddb.InvalidDatabaseError) as error:
+        log.error("country_database_unreadable", error=type(error).__name__)
+        return None

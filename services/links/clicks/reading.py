@@ -1,0 +1,222 @@
+"""Reads the clicks of a batch: splits it into records, and finds out what is stored of each click.
+
+`batches.py` calls this between its statements. What is read was written by visitors, so any click may raise, take for ever,
+or end the process; the mark says beforehand which one is read, and time and `Part` bound how many are.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+
+import msgpack
+
+from services.links.clicks.counts import DAY_S, SECOND_US, EnrichedClick
+from services.links.clicks.dimensions import Dimensions
+from services.links.clicks.enrichment import Enricher, VisitorHash
+from services.links.clicks.pipe import ANY_NUMBER, Mark, Part, pack_found
+from shared.journal import Damaged, split_records, unpack_clicks
+
+READ_TIME_S = 2.0
+"""For the clicks of a batch; what is not read by then comes again. An ordinary batch takes a tenth of it."""
+
+MOST_CLICKS = 100_000
+"""In a record; a redirector writes records of at most 1 MiB, in which there is no room for a tenth of them."""
+
+_EARLIEST_S = -62_104_060_800
+_LATEST_S = 253_370_764_799
+"""The years 2 to 9998: asyncpg takes the ends of Python's calendar for infinity."""
+
+_LARGEST_ID = 2**63 - 1
+
+Found = dict[int, EnrichedClick | None]
+"""What is known of a record: by the number of a click what is stored of it, None if it is set aside."""
+
+
+@dataclass(slots=True)
+class SentRecord:
+    """A record as it was sent.
+
+    Attributes:
+        start: Where it begins in the segment.
+        end: Where the next one does.
+        sent: How many clicks it has; 1 if it cannot be read.
+        clicks: Those that can be clicks: number, microseconds since 1970, link, request.
+    """
+
+    start: int
+    end: int
+    sent: int = 1
+    clicks: list[tuple[int, int, int, tuple[bytes | None, ...]]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SentBatch:
+    """Records that are taken or set aside together.
+
+    Attributes:
+        damage_end: Where the piece ends that follows them and cannot be read, if there is one.
+    """
+
+    records: list[SentRecord]
+    damage_end: int | None = None
+
+    @property
+    def end(self) -> int:
+        return self.records[-1].end if self.damage_end is None else self.damage_end
+
+    @property
+    def sent(self) -> int:
+        """How many clicks there are, and one for what is damaged."""
+        return sum(record.sent for record in self.records) + (self.damage_end is not None)
+
+    @property
+    def link_ids(self) -> set[int]:
+        return {link_id for record in self.records for _, _, link_id, _ in record.clicks}
+
+    @property
+    def days(self) -> set[int]:
+        """UTC days since 1970."""
+        return {time_us // (DAY_S * SECOND_US) for record in self.records for _, time_us, _, _ in record.clicks}
+
+    def keep(self, records: int) -> None:
+        """Leave the rest to the next batch."""
+        self.records, self.damage_end = self.records[:records], None
+
+
+def split_batch(data: bytes, reached: int, part: Part, mark: Mark) -> SentBatch:
+    """Split a batch into the records that are wanted, as far as it can be read.
+
+    What is missing of a last record comes with the next batch. A batch that holds no whole record, although a sender sends
+    nothing else, is damaged: a wrong length must not stop a segment for ever.
+
+    Args:
+        data: It.
+        reached: Where it begins in the segment.
+        part: What is wanted.
+        mark: Told which record is unpacked.
+    """
+    batch, sent = SentBatch([]), 0
+    try:
+        for record, body in _records(data, reached):
+            if sent >= part.clicks or record.start >= part.record > reached:
+                return batch
+            is_suspect = record.start == part.record
+            if not (is_suspect and part.is_refused):
+                mark.begin_record(record.start)
+                _unpack(record, body)
+            batch.records.append(record)
+            if is_suspect:
+                return batch
+            sent += record.sent
+        is_damaged = not batch.records
+    except Damaged:
+        is_damaged = True
+    if is_damaged:
+        batch.damage_end = reached + len(data)
+    return batch
+
+
+@dataclass(frozen=True, slots=True)
+class ClickReader:
+    """What it takes to tell what a click was.
+
+    Attributes:
+        owners: Of the links that exist.
+        hashes: By UTC day; visitors of other days are not told apart.
+        errors: What was raised, by name.
+    """
+
+    enricher: Enricher
+    owners: Mapping[int, str]
+    hashes: Mapping[int, VisitorHash]
+    errors: set[str] = field(default_factory=set)
+
+    def read_batch(self, batch: SentBatch, part: Part, mark: Mark) -> tuple[list[EnrichedClick], bytes]:
+        """Read records until the time is over; the others are left out of the batch.
+
+        Returns:
+            What is to be stored; and, if the first record alone takes too long, what is known of it (`Taken.found`).
+        """
+        until = monotonic() + READ_TIME_S
+        enriched: list[EnrichedClick] = []
+        for number, record in enumerate(batch.records):
+            is_suspect = record.start == part.record
+            found = _unpack_found(part.found) if is_suspect else {}
+            is_late = number > 0 and monotonic() > until
+            if is_late or not self._read_record(record, found, part if is_suspect else None, until, mark):
+                if number == 0:
+                    return [], pack_found(found)
+                batch.keep(number)
+                break
+            enriched += [click for _, click in sorted(found.items()) if click is not None]
+        return enriched, b""
+
+    def _read_record(self, record: SentRecord, found: Found, part: Part | None, until: float, mark: Mark) -> bool:
+        """Add to what is known of a record.
+
+        Returns:
+            Whether all of it is.
+        """
+        mark.begin_record(record.start)
+        clicks, most = record.clicks, ANY_NUMBER
+        if part is not None:
+            first, most = part.first, part.reads
+            clicks = sorted((click for click in clicks if click[0] not in found), key=lambda click: click[0] != first)
+        for done, (number, time_us, link_id, request) in enumerate(clicks):
+            if done and (done >= most or monotonic() > until):
+                return False
+            mark.begin_click(number)
+            found[number] = self._enrich(time_us, link_id, request)
+        return True
+
+    def _enrich(self, time_us: int, link_id: int, request: tuple[bytes | None, ...]) -> EnrichedClick | None:
+        """Find out what is stored of a click; None if its link does not exist, or if it cannot be read.
+
+        The checksums were right, so this is what a redirector wrote; one with a defect must not stop the others.
+        """
+        owner = self.owners.get(link_id)
+        if owner is None:
+            return None
+        visitors = self.hashes.get(time_us // (DAY_S * SECOND_US))
+        try:
+            visitor = None if visitors is None else visitors.digest(request)
+            return EnrichedClick(time_us, link_id, owner, visitor, *self.enricher.enrich(request))
+        except MemoryError:
+            # The other clicks of the batch may have taken it.
+            raise
+        except Exception as error:
+            self.errors.add(type(error).__name__)
+            return None
+
+
+def _records(data: bytes, reached: int) -> Iterator[tuple[SentRecord, bytes]]:
+    start = reached
+    for end, body in split_records(data):
+        yield SentRecord(start, reached + end), body
+        start = reached + end
+
+
+def _unpack(record: SentRecord, body: bytes) -> None:
+    try:
+        clicks = unpack_clicks(body)
+    except ValueError:
+        return
+    if len(clicks) > MOST_CLICKS:
+        return
+    record.sent = len(clicks)
+    record.clicks = [
+        (number, round(time * SECOND_US), link_id, request)
+        for number, (time, link_id, request) in enumerate(clicks)
+        if isinstance(time, float | int)
+        and _EARLIEST_S <= time <= _LATEST_S
+        and type(link_id) is int
+        and 0 < link_id <= _LARGEST_ID
+    ]
+
+
+def _unpack_found(parts: tuple[bytes, ...]) -> Found:
+    return {
+        number: None if row is None else EnrichedClick._make((*row[:5], Dimensions(*row[5])))
+        for part in parts
+        for number, row in msgpack.unpackb(part)
+    }

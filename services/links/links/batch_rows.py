@@ -1,0 +1,142 @@
+"""The rows of a batch: read from its body, each checked like the body of one creation, and written into its answer.
+
+Nothing here waits or touches the database: `batch.py` runs it in a thread, `batch_storage.py` stores in between.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from services.links.links.checks import check_domain, new_fields
+from services.links.links.forms import LinkIn, link_out
+from services.links.links.rows import LinkRow, NewLink
+from services.links.site import Site
+from services.links.web.bodies import LARGEST_BODY, check_entries, parse_json
+from services.links.web.errors import (
+    LONGEST_NAME,
+    BodyTooLarge,
+    FieldError,
+    InvalidInput,
+    Problem,
+    invalid_input,
+    problem_json,
+)
+
+MOST_ROWS = 10_000
+MOST_BRACKETS = 20 * MOST_ROWS
+"""A row has an object and a list. The parser stops the whole process, for seconds where a body is millions of them."""
+
+MOST_ERRORS = 20
+"""Of a row, or of what is beside the rows: a body of unknown fields must not make an answer of ten times its size."""
+
+MOST_PROBLEMS_BYTES = 2**20
+"""Of the problems of a batch; once they have so many, a row that fails names one field."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A row that can be stored; without a code of its own `new.code` is empty."""
+
+    new: NewLink
+    find_existing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that failed, with its problem as JSON."""
+
+    status: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A row's link; whether the row made it or found it."""
+
+    link: LinkRow
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a body asks for: its rows in their order, and a digest that is the same for the same request."""
+
+    rows: list[BatchRow | Refusal]
+    digest: bytes
+
+
+def read_batch(body: bytes, site: Site, owner: str) -> Batch:
+    """Read a body and check each row; a row that is wrong is a refusal and stops nobody.
+
+    Raises:
+        MalformedJson: It is no JSON.
+        InvalidInput: It is no object with a list `links` of at most 10,000.
+    """
+    if body.count(b"[") + body.count(b"{") > MOST_BRACKETS:
+        raise InvalidInput(FieldError("links", "holds too many lists and objects"))
+    links = _check_envelope(parse_json(body))
+    digest = hashlib.sha256()
+    problems = 0
+    rows: list[BatchRow | Refusal] = []
+    for link in links:
+        spelled = json.dumps(link, ensure_ascii=False, sort_keys=True).encode()
+        digest.update(b"%d:%b" % (len(spelled), spelled))
+        if len(spelled) > LARGEST_BODY:
+            row: BatchRow | Refusal = refuse(BodyTooLarge(f"A row must not be larger than {LARGEST_BODY} bytes."))
+        else:
+            row = _read_row(link, site, owner, most=1 if problems > MOST_PROBLEMS_BYTES else MOST_ERRORS)
+        rows.append(row)
+        problems += len(row.problem) if isinstance(row, Refusal) else 0
+    return Batch(rows, digest.digest())
+
+
+def refuse(problem: Problem) -> Refusal:
+    return Refusal(problem.status.value, problem_json(problem))
+
+
+def write_answer(results: Sequence[Outcome | Refusal], site: Site) -> str:
+    """Write the answer, a result for each row in the rows' order."""
+    created = sum(isinstance(result, Outcome) and result.is_new for result in results)
+    failed = sum(isinstance(result, Refusal) for result in results)
+    texts = [_result(index, result, site) for index, result in enumerate(results)]
+    found = len(results) - created - failed
+    return f'{{"created": {created}, "found": {found}, "failed": {failed}, "results": [{", ".join(texts)}]}}'
+
+
+def _check_envelope(value: object) -> list[object]:
+    if not isinstance(value, dict):
+        raise InvalidInput(FieldError("body", "must be an object with the field links"))
+    unknown = [FieldError(name[:LONGEST_NAME], "is not a field that can be set") for name in value if name != "links"]
+    if unknown:
+        raise InvalidInput(*unknown[:MOST_ERRORS])
+    if "links" not in value:
+        raise InvalidInput(FieldError("links", "is required"))
+    links = value["links"]
+    if not isinstance(links, list):
+        raise InvalidInput(FieldError("links", "must be a list of links"))
+    if len(links) > MOST_ROWS:
+        raise InvalidInput(FieldError("links", f"must not be more than {MOST_ROWS} links, and is {len(links)}"))
+    return links
+
+
+def _read_row(value: object, site: Site, owner: str, most: int) -> BatchRow | Refusal:
+    try:
+        check_entries(value)
+        form = LinkIn.model_validate(value)
+        new = NewLink(check_domain(form.domain, site), form.code or "", owner, new_fields(form, site))
+    except ValidationError as error:
+        return refuse(invalid_input(error, most=most))
+    except Problem as problem:
+        return refuse(problem)
+    return BatchRow(new, form.find_existing)
+
+
+def _result(index: int, result: Outcome | Refusal, site: Site) -> str:
+    if isinstance(result, Refusal):
+        return f'{{"index": {index}, "status": {result.status}, "problem": {result.problem}}}'
+    status = 201 if result.is_new else 200
+    link = link_out(result.link, site.short_url(result.link.key)).model_dump_json()
+    return f'{{"index": {index}, "status": {status}, "link": {link}}}'

@@ -1,0 +1,18 @@
+"""The domains that links can be created on, as the settings name them."""
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from services.links.keys.authentication import MayRead
+
+router = APIRouter(prefix="/api/v1/domains", tags=["domains"])
+
+
+class DomainList(BaseModel):
+    items: list[str] = Field(examples=[["sho.rt", "go.example.org"]])
+
+
+@router.get("", summary="List domains")
+async def list_domains(request: Request, caller: MayRead) -> DomainList:
+    """List the domains of this site; the first is that of a link that names none."""
+    return DomainList(items=list(request.state.site.own_domains))

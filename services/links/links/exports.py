@@ -1,0 +1,199 @@
+"""Exports: all links that a filter finds, as a stream of CSV or NDJSON, however many they are and however slowly it is read.
+
+Each page of links is one short statement; no connection and no snapshot is held while the client reads.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from services.links.keys.authentication import MayRead, run_while_valid
+from services.links.links.checks import check_filter
+from services.links.links.forms import ExportQuery, LinkOut, link_out
+from services.links.links.rows import LinkFilter, LinkRow, select_links_before
+from services.links.web.csv_text import csv_lines
+from services.links.web.errors import Busy, FieldError, InvalidInput, Unauthenticated, refuse_costly
+from services.links.web.head import is_head
+from services.links.web.media import choose_media_type
+from shared.csv_cells import join_tags
+from shared.postgres import FAILURES, Pool, connection
+
+PAGE_LINKS = 100
+"""Some 2 ms of work without a pause for others; at the largest links' 25 KB it is 2.5 MB, thrice while it is written."""
+
+PAUSE_S = 0.005
+"""Between two pages: as long as a page takes, so that no export has the process for itself."""
+
+EXPORTS_AT_ONCE = 16
+"""With the largest links 120 MB; of an owner there are fewer (`web/shares.py`)."""
+
+ABOVE_ALL_IDS = 2**63 - 1
+CSV, NDJSON = "text/csv", "application/x-ndjson"
+BOM = "\ufeff"
+COLUMNS = tuple(LinkOut.model_fields)
+
+router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
+log = structlog.get_logger()
+
+
+@router.get(
+    "",
+    summary="Export links",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "All the links, the newest first: a line for each.",
+            "content": {
+                CSV: {
+                    "schema": {"type": "string"},
+                    "example": "short_url,code,domain,url,title,tags,…\r\n"
+                    '"https://sho.rt/py","py","sho.rt","https://www.python.org/",,"docs|python",…\r\n',
+                },
+                NDJSON: {
+                    "schema": {"type": "string"},
+                    "example": '{"short_url": "https://sho.rt/py", "code": "py", "tags": ["docs", "python"], …}\n',
+                },
+            },
+        }
+    },
+)
+async def export_links(
+    request: Request,
+    query: Annotated[ExportQuery, Query()],
+    caller: MayRead,
+    accept: Annotated[str | None, Header(description="`text/csv` (the default) or `application/x-ndjson`.")] = None,
+) -> StreamingResponse:
+    """Export the links of the list with the same parameters, without pages; a key with the scope `admin` exports everyone's.
+
+    NDJSON has in each line what the list has in `items`. CSV has the same fields as columns: times as RFC 3339, texts in
+    quotes, tags joined by `|` (`\\` comes before a `|` or `\\` of the tag itself, and a `|` after a single tag with a comma or
+    semicolon). No spreadsheet takes a text for a formula: an apostrophe stands before `= + - @`, their full-width forms, an
+    apostrophe, a tab and a line break at the beginning of a text or after a `;`, tab or line break in it, also with blanks
+    and quotes between. Taken away again, with Create many of the dashboard, they leave the text that it was.
+
+    A link that is there all the while is in the export once; edits made meanwhile may or may not be. An export that fails
+    on the way breaks off: the transfer ends with an error, never like a complete one.
+    """
+    media_type = choose_media_type(accept, (CSV, NDJSON))
+    if query.bom and media_type != CSV:
+        raise InvalidInput(FieldError("bom", f"is for {CSV} alone"))
+    wanted = check_filter(query, caller)
+    pool: Pool = request.state.export_pool
+    turn = AsyncExitStack()
+    await turn.enter_async_context(request.state.shares.exports.turn(caller.owner))
+    try:
+        await turn.enter_async_context(request.state.export_gate.turn())
+        # The first page is read before anything is answered: what is wrong by then has a status of its own.
+        rows = await _select_page(pool, wanted, ABOVE_ALL_IDS)
+    except BaseException:
+        await turn.aclose()
+        raise
+    if media_type == CSV:
+        name, header, write = "links.csv", (BOM if query.bom else "") + "".join(csv_lines(COLUMNS, [])), write_csv
+    else:
+        name, header, write = "links.ndjson", "", _ndjson
+
+    async def body() -> AsyncIterator[str]:
+        if is_head(request):
+            return
+        yield header
+        async for page in _pages(pool, wanted, rows):
+            yield write([link_out(row, request.state.site.short_url(row.key)) for row in page])
+
+    return _Export(
+        body(),
+        request=request,
+        turn=turn,
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Vary": "Accept",
+            # nginx would put what the client has not read yet into a file.
+            "X-Accel-Buffering": "no",
+        },
+        media_type=media_type,
+    )
+
+
+def write_csv(links: list[LinkOut]) -> str:
+    """Write links as lines of CSV, without the first line."""
+    _, *lines = csv_lines(COLUMNS, (_cells(link) for link in links))
+    return "".join(lines)
+
+
+class ExportGate:
+    """Bounds the memory of exports: each holds a page for as long as its client reads."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(EXPORTS_AT_ONCE)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Take a turn, without a wait.
+
+        Raises:
+            Busy: Too many run.
+        """
+        if self._turns.locked():
+            raise Busy("Too many exports are being read at once.")
+        async with self._turns:
+            yield
+
+
+class _Export(StreamingResponse):
+    """A stream that ends with its key, also while its client reads nothing, and then gives its turn back."""
+
+    def __init__(
+        self,
+        content: AsyncIterator[str],
+        *,
+        request: Request,
+        turn: AsyncExitStack,
+        headers: dict[str, str],
+        media_type: str,
+    ) -> None:
+        super().__init__(content, headers=headers, media_type=media_type)
+        self._request = request
+        self._turn = turn
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._turn:
+            try:
+                await run_while_valid(self._request, super().__call__(scope, receive, send))
+            except Unauthenticated:
+                # Its end is not sent, so that the transfer is broken.
+                log.info("export_ended_with_its_key")
+                raise
+
+
+async def _pages(pool: Pool, wanted: LinkFilter, rows: list[LinkRow]) -> AsyncIterator[list[LinkRow]]:
+    """Read page after page; between two of them the client reads, for as long as it likes."""
+    yield rows
+    while len(rows) == PAGE_LINKS:
+        await asyncio.sleep(PAUSE_S)
+        try:
+            rows = await _select_page(pool, wanted, rows[-1].id)
+        except FAILURES as error:
+            # The server closes the connection without the end of the body.
+            log.warning("export_broken", error=type(error).__name__)
+            raise
+        yield rows
+
+
+async def _select_page(pool: Pool, wanted: LinkFilter, before_id: int) -> list[LinkRow]:
+    async with connection(pool) as conn:
+        with refuse_costly():
+            return await select_links_before(conn, wanted, before_id=before_id, limit=PAGE_LINKS)
+
+
+def _ndjson(links: list[LinkOut]) -> str:
+    return "".join(link.model_dump_json() + "\n" for link in links)
+
+
+def _cells(link: LinkOut) -> list[object]:
+    return [join_tags(value) if isinstance(value, list) else value for value in vars(link).values()]

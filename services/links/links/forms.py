@@ -1,0 +1,176 @@
+"""What a link looks like to a client: the fields it may send, the fields it gets."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from services.links.links.rows import LinkRow, LinkState, Sort, TagMode
+from services.links.links.targets import LONGEST_TARGET
+from services.links.web.texts import AskedInstant, Instant, OptionalTitle, Search, Tags, Wanted, empty_is_null
+from shared.codes import CODE_PATTERN, is_reserved
+
+LONGEST_LIFETIME_S = 365 * 24 * 3600
+
+SEARCH = "Part of the code, target or title, as one reads or types it; or the short URL, with or without `https://`."
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+def _check_not_reserved(code: str) -> str:
+    if is_reserved(code):
+        raise ValueError("is a reserved word")
+    return code
+
+
+Code = Annotated[str, StringConstraints(pattern=f"^{CODE_PATTERN}$"), AfterValidator(_check_not_reserved)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TARGET)]
+OptionalUrl = Annotated[
+    Annotated[str, StringConstraints(max_length=LONGEST_TARGET)] | None, BeforeValidator(empty_is_null)
+]
+AskedTags = Annotated[list[Wanted], Field(max_length=20)]
+StatusCode = Literal[301, 302, 307, 308]
+CacheControl = Annotated[int, Field(ge=0, le=LONGEST_LIFETIME_S)]
+
+
+class LinkIn(BaseModel):
+    """A link to create."""
+
+    model_config = _STRICT
+
+    url: Url = Field(
+        description="Where the link leads: an absolute http or https URL.", examples=["https://www.python.org/"]
+    )
+    code: Code | None = Field(None, description="A code of your own; one is generated if it is left out.")
+    domain: Annotated[str | None, BeforeValidator(empty_is_null)] = Field(
+        None, description="One of the domains of this site; the first one if left out."
+    )
+    title: OptionalTitle = None
+    tags: Annotated[Tags, Field(max_length=20)] = []
+    status_code: StatusCode = Field(302, description="Of the redirect.")
+    cache_control: CacheControl | None = Field(
+        None, description="Seconds for which a browser may keep the redirect; null: it asks every time."
+    )
+    valid_from: Instant | None = Field(None, description="The link answers 404 before.")
+    expires_at: Instant | None = Field(None, description="The link answers 410 from then on, or goes to `expired_url`.")
+    expired_url: OptionalUrl = Field(None, description="Where an expired, disabled or deleted link leads.")
+    enabled: bool = True
+    forward_query: bool = Field(False, description="Add the visitor's query parameters to the target; its own win.")
+    find_existing: bool = Field(False, description="Answer 200 with your link of the same target and fields, if any.")
+
+
+def _drop_defaults(schema: dict[str, Any]) -> None:
+    """Tell no default of a field that stays as it is when it is left out: a generated client would send it."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class LinkPatch(BaseModel):
+    """Fields of a link to change; what is left out stays, null takes away."""
+
+    model_config = ConfigDict(**_STRICT, json_schema_extra=_drop_defaults)
+
+    url: Url = ""
+    title: OptionalTitle = None
+    tags: Annotated[Tags, Field(max_length=20)] = []
+    status_code: StatusCode = 302
+    cache_control: CacheControl | None = None
+    valid_from: Instant | None = None
+    expires_at: Instant | None = None
+    expired_url: OptionalUrl = None
+    enabled: bool = True
+    forward_query: bool = False
+
+
+class LinkQuery(BaseModel):
+    """Which links to list, and in which order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(50, ge=1, le=100)
+    cursor: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        None, description="`next_cursor` of the page before."
+    )
+    sort: Sort = "-created_at"
+    q: Search | None = Field(None, description=SEARCH)
+    tag: AskedTags = Field([], description="Can be repeated.")
+    tag_mode: TagMode = Field("all", description="Whether a link has all of the tags, or at least one.")
+    domain: Wanted | None = None
+    state: LinkState | None = None
+    owner: Wanted | None = Field(None, description="For the scope `admin`.")
+    created_after: AskedInstant | None = None
+    created_before: AskedInstant | None = None
+
+
+class ExportQuery(BaseModel):
+    """Which links to export."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: Search | None = Field(None, description=SEARCH)
+    tag: AskedTags = Field([], description="Can be repeated.")
+    tag_mode: TagMode = Field("all", description="Whether a link has all of the tags, or at least one.")
+    domain: Wanted | None = None
+    state: LinkState | None = None
+    owner: Wanted | None = Field(None, description="For the scope `admin`.")
+    created_after: AskedInstant | None = None
+    created_before: AskedInstant | None = None
+    bom: bool = Field(
+        False, description="Begin CSV with a byte order mark: Excel on Windows then reads its letters as UTF-8."
+    )
+
+
+class LinkOut(BaseModel):
+    """A link."""
+
+    short_url: str
+    code: str
+    domain: str
+    url: str
+    title: str | None
+    tags: list[str]
+    status_code: int
+    cache_control: int | None
+    valid_from: datetime | None
+    expires_at: datetime | None
+    expired_url: str | None
+    enabled: bool
+    forward_query: bool
+    owner: str
+    clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
+    humans: int = Field(0, description="Clicks without those of known bots.")
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class LinkPage(BaseModel):
+    """A page of a list; the last one has no `next_cursor`."""
+
+    items: list[LinkOut]
+    next_cursor: str | None
+
+
+def link_out(row: LinkRow, short_url: str) -> LinkOut:
+    fields = row.fields
+    return LinkOut(
+        short_url=short_url,
+        code=row.code,
+        domain=row.domain,
+        url=fields.url,
+        title=fields.title,
+        tags=list(fields.tags),
+        status_code=fields.status_code,
+        cache_control=fields.cache_control,
+        valid_from=fields.valid_from,
+        expires_at=fields.expires_at,
+        expired_url=fields.expired_url,
+        enabled=fields.enabled,
+        forward_query=fields.forward_query,
+        owner=row.owner,
+        clicks=row.clicks,
+        humans=row.humans,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,198 @@
+"""The links of the API: create, list, read, edit and delete them.
+
+A route checks what needs the settings (`checks.py`), opens the transaction it needs, calls the statements in `rows.py`, and
+announces the change last; what it answers is in `forms.py`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import StringConstraints
+from starlette.responses import Response
+
+from services.links.keys.authentication import Caller, MayRead, MayWrite
+from services.links.keys.json_routes import JsonRoute
+from services.links.links.checks import changed_fields, check_domain, check_filter, check_seen, link_key, new_fields
+from services.links.links.creation import Wish, insert_generated
+from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
+from services.links.links.rows import (
+    LinkRow,
+    NewLink,
+    delete_link,
+    find_link,
+    insert_links,
+    lock_link,
+    select_link,
+    select_links,
+    sort_value,
+    update_link,
+)
+from services.links.site import Site
+from services.links.web.cursors import CursorRefused, Position
+from services.links.web.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch, refuse_costly
+from services.links.web.idempotency import Answer, recall_or_begin, store_answer
+from shared.changes import insert_change
+from shared.postgres import Connection, connection
+
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=JsonRoute)
+
+IDEMPOTENCY_KEY = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+Domain = Annotated[str | None, Query(description="The link's domain; the first one if left out.")]
+IfMatch = Annotated[str | None, Header(description="The link's `ETag`: change it only if it is still that version.")]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=LinkOut,
+    responses={200: {"model": LinkOut, "description": "Your link of the same target and fields (`find_existing`)."}},
+    summary="Create a link",
+)
+async def create_link(
+    request: Request,
+    body: LinkIn,
+    caller: MayWrite,
+    idempotency_key: Annotated[IDEMPOTENCY_KEY | None, Header()] = None,
+) -> Response:
+    """Create a link. With an `Idempotency-Key` it can be repeated for 24 hours and is done once."""
+    site: Site = request.state.site
+    wish = Wish(check_domain(body.domain, site), caller.owner, new_fields(body, site))
+    if body.code is None and idempotency_key is None and not body.find_existing:
+        async with request.state.shares.creations.turn(caller.owner):
+            return _created(await request.state.creator.create(wish), site)
+    async with _transaction(request, caller) as conn:
+        if idempotency_key is not None:
+            # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
+            asked = body.model_dump_json(exclude_defaults=True).encode()
+            if answer := await recall_or_begin(conn, request.state.memory, caller.owner, idempotency_key, asked):
+                return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
+        row, is_new = await _find_or_insert(conn, body, wish)
+        response = _created(row, site) if is_new else _found(row, site)
+        if idempotency_key is not None:
+            answer = Answer(response.status_code, bytes(response.body).decode())
+            await store_answer(conn, request.state.memory, caller.owner, idempotency_key, answer)
+        if is_new and body.code is not None:
+            await insert_change(conn, row.key)
+    return response
+
+
+@router.get("", response_model=LinkPage, summary="List links")
+async def list_links(request: Request, query: Annotated[LinkQuery, Query()], caller: MayRead) -> Response:
+    """List your links, page by page; a key with the scope `admin` lists everyone's."""
+    site: Site = request.state.site
+    wanted = check_filter(query, caller)
+    after = None
+    if query.cursor is not None:
+        try:
+            after = site.cursors.read(query.cursor, query.sort)
+        except CursorRefused as error:
+            raise InvalidInput(FieldError("cursor", str(error))) from None
+    async with request.state.shares.lists.turn(caller.owner), connection(request.state.list_pool) as conn:
+        with refuse_costly():
+            rows = await select_links(conn, wanted, sort=query.sort, after=after, limit=query.limit + 1)
+    page, more = rows[: query.limit], rows[query.limit :]
+    last = Position(sort_value(page[-1], query.sort), page[-1].id) if more else None
+    answer = LinkPage(
+        items=[link_out(row, site.short_url(row.key)) for row in page],
+        next_cursor=None if last is None else site.cursors.write(last, query.sort),
+    )
+    # As it is: the framework would check it and write it again, twice the time for a page of a hundred.
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@router.get("/{code}", response_model=LinkOut, summary="Read a link")
+async def read_link(request: Request, code: str, caller: MayRead, domain: Domain = None) -> Response:
+    """Read one link; its version is the `ETag`."""
+    site: Site = request.state.site
+    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
+        row = check_seen(await select_link(conn, link_key(code, domain, site)), caller)
+    return _found(row, site)
+
+
+@router.patch("/{code}", response_model=LinkOut, summary="Edit a link")
+async def edit_link(
+    request: Request,
+    code: str,
+    body: LinkPatch,
+    caller: MayWrite,
+    *,
+    domain: Domain = None,
+    if_match: IfMatch = None,
+) -> Response:
+    """Change fields of a link; every redirector follows within a second."""
+    site: Site = request.state.site
+    key = link_key(code, domain, site)
+    async with _transaction(request, caller) as conn:
+        row = check_seen(await lock_link(conn, key), caller)
+        _check_version(row, if_match)
+        fields = changed_fields(row.fields, body, site)
+        if fields != row.fields:
+            row = await update_link(conn, key, fields)
+            await insert_change(conn, key)
+    return _found(row, site)
+
+
+@router.delete("/{code}", status_code=204, response_class=Response, summary="Delete a link")
+async def remove_link(
+    request: Request, code: str, caller: MayWrite, domain: Domain = None, if_match: IfMatch = None
+) -> None:
+    """Delete a link for good. Its code answers 410 and is never given to another link."""
+    site: Site = request.state.site
+    key = link_key(code, domain, site)
+    async with _transaction(request, caller) as conn:
+        _check_version(check_seen(await lock_link(conn, key), caller), if_match)
+        await delete_link(conn, key)
+        await insert_change(conn, key)
+
+
+@asynccontextmanager
+async def _transaction(request: Request, caller: Caller) -> AsyncIterator[Connection]:
+    """A transaction in the caller's turn: his own that wait for a lock keep no connection from the others."""
+    async with (
+        request.state.shares.edits.turn(caller.owner),
+        connection(request.state.pool) as conn,
+        conn.transaction(),
+    ):
+        yield conn
+
+
+async def _find_or_insert(conn: Connection, body: LinkIn, wish: Wish) -> tuple[LinkRow, bool]:
+    """Create the link, or find the caller's own that is like it; the second value tells whether it is new."""
+    new = NewLink(wish.domain, body.code or "", wish.owner, wish.fields)
+    if body.find_existing and (row := await find_link(conn, new, any_code=body.code is None)):
+        return row, False
+    if body.code is None:
+        return await insert_generated(conn, wish), True
+    rows = await insert_links(conn, [new])
+    if new.key not in rows:
+        raise CodeTaken(f"The code {body.code} is or was in use on {wish.domain}.")
+    return rows[new.key], True
+
+
+def _check_version(row: LinkRow, if_match: str | None) -> None:
+    if if_match is None or if_match.strip() == "*":
+        return
+    if _etag(row.version) not in (tag.strip() for tag in if_match.split(",")):
+        raise VersionMismatch(f"The link is at version {row.version}.")
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def _created(row: LinkRow, site: Site) -> Response:
+    return _link_response(link_out(row, site.short_url(row.key)), 201)
+
+
+def _found(row: LinkRow, site: Site) -> Response:
+    return _link_response(link_out(row, site.short_url(row.key)), 200)
+
+
+def _link_response(link: LinkOut, status: int) -> Response:
+    headers = {"ETag": _etag(link.version)}
+    if status == 201:
+        headers["Location"] = f"{router.prefix}/{link.code}?{urlencode({'domain': link.domain})}"
+    return Response(link.model_dump_json(), status, headers, media_type="application/json")

@@ -1,0 +1,61 @@
+"""A range of time as the counts can answer it: whole UTC days, which the dimensions have, and parts of days.
+
+Parts of days are counted from the raw clicks, as long as these are kept. `routes.py` asks for the coverage in the snapshot
+in which it counts.
+"""
+
+from dataclasses import dataclass
+
+from services.links.stats.intervals import DAY, ceil_time, floor_time
+from services.links.stats.rows import Count, Days, Period, Whose, select_raw_counts, select_totals
+from shared.postgres import Connection
+
+LARGEST_PART = 10_000
+"""Clicks of a part of a day that are counted one by one; of a larger one the whole day is taken. Bounds the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Where the numbers of a range come from.
+
+    Attributes:
+        period: What they cover: the range, or more of it where a whole day was taken instead of a part.
+        days: Whole UTC days, from the counts.
+        parts: Parts of other days, from the raw clicks; at most two.
+        visitors: Unique visitors in the parts.
+    """
+
+    period: Period
+    days: Days
+    parts: tuple[Period, ...]
+    visitors: Count
+
+
+async def find_coverage(conn: Connection, whose: Whose, asked: Period) -> Coverage:
+    """Find out where the numbers of a range come from."""
+    first, end = ceil_time(asked.since, DAY), floor_time(asked.until, DAY)
+    if first > end:
+        first = end
+        edges = [asked]
+    else:
+        edges = [Period(asked.since, first), Period(end, asked.until)]
+    since, until, parts, visitors = asked.since, asked.until, [], Count()
+    for edge in edges:
+        day = floor_time(edge.since, DAY)
+        wanted = await _count_clicks(conn, whose, edge)
+        if wanted == Count():
+            continue
+        if wanted != await _count_clicks(conn, whose, Period(day, day + DAY)):
+            if wanted.humans + wanted.bots <= LARGEST_PART:
+                found, seen = await select_raw_counts(conn, whose, edge)
+                if found == wanted:
+                    parts.append(edge)
+                    visitors += seen
+                    continue
+            since, until = min(since, day), max(until, day + DAY)
+        first, end = min(first, day), max(end, day + DAY)
+    return Coverage(Period(since, until), Days(first.date(), end.date()), tuple(parts), visitors)
+
+
+async def _count_clicks(conn: Connection, whose: Whose, period: Period) -> Count:
+    return (await select_totals(conn, whose, period, [period.since])).get(0, Count())

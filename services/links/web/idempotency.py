@@ -1,0 +1,176 @@
+"""Requests that may be repeated: the answer to a POST with an `Idempotency-Key` is kept for 24 hours, per owner.
+
+The key is taken in the transaction that stores the link, so either both are there or neither. An owner whose memory is full
+gets no new key until the oldest are forgotten: a request that was promised to be done once is never forgotten earlier.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from services.links.web.errors import IdempotencyConflict, IdempotencyFull
+from shared.postgres import Connection
+
+REMEMBERED = "24 hours"
+DELETED_AT_ONCE = 500
+"""Answers, of at most 4.5 MB each."""
+
+MOST_REQUESTS = 200_000
+MOST_BYTES = 64 * 2**20
+"""Of an owner, as Postgres stores them (a batch of 10,000 rows is 270 kB); roughly, as a process looks now and then."""
+
+LOOKED_AT_EVERY_S = 10.0
+REMEMBERED_OWNERS = 10_000
+LARGE_ANSWER = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request was answered."""
+
+    status: int
+    body: str
+
+
+@dataclass(slots=True)
+class _Usage:
+    """What an owner's answers took when it was looked at, and what this process has added since."""
+
+    until: float
+    requests: int
+    size: int
+
+
+class Memory:
+    """Knows how full the memory of each owner is."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._usages: dict[str, _Usage] = {}
+
+    async def check(self, conn: Connection, owner: str) -> None:
+        """Refuse another request to remember once the owner's memory is full.
+
+        Raises:
+            IdempotencyFull: It is full.
+        """
+        usage = self._usages.get(owner)
+        if usage is None or self._clock() >= usage.until:
+            if len(self._usages) >= REMEMBERED_OWNERS:
+                self._usages.clear()
+            usage = _Usage(self._clock() + LOOKED_AT_EVERY_S, *await _select_usage(conn, owner))
+            self._usages[owner] = usage
+        if usage.requests >= MOST_REQUESTS or usage.size >= MOST_BYTES:
+            raise IdempotencyFull(
+                "Too many of your requests with an Idempotency-Key are remembered. Wait until the oldest are a day old, "
+                "or send requests without one."
+            )
+        usage.requests += 1
+
+    def look_again(self, owner: str) -> None:
+        """Let the next check ask Postgres: what was added is large."""
+        self._usages.pop(owner, None)
+
+
+async def recall_or_begin(conn: Connection, memory: Memory, owner: str, key: str, request: bytes) -> Answer | None:
+    """Take a key, or find the answer that it got before. A second request with it waits for the first.
+
+    Args:
+        conn: In the transaction that will store the answer.
+        memory: Knows whether there is room for it.
+        owner: Whose key it is.
+        key: As the client sent it.
+        request: What the client asked for, in one spelling.
+
+    Returns:
+        The answer, or None for a key that is new or older than 24 hours.
+
+    Raises:
+        IdempotencyConflict: The key came with another request before.
+        IdempotencyFull: The key is new, and the owner's memory is full.
+    """
+    request_hash = hashlib.sha256(request).digest()
+    is_new = await conn.fetchval(
+        """
+        INSERT INTO remembered_requests AS r (owner, key, request_hash) VALUES ($1, $2, $3)
+        ON CONFLICT (owner, key) DO UPDATE
+            SET request_hash = $3, status = NULL, response = NULL, created_at = now()
+            WHERE r.created_at < now() - $4::text::interval
+        RETURNING true
+        """,
+        owner,
+        key,
+        request_hash,
+        REMEMBERED,
+    )
+    if is_new:
+        await memory.check(conn, owner)
+        return None
+    row = await conn.fetchrow(
+        "SELECT request_hash, status, response FROM remembered_requests WHERE owner = $1 AND key = $2", owner, key
+    )
+    assert row is not None, "the conflicting row is committed"
+    if row["request_hash"] != request_hash:
+        raise IdempotencyConflict("This Idempotency-Key came with another request before. Use a new one.")
+    return Answer(row["status"], row["response"])
+
+
+async def store_answer(conn: Connection, memory: Memory, owner: str, key: str, answer: Answer) -> None:
+    """Keep the answer of a key that was taken in this transaction."""
+    if len(answer.body) > LARGE_ANSWER:
+        memory.look_again(owner)
+    await conn.execute(
+        "UPDATE remembered_requests SET status = $3, response = $4 WHERE owner = $1 AND key = $2",
+        owner,
+        key,
+        answer.status,
+        answer.body,
+    )
+
+
+async def forget_request(conn: Connection, owner: str, key: str) -> None:
+    """Give a key back that was taken in this transaction: a request that did nothing may be sent again."""
+    await conn.execute("DELETE FROM remembered_requests WHERE owner = $1 AND key = $2", owner, key)
+
+
+async def _select_usage(conn: Connection, owner: str) -> tuple[int, int]:
+    """How many answers of an owner are kept, and their bytes as they are stored."""
+    row = await conn.fetchrow(
+        """
+        SELECT count(*) AS requests, coalesce(sum(pg_column_size(response) + 200), 0)::bigint AS size
+        FROM remembered_requests WHERE owner = $1
+        """,
+        owner,
+    )
+    assert row is not None, "an aggregate has one row"
+    return row["requests"], row["size"]
+
+
+async def delete_old_requests(conn: Connection, *, at_once: int = DELETED_AT_ONCE) -> int:
+    """Purge what is older than 24 hours, in parts, each of which stays done if the next is interrupted.
+
+    Args:
+        conn: In no transaction.
+        at_once: Rows of a part.
+
+    Returns:
+        How many rows went.
+    """
+    deleted = 0
+    while True:
+        # A key that is used again meanwhile has a new time and a new place.
+        status = await conn.execute(
+            """
+            DELETE FROM remembered_requests WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM remembered_requests WHERE created_at < now() - $1::text::interval
+                ORDER BY created_at LIMIT $2))
+              AND created_at < now() - $1::text::interval
+            """,
+            REMEMBERED,
+            at_once,
+        )
+        part = int(status.split()[-1])
+        deleted += part
+        if not part:
+            return deleted

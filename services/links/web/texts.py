@@ -1,0 +1,134 @@
+"""Validated kinds of input: texts that are shown to people, and points in time."""
+
+import re
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+from services.links.web.invisible import find_hidden
+
+MOST_MARKS = 30
+"""Combining marks in a row, as in the Stream-Safe Text Format (UAX #15): to sort a thousand of them costs 2 ms."""
+
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+
+LONGEST_SEARCH = 1000
+"""Characters; people look for long targets by pasting them."""
+
+_COPIED_ALONG = "\u200b\u200e\u200f\u2060\ufeff \t\r\n"
+"""What messengers and word processors put around a text that is copied from them."""
+
+_rfc3339 = re.compile(
+    r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<minute>(?:[01][0-9]|2[0-3]):[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
+    r"(?:\.(?P<fraction>[0-9]+))?(?:[Zz]|(?P<hours>[+-][0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)"
+).fullmatch
+"""With the offsets `+0100` and `+01` of ISO 8601, which several languages write."""
+
+_lost_plus = re.compile(r" (?=[0-9]{2}(?::?[0-9]{2})?$)")
+
+
+def normalize(value: object) -> object:
+    """Spell a text in Unicode's form NFC, so that what reads alike is stored, compared and found alike."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    for is_mark, run in groupby(value, lambda character: unicodedata.combining(character) > 0):
+        if is_mark and sum(1 for _ in run) > MOST_MARKS:
+            raise ValueError(f"must not have more than {MOST_MARKS} combining marks in a row")
+    return unicodedata.normalize("NFC", value)
+
+
+def trim(value: object) -> object:
+    return value.strip(_COPIED_ALONG) if isinstance(value, str) else value
+
+
+def empty_is_null(value: object) -> object:
+    """Take an empty text for none: forms send it for what was left empty."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def check_visible(text: str) -> str:
+    """Refuse characters that hide, or that make a text read other than it is stored."""
+    hidden = find_hidden(text)
+    if hidden is not None:
+        raise ValueError(f"must not contain the invisible character U+{ord(hidden):04X}")
+    return text
+
+
+def refuse_nul(text: str) -> str:
+    """Refuse the one character that Postgres cannot compare with."""
+    if "\0" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+def parse_instant(value: object) -> object:
+    """Read an RFC 3339 time. A number is refused (are they seconds or milliseconds?), and so is a time without offset.
+
+    What is finer than a microsecond is cut off. The second 60 of a leap second is the next day's first, as POSIX counts.
+    """
+    if isinstance(value, datetime) or value is None:
+        return value
+    found = _rfc3339(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("must be a time like 2027-01-31T12:00:00Z, with an offset from UTC")
+    is_leap = found["second"] == "60"
+    second = "59" if is_leap else found["second"]
+    micro = (found["fraction"] or "")[:6].ljust(6, "0")
+    offset = f"{found['hours'] or '+00'}:{found['minutes'] or '00'}"
+    try:
+        instant = datetime.fromisoformat(f"{found['day']}T{found['minute']}:{second}.{micro}{offset}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is not a time that exists") from None
+    if is_leap:
+        if (instant.hour, instant.minute) != (23, 59):
+            raise ValueError("is not a time that exists")
+        instant += timedelta(seconds=1)
+    if not FIRST_YEAR <= instant.year <= LAST_YEAR:
+        raise ValueError(f"must lie between the years {FIRST_YEAR} and {LAST_YEAR}; leave it out for no limit")
+    return instant
+
+
+def parse_asked_instant(value: object) -> object:
+    """Read a time from an address, where a plus that was not encoded arrives as a blank."""
+    return parse_instant(_lost_plus.sub("+", value) if isinstance(value, str) else value)
+
+
+def drop_repeats(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(tags))
+
+
+# The validator that comes last in the list is asked first.
+Wanted = Annotated[
+    str, StringConstraints(strip_whitespace=True), AfterValidator(refuse_nul), BeforeValidator(normalize)
+]
+"""A text that is looked for."""
+
+Search = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_SEARCH),
+    AfterValidator(refuse_nul),
+    BeforeValidator(trim),
+    BeforeValidator(normalize),
+]
+
+Instant = Annotated[datetime, BeforeValidator(parse_instant)]
+AskedInstant = Annotated[datetime, BeforeValidator(parse_asked_instant)]
+"""A time in a query."""
+
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=512),
+    AfterValidator(check_visible),
+    BeforeValidator(normalize),
+]
+Tag = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=64),
+    AfterValidator(check_visible),
+    BeforeValidator(normalize),
+]
+Tags = Annotated[list[Tag], AfterValidator(drop_repeats)]
+OptionalTitle = Annotated[Title | None, BeforeValidator(empty_is_null)]

@@ -1,0 +1,128 @@
+"""The folder of the click journals, which the redirect processes of a host share: one look at it, once a second.
+
+`writer.py` calls it in a thread; everything here may wait for the disk.
+"""
+
+import contextlib
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import time
+from uuid import UUID
+
+from services.redirect.journal.segments import SUFFIX, TEMPORARY, Segment, create_segment, lock_file
+from shared.journal import HEADER
+
+LEFTOVER_AGE_S = 60
+"""A temporary file of this age that nobody locks is what a process left that died while it made a segment."""
+
+_ANY_FORMAT = b"tinyurl-clicks"
+
+
+@dataclass
+class Look:
+    """What a look at the folder brought.
+
+    Attributes:
+        created: A new segment, if one was asked for and could be made.
+        adopted: Those of processes that have died.
+        folder_bytes: What all files have together; None if that cannot be told.
+        sync_error: Why what was written may not be on the disk.
+        create_error: Why there is no new segment.
+    """
+
+    created: Segment | None = None
+    adopted: list[Segment] = field(default_factory=list)
+    folder_bytes: int | None = None
+    sync_error: str | None = None
+    create_error: str | None = None
+
+
+def look_at(folder: Path, segments: Sequence[Segment], *, makes: bool, adopts: bool) -> Look:
+    """Sync this process's segments, and do what is due in the folder; nothing that fails keeps the rest from being done.
+
+    Args:
+        folder: Where.
+        segments: Those of this process.
+        makes: Whether to make a new one.
+        adopts: Whether to look for those of processes that have died.
+    """
+    look = Look()
+    try:
+        for segment in segments:
+            segment.sync()
+    except OSError as error:
+        look.sync_error = str(error)
+    if makes:
+        try:
+            look.created = create_segment(folder)
+        except OSError as error:
+            look.create_error = str(error)
+    own = {segment.path for segment in segments} | ({look.created.path} if look.created else set())
+    with contextlib.suppress(OSError):
+        if adopts:
+            remove_leftovers(folder)
+            look.adopted = adopt_segments(folder, own)
+        look.folder_bytes = count_bytes(folder)
+    return look
+
+
+def adopt_segments(folder: Path, own: Collection[Path]) -> list[Segment]:
+    """Lock the segments whose processes have died.
+
+    Args:
+        folder: Where to look.
+        own: Those of this process.
+    """
+    found = (_adopt(path) for path in sorted(folder.glob("*" + SUFFIX)) if path not in own and _is_name(path.stem))
+    return [segment for segment in found if segment is not None]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what processes left that died while they made a segment."""
+    for path in folder.glob("*" + TEMPORARY):
+        with contextlib.suppress(FileNotFoundError):
+            # The age first: even a short lock would be in the way of a process that makes a segment right now.
+            if path.stat().st_mtime > time() - LEFTOVER_AGE_S:
+                continue
+            descriptor = lock_file(path)
+            if descriptor is not None:
+                path.unlink()
+                os.close(descriptor)
+
+
+def count_bytes(folder: Path) -> int:
+    """What a folder holds, whoever it belongs to.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    total = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                total += entry.stat(follow_symlinks=False).st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def _adopt(path: Path) -> Segment | None:
+    descriptor = lock_file(path)
+    if descriptor is None:
+        return None
+    header = os.pread(descriptor, len(HEADER), 0)
+    if header.startswith(_ANY_FORMAT) and header != HEADER and len(header) == len(HEADER):
+        # Another release's format: a process of that release will ship it.
+        os.close(descriptor)
+        return None
+    size = os.fstat(descriptor).st_size
+    return Segment(path, descriptor, end=size, is_complete=True, is_damaged=not HEADER.startswith(header))
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

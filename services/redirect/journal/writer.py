@@ -1,0 +1,233 @@
+"""The click journal of one redirect process: each event-loop tick's clicks are one record, in the kernel before any answer.
+
+The lane and the app call `Journal.record`; `shipper.py` takes what is written to the write service. Everything that may
+wait (syncing, rotating, counting the folder, adopting) happens once a second in a thread.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from operator import attrgetter
+from pathlib import Path
+from time import monotonic
+
+import structlog
+
+from services.redirect.backoff import Backoff
+from services.redirect.journal.folder import look_at
+from services.redirect.journal.segments import RECORD_BYTES, Segment
+from shared.clicks import Click
+from shared.journal import HEADER, pack_record
+
+PASS_INTERVAL_S = 1.0
+ADOPT_INTERVAL_S = 3.0
+OPEN_TIMEOUT_S = 2.0
+"""For the first pass, before the first visit; the service starts without a journal if the disk takes longer."""
+
+CLOSE_TIMEOUT_S = 2.0
+
+SEGMENT_BYTES = 64 * 2**20
+SEGMENT_AGE_S = 3600.0
+"""After either a segment is complete, and deleted once it was taken. The write service keeps a row for each."""
+
+SEGMENTS_IN_LIMIT = 8
+"""Where the folder's limit is small, a segment is complete at this part of it."""
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Journal:
+    """Where the clicks of one process go.
+
+    Args:
+        folder: Shared by the redirect processes of a host.
+        max_bytes: What the folder may hold; clicks beyond are dropped.
+
+    Attributes:
+        live: The segment that is written to; None while the folder cannot be written.
+        complete: The others that this process has locked, oldest first: rotated or adopted.
+        recorded: Clicks written.
+        written_bytes: What they took.
+        dropped: Clicks not written, because the folder is `full` or because of an `error`.
+        folder_bytes: What the folder held at the last look.
+        passes: How often it was looked at.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.live: Segment | None = None
+        self.complete: list[Segment] = []
+        self.recorded = 0
+        self.written_bytes = 0
+        self.dropped = Counter({"full": 0, "error": 0})
+        self.folder_bytes = 0
+        self.passes = 0
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._segment_bytes = min(SEGMENT_BYTES, max_bytes // SEGMENTS_IN_LIMIT)
+        # Bytes that may still be written until the folder is looked at again.
+        self._room = 0
+        self._dropped_before = self.dropped.copy()
+        self._adopt_at = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        self._is_write_failing = False
+        self._is_finished = False
+        self._is_open = asyncio.Event()
+        self._wake = asyncio.Event()
+
+    @property
+    def segments(self) -> list[Segment]:
+        return [*self.complete, self.live] if self.live is not None else self.complete[:]
+
+    def record(self, clicks: Sequence[Click]) -> None:
+        """Write the clicks of a tick: it never waits for the disk and never raises (`RecordClicks`)."""
+        try:
+            data = pack_record(clicks)
+            size = len(data)
+            live = self.live
+            if live is None:
+                self.dropped["error"] += len(clicks)
+            elif size > RECORD_BYTES:
+                self._record_in_parts(clicks)
+            elif size > self._room:
+                self.dropped["full"] += len(clicks)
+            elif os.write(live.descriptor, data) == size:
+                live.end += size
+                self._room -= size
+                self.recorded += len(clicks)
+                self.written_bytes += size
+            else:
+                self._repair(live, len(clicks), "short write")
+        except Exception as error:
+            if self.live is None:
+                self.dropped["error"] += len(clicks)
+            else:
+                self._repair(self.live, len(clicks), str(error))
+
+    async def keep(self) -> None:
+        """Sync, rotate, measure and adopt once a second until `finish`."""
+        while not self._is_finished:
+            try:
+                await self._pass()
+            except Exception:
+                log.exception("journal_pass_failed")
+            self.passes += 1
+            self._is_open.set()
+            if not self._is_finished:
+                await wait(self._wake, PASS_INTERVAL_S)
+
+    async def wait_until_open(self) -> None:
+        """Wait for the first pass, whatever came of it, but not long."""
+        await wait(self._is_open, OPEN_TIMEOUT_S)
+
+    def finish(self) -> None:
+        """Take no more clicks: all that is left to do is to ship."""
+        self._is_finished = True
+        self._wake.set()
+        self._complete_live()
+
+    def forget(self, segment: Segment) -> None:
+        """Strike off a complete segment that is gone or set aside."""
+        self.complete.remove(segment)
+
+    def close(self) -> None:
+        """Release the locks: other processes adopt what is left."""
+        for segment in self.segments:
+            segment.close()
+        self.live = None
+        self.complete.clear()
+
+    async def _pass(self) -> None:
+        live, live_end = self.live, self.live.end if self.live else 0
+        adopts = monotonic() >= self._adopt_at
+        look = await asyncio.to_thread(look_at, self._folder, self.segments, makes=self._needs_segment(), adopts=adopts)
+        self.complete = sorted([*self.complete, *look.adopted], key=attrgetter("name"))
+        self._adopt_at = monotonic() + ADOPT_INTERVAL_S if adopts else self._adopt_at
+        if look.adopted:
+            log.info("segments_adopted", segments=[segment.name for segment in look.adopted])
+        if look.sync_error is not None:
+            log.warning("journal_not_synced", error=look.sync_error)
+        if look.create_error is not None:
+            if not self._backoff.has_failed:
+                log.warning("journal_not_writable", error=look.create_error)
+            self._backoff.record_failure()
+        if look.created is not None:
+            if self._is_finished:
+                look.created.delete()
+            else:
+                self._backoff.reset()
+                self._complete_live()
+                self.live = look.created
+        if look.folder_bytes is not None:
+            self.folder_bytes = look.folder_bytes
+            written_since = live.end - live_end if live is not None else 0
+            self._room = self._max_bytes - look.folder_bytes - written_since
+
+    def _needs_segment(self) -> bool:
+        live = self.live
+        is_full = self.dropped["full"] > self._dropped_before["full"]
+        self._is_write_failing = self.dropped["error"] > self._dropped_before["error"]
+        self._dropped_before = self.dropped.copy()
+        if self._is_finished:
+            return False
+        if live is None or live.is_damaged or not os.fstat(live.descriptor).st_nlink:
+            return self._backoff.is_due()
+        return (
+            live.end > len(HEADER)
+            # In a full folder what was shipped can be deleted only if its segment is complete.
+            and (is_full or live.end >= self._segment_bytes or monotonic() - live.opened_at >= SEGMENT_AGE_S)
+            and self._backoff.is_due()
+        )
+
+    def _record_in_parts(self, clicks: Sequence[Click]) -> None:
+        if len(clicks) == 1:
+            self.dropped["error"] += 1
+            return
+        half = len(clicks) // 2
+        self.record(clicks[:half])
+        self.record(clicks[half:])
+
+    def _repair(self, live: Segment, clicks: int, error: str) -> None:
+        """Drop the clicks of a write that failed, and cut off what it left, so that later records can be read."""
+        self.dropped["error"] += clicks
+        if not self._is_write_failing:
+            self._is_write_failing = True
+            log.warning("journal_write_failed", error=error)
+        try:
+            os.ftruncate(live.descriptor, live.end)
+        except OSError:
+            self._complete_live()
+
+    def _complete_live(self) -> None:
+        if self.live is not None:
+            self.live.is_complete = True
+            self.complete.append(self.live)
+            self.live = None
+            self._is_write_failing = False
+
+
+@asynccontextmanager
+async def open_journal(folder: Path, max_bytes: int) -> AsyncIterator[Journal]:
+    """Keep a journal for the length of a block; a folder that cannot be written is tried again and again."""
+    journal = Journal(folder, max_bytes)
+    keeper = asyncio.create_task(journal.keep())
+    try:
+        await journal.wait_until_open()
+        yield journal
+    finally:
+        journal.finish()
+        await asyncio.wait({keeper}, timeout=CLOSE_TIMEOUT_S)
+        keeper.cancel()
+        journal.close()
+
+
+async def wait(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait for an event, but not longer than that."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
