@@ -14,7 +14,7 @@ LINT = Path(sys.executable).with_name("lint-imports")
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 BREAKS = [
-    ("layers", "services.links.links.rows", "deploy.cli"),
+    ("layers", "services.links.links.rows", "deploy.command.cli"),
     ("layers", "shared.records", "services.links.links.rows"),
     ("services", "services.redirect.answers", "services.links.links.rows"),
     ("web", "services.links.web.errors", "services.links.keys.rows"),
@@ -34,6 +34,13 @@ BREAKS = [
     ("parsers", "services.links.clicks.dimensions", "services.links.clicks.bots"),
     ("parsers", "services.links.clicks.suspects", "services.links.clicks.reading"),
     ("journal", "services.redirect.journal.writer", "services.redirect.memory"),
+    ("deploy", "deploy.nginx.files", "deploy.backup.files"),
+    ("deploy", "deploy.local.programs", "deploy.command.smoke"),
+    ("local", "deploy.backup.programs", "deploy.local.postgres"),
+    ("local", "deploy.command.release", "deploy.local.programs"),
+    ("host", "deploy.host.site", "httpx"),
+    ("host", "deploy.host.site", "shared.postgres"),
+    ("certbot", "deploy.certificates.names", "shared.settings"),
 ]
 """Contract, and an import that breaks it: who, and whom."""
 
@@ -49,7 +56,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the contracts are about, once more."""
     folder = tmp_path_factory.mktemp("tree")
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for name in ("deploy", "services", "shared"):
+    (folder / "tests").mkdir()
+    for name in ("deploy", "services", "shared", "tests/repository"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("vendor", "__pycache__"))
     return folder
 
