@@ -6,7 +6,7 @@ from importlib import resources
 
 import asyncpg
 
-from shared.postgres import CONNECT_TIMEOUT_S, Connection
+from shared.postgres import Connection, open_connection
 
 LOCK_TIMEOUT_S = 60
 
@@ -36,8 +36,7 @@ async def migrate(url: str) -> list[int]:
     Returns:
         The numbers of the migrations that were applied now.
     """
-    conn = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
-    try:
+    async with open_connection(url, "migrate", statement_timeout_s=None) as conn:
         # Asked for again and again: who waits in a statement is waited for by an index that is made concurrently.
         async with asyncio.timeout(LOCK_TIMEOUT_S):
             while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _MIGRATION_LOCK):  # noqa: ASYNC110  # no event tells
@@ -60,8 +59,6 @@ async def migrate(url: str) -> list[int]:
                 await conn.execute("INSERT INTO schema_migrations (number) VALUES ($1)", number)
         await _create_indexes(conn)
         return list(pending)
-    finally:
-        await conn.close(timeout=CONNECT_TIMEOUT_S)
 
 
 async def _create_indexes(conn: Connection) -> None:

@@ -6,12 +6,9 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-import asyncpg
 
 from deploy.backup.files import (
     UNFINISHED,
@@ -27,7 +24,8 @@ from deploy.backup.files import (
 from deploy.backup.programs import ProgramFailed, find_program, run_program
 from deploy.backup.thinning import remove_leftovers, remove_old_backups
 from shared.changes import select_version
-from shared.postgres import CONNECT_TIMEOUT_S, Connection
+from shared.postgres import FAILURES as POSTGRES_FAILURES
+from shared.postgres import Connection, OwnConnection, open_connection
 from shared.schema import select_head
 from shared.settings import BackupSettings
 
@@ -43,7 +41,7 @@ THINNING_S = 2
 OTHER_BACKUP_TIMEOUT_S = 1800
 """How long a backup that may turn out needless waits for one that is under way and would make it so."""
 
-FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, BackupRefused, ProgramFailed)
+FAILURES = (*POSTGRES_FAILURES, BackupRefused, ProgramFailed)
 """What can be wrong with a backup or a restore, other than this program."""
 
 
@@ -102,26 +100,9 @@ async def hash_links(conn: Connection) -> tuple[int, str]:
     return int(status.split()[-1]), digest.hexdigest()
 
 
-@asynccontextmanager
-async def connect(url: str, application: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """Connect for statements that may take long."""
-    settings = {
-        "application_name": f"tinyurl {application}",
-        "timezone": "UTC",
-        # The deadlines are ours: a dump keeps its transaction open for as long as it takes.
-        "statement_timeout": "0",
-        "idle_in_transaction_session_timeout": "0",
-    }
-    conn = await asyncpg.connect(
-        url, timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S, server_settings=settings
-    )
-    try:
-        yield conn
-    finally:
-        try:
-            await conn.close(timeout=CONNECT_TIMEOUT_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            conn.terminate()
+def connect(url: str, application: str) -> AbstractAsyncContextManager[OwnConnection]:
+    """Connect for work that takes long: the server sets no deadline, since a dump keeps its transaction open."""
+    return open_connection(url, application, statement_timeout_s=None, command_timeout_s=STATEMENT_TIMEOUT_S)
 
 
 async def _dump(settings: BackupSettings) -> Backup:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-import asyncpg
-
 from deploy.backup.programs import wheel_programs
 from deploy.local.programs import UNPRIVILEGED_USER, Program, StartFailed, accepts_connections, unprivileged
+from shared.postgres import open_connection
 from shared.roles import set_password
 from shared.schema import migrate
 
@@ -23,6 +22,7 @@ DATABASE = "tinyurl"
 ROLES = ("tinyurl_links", "tinyurl_redirect")
 
 INIT_TIMEOUT_S = 60
+CONNECT_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class Postgres:
 
     async def prepare(self, database: str = DATABASE) -> None:
         """Create the owner, the database and its schema, and give the services' roles their passwords."""
-        conn = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=10)
-        try:
+        url = self.url(SUPERUSER, "postgres")
+        async with open_connection(url, "up", connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_s=None) as conn:
             if not await conn.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", OWNER):
                 await conn.execute("CREATE ROLE tinyurl LOGIN CREATEROLE")
             # A restore makes a database beside the one in use, and ends the services' sessions to swap the two.
@@ -120,8 +120,6 @@ class Postgres:
             await migrate(self.url(OWNER, database))
             for role in ROLES:
                 await set_password(conn, role, self.passwords[role])
-        finally:
-            await conn.close()
 
     @property
     def _socket(self) -> Path:

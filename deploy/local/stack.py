@@ -16,16 +16,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
 from deploy.local.folder import load_secrets, locked, store_secrets, write_environment, write_private
 from deploy.local.nginx import Nginx
-from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
+from deploy.local.postgres import CONNECT_TIMEOUT_S, OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
 from services.links.keys.rows import SCOPES, create_key, is_valid_key
+from shared.postgres import open_connection
 
 LOCAL_OWNER = "local"
 SIGN_IN_CODE_S = 300
@@ -171,15 +170,12 @@ class _Stack:
 
     async def _api_key(self, postgres: Postgres) -> str:
         """The admin's key of this folder: shown at every start, and made anew when it is valid no more."""
-        conn = await asyncpg.connect(postgres.url("tinyurl_links"), timeout=10)
-        try:
+        async with open_connection(postgres.url("tinyurl_links"), "up", connect_timeout_s=CONNECT_TIMEOUT_S) as conn:
             if not await is_valid_key(conn, self._secrets.get("api_key", ""), SCOPES):
                 _, self._secrets["api_key"] = await create_key(
                     conn, owner=LOCAL_OWNER, name="tinyurl up", scopes=SCOPES
                 )
                 store_secrets(self._options.data, self._secrets)
-        finally:
-            await conn.close()
         return self._secrets["api_key"]
 
     def _write_state(self) -> None:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
-import asyncpg
 import structlog
 
 from shared.changes import EVERYTHING, Change, select_changes, select_recent_changes
-from shared.postgres import FAILURES, Connection, server_settings
+from shared.postgres import FAILURES, Connection, OwnConnection, connect
 from shared.records import RECORD_LIFETIME_S, LinkKey
 
 POLL_INTERVAL_S = 0.25
@@ -118,7 +117,7 @@ class FeedReader:
         self._url = url
         self._feed = feed
         self._on_success = on_success
-        self._conn: asyncpg.Connection[asyncpg.Record] | None = None
+        self._conn: OwnConnection | None = None
         self.failures = 0
 
     async def poll(self) -> bool:
@@ -171,10 +170,11 @@ class FeedReader:
 
     async def _connection(self) -> Connection:
         if self._conn is None or self._conn.is_closed():
-            self._conn = await asyncpg.connect(
+            self._conn = await connect(
                 self._url,
-                timeout=POLL_DEADLINE_S,
-                server_settings=server_settings("redirect feed", statement_timeout_s=POLL_DEADLINE_S),
+                "redirect feed",
+                connect_timeout_s=POLL_DEADLINE_S,
+                statement_timeout_s=POLL_DEADLINE_S,
             )
         return self._conn
 
