@@ -14,11 +14,9 @@ from datetime import UTC, datetime, timedelta
 from http.client import HTTPException, HTTPMessage
 from urllib.parse import urlencode, urlsplit
 
-import asyncpg
-
 from services.links.keys.rows import create_key, renew_key, revoke_key
 from shared.listen import parse_address
-from shared.postgres import CONNECT_TIMEOUT_S, server_settings
+from shared.postgres import open_connection
 from shared.settings import SmokeSettings
 
 OWNER = "smoke-test"
@@ -108,8 +106,7 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
         if named != settings.release:
             raise SmokeFailed(f"{service.address} is release {named}, not {settings.release}")
     database_url = settings.links_database_url.get_secret_value()
-    conn = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings("smoke"))
-    try:
+    async with open_connection(database_url, "smoke") as conn:
         end = datetime.now(UTC) + timedelta(minutes=5)
         scopes = ["links:read", "links:write"]
         row, key = await renew_key(conn, owner=OWNER, name=KEY_NAME, scopes=scopes, expires_at=end) or await create_key(
@@ -122,8 +119,6 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
                 await asyncio.to_thread(_sign_in, dashboard, settings.public_base_url, key)
         finally:
             await revoke_key(conn, row.id)
-    finally:
-        await conn.close(timeout=CONNECT_TIMEOUT_S)
 
 
 def _live_through(writer: Service, readers: Sequence[Service], domain: str, key: str) -> None:
