@@ -10,9 +10,9 @@ import signal
 from datetime import UTC, datetime
 
 from deploy.backup.files import COPIED, Backup, BackupRefused, good_backups, locked, manifest_path
+from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import Progress, Storage
 from deploy.backup.thinning import remove_old_backups
-from shared.settings import BackupSettings
 
 COPY_TIMEOUT_S = 4 * 3600
 THINNING_TIMEOUT_S = 1800

@@ -3,7 +3,7 @@
 import re
 
 from deploy.backup.files import BackupRefused
-from shared.settings import BackupSettings
+from deploy.backup.settings import BackupSettings
 
 CREDENTIALS = {
     "s3": (

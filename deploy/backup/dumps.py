@@ -22,12 +22,12 @@ from deploy.backup.files import (
     store_backup,
 )
 from deploy.backup.programs import ProgramFailed, find_program, run_program
+from deploy.backup.settings import BackupSettings
 from deploy.backup.thinning import remove_leftovers, remove_old_backups
 from shared.changes import select_version
 from shared.postgres import FAILURES as POSTGRES_FAILURES
 from shared.postgres import Connection, OwnConnection, open_connection
 from shared.schema import select_head
-from shared.settings import BackupSettings
 
 DUMP_TIMEOUT_S = 4 * 3600
 HASH_TIMEOUT_S = 3600

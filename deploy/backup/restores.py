@@ -29,11 +29,11 @@ from deploy.backup.exchange import (
 )
 from deploy.backup.files import BackupRefused, Manifest, locked, manifest_path, verify_backup
 from deploy.backup.programs import database_name, find_program, run_program, with_database
+from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import ENCRYPTED, Storage, split_name
 from shared.changes import EVERYTHING, insert_change
 from shared.postgres import Connection
 from shared.schema import migrate
-from shared.settings import BackupSettings
 
 DOWNLOAD_TIMEOUT_S = 4 * 3600
 RESTORE_TIMEOUT_S = 8 * 3600

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from deploy.backup.copying import copy_pending, pending_backups
 from deploy.backup.dumps import FAILURES, take_backup
 from deploy.backup.files import COPIED, good_backups, newest_age
-from shared.settings import BackupSettings
+from deploy.backup.settings import BackupSettings
 
 FIRST_RETRY_S = 30.0
 LONGEST_RETRY_S = 1800.0

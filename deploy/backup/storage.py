@@ -20,7 +20,7 @@ from obstore.store import ObjectStore, from_url
 from deploy.backup.credentials import CREDENTIALS, read_credentials
 from deploy.backup.encryption import encrypted
 from deploy.backup.files import CLOCK_TOLERANCE, Backup, BackupRefused, dump_path, manifest_path
-from shared.settings import BackupSettings
+from deploy.backup.settings import BackupSettings
 
 ENCRYPTED = ".age"
 CONNECT_TIMEOUT_S = 10

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy.backup.files import COPIED, PENDING, UNFINISHED, good_backups, is_ours
-from shared.settings import BackupKeep
+from deploy.backup.settings import BackupKeep
 
 ALL_STAY = timedelta(days=1)
 

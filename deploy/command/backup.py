@@ -13,10 +13,10 @@ from deploy.backup.encryption import new_key
 from deploy.backup.files import BackupRefused
 from deploy.backup.restores import restore, restore_copy
 from deploy.backup.schedule import keep_backing_up
+from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import is_url, list_copies
 from deploy.command.runner import DEFAULT_DATA, Data, fail, load_command_settings, run
 from shared.logs import configure_logs
-from shared.settings import BackupSettings
 
 
 def backup_command(
