@@ -1,4 +1,4 @@
-"""BACKUP_COPY_CREDENTIALS: which names each storage takes, in which form; `storage.py` opens the storage with them."""
+"""Checks BACKUP_COPY_CREDENTIALS: which names each storage takes, in which form; `storage.py` opens the storage with them."""
 
 import re
 

@@ -36,10 +36,10 @@ STATEMENT_TIMEOUT_S = 60
 TABLE_LOCK_TIMEOUT_S = 30
 
 THINNING_S = 2
-"""After a copy old backups are removed, which needs the same lock for a moment."""
+"""Another process removes old backups after a copy, and holds the same lock for a moment."""
 
 OTHER_BACKUP_TIMEOUT_S = 1800
-"""How long a backup that may turn out needless waits for one that is under way and would make it so."""
+"""How long `--if-older-than` waits for a backup that is under way and may make another one needless."""
 
 FAILURES = (*POSTGRES_FAILURES, BackupRefused, ProgramFailed)
 """What can be wrong with a backup or a restore, other than this program."""
@@ -54,11 +54,11 @@ class Taken:
 
 
 async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | None = None) -> Taken | None:
-    """Take a backup, and remove those that need not stay; where they are copied, `copying.py` does that afterwards.
+    """Take a backup, and remove those that need not stay; `copying.py` removes them where backups are copied.
 
     Args:
-        settings: Of what, and where to.
-        if_older_than: Take it only if the newest good one is older; wait for one that is under way.
+        settings: The database, and the folder of the backups.
+        if_older_than: Take a backup only if the newest good one is older; wait for one that is under way.
 
     Returns:
         The backup, or None if it was not needed.
@@ -82,7 +82,7 @@ async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | No
 async def hash_links(conn: Connection) -> tuple[int, str]:
     """Count the links and hash domain, code, target and state of each, in order.
 
-    The statement is part of what a manifest says: it must give the same for a dump of any age.
+    The statement is part of a manifest's meaning: it must give the same for a dump of any age.
 
     Returns:
         The count, and the SHA-256 of the rows as COPY writes them.
@@ -107,7 +107,7 @@ def connect(url: str, application: str) -> AbstractAsyncContextManager[OwnConnec
 
 async def _dump(settings: BackupSettings) -> Backup:
     url = settings.owner_database_url.get_secret_value()
-    # By the clock that ages are reckoned by later, which may not be the database's.
+    # The age of a backup is reckoned by this host's clock later, and not by the database's.
     began_at = datetime.now(UTC)
     async with connect(url, "backup") as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         program = find_program("pg_dump", conn.get_server_version().major)
@@ -143,7 +143,7 @@ async def _dump(settings: BackupSettings) -> Backup:
 
 
 async def _select_roles(conn: Connection) -> tuple[str, ...]:
-    """The roles that are granted something in this database: a restore needs them, and a dump does not have them."""
+    """Return the roles that have rights in this database: a restore needs them, and a dump does not hold them."""
     rows = await conn.fetch(
         """
         SELECT DISTINCT rolname FROM pg_shdepend

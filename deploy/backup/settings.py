@@ -1,4 +1,4 @@
-"""What can be configured for `tinyurl backup` and `tinyurl restore`, beside what `shared/settings.py` has for all."""
+"""The settings of `tinyurl backup` and `tinyurl restore`; `shared/settings.py` has those of everything else."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _KEEP = re.compile(r"([1-9]\d{0,3})d?(?:,([1-9]\d{0,3})w)?(?:,([1-9]\d{0,3})m)?"
 
 @dataclass(frozen=True)
 class BackupKeep:
-    """Of how many days, weeks and months the newest backup stays."""
+    """For how many days, weeks and months one backup each, the newest, stays."""
 
     days: int
     weeks: int

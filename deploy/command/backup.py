@@ -1,4 +1,4 @@
-"""`tinyurl backup`, `backup-key`, `restore`: of the database of OWNER_DATABASE_URL or of the running `tinyurl up`."""
+"""`tinyurl backup`, `backup-key` and `restore`, for the database of OWNER_DATABASE_URL or of the running `tinyurl up`."""
 
 import sys
 from datetime import timedelta
@@ -44,9 +44,9 @@ def backup_command(
 ) -> None:
     """Dump the database into BACKUP_DIR, with a manifest that `tinyurl restore` checks it against, and copy both off the host.
 
-    It holds every link that was acknowledged before it began; nothing waits for it. All of the last day stay, and before that
-    the newest of each day and week that BACKUP_KEEP says. BACKUP_COPY_TO or BACKUP_COPY_COMMAND copies each off the host;
-    while that fails nothing old is removed, and the copy alone is tried again.
+    A backup holds every link that was acknowledged before it began; nothing waits for it. All backups of the last day stay,
+    and before that the newest of each day and week that BACKUP_KEEP says. BACKUP_COPY_TO or BACKUP_COPY_COMMAND copies each
+    off the host. While that fails nothing old is removed, and the copy alone is tried again.
 
     Examples:
 
@@ -88,9 +88,9 @@ def backup_command(
 def backup_key_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; must not exist.")],
 ) -> None:
-    """Draw a key for copies of backups, and show its public half, which BACKUP_RECIPIENT is set to.
+    """Draw a key for copies of backups, and show its public half, the value of BACKUP_RECIPIENT.
 
-    The file is the only way to read the copies: keep it off the host, and twice. It is of age's format, as by `age-keygen`.
+    The file is the only way to read the copies: keep it off the host, and twice. It has the format of `age-keygen`.
 
     Example: tinyurl backup-key backup-key.txt
     """
@@ -120,7 +120,7 @@ def restore_command(
     """Put a backup in the place of the database, while the services run.
 
     It is restored beside the database in use, compared with its manifest, and then exchanged with it in one step. The
-    database as it was stays under another name until the next restore. Whatever fails before leaves all as it is.
+    old database stays under another name until the next restore. A failure before the exchange changes nothing.
 
     Examples:
 
@@ -145,7 +145,7 @@ def restore_command(
 
 
 async def _back_up_once(settings: BackupSettings, if_older_than: float | None) -> None:
-    """Take a backup and copy it, in one run of the event loop: between two of them a signal would be lost."""
+    """Take a backup and copy it, in one run of the event loop, because a signal between two runs would be lost."""
     limit = None if if_older_than is None else timedelta(hours=if_older_than)
     taken = await take_backup(settings, if_older_than=limit)
     if taken is None:

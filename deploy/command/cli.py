@@ -44,8 +44,8 @@ def bench(context: typer.Context) -> None:
 def main() -> None:
     """Run the command that was typed.
 
-    Where the storage's library was at work, the process ends without Python's own finalization: that library's threads
-    may still hand over a result then, and abort the process (https://github.com/PyO3/pyo3-async-runtimes/issues/40).
+    If the storage's library was used, the process ends without Python's own finalization: threads of that library may
+    still hand over a result then, and abort the process (https://github.com/PyO3/pyo3-async-runtimes/issues/40).
     """
     try:
         app()

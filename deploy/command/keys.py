@@ -1,4 +1,4 @@
-"""`tinyurl keys`: create, list and revoke API keys on the host, where no key is needed for it."""
+"""`tinyurl keys`: creates, lists and revokes API keys, on the host, where that needs no key."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -88,7 +88,7 @@ def revoke(
 
 
 def _run(data: Path, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Do something on a connection to the database that is meant."""
+    """Do something on a connection to the database of the environment or of a `tinyurl up`."""
     settings = load_command_settings(KeyCommandSettings, data)
 
     async def connect_and_work() -> T:

@@ -20,8 +20,8 @@ LOGINS = {"links_database_url": "tinyurl_links", "redirect_database_url": "tinyu
 def migrate_command() -> None:
     """Bring the database of OWNER_DATABASE_URL up to this release.
 
-    A deployment runs it before it starts the new services; it waits for another one that runs, and does nothing if there
-    is nothing to do. The users of LINKS_DATABASE_URL and REDIRECT_DATABASE_URL, where these are set, get their passwords.
+    A deployment runs it before it starts the new services. It waits for another migration that runs, and does nothing if
+    there is nothing to do. If LINKS_DATABASE_URL and REDIRECT_DATABASE_URL are set, their users get their passwords.
     """
     run("migrate", _migrate(load_settings(MigrationSettings)))
 

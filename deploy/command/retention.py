@@ -1,4 +1,4 @@
-"""`tinyurl retention`: raw clicks are dropped when they are old enough; their counts stay.
+"""`tinyurl retention`: drops raw clicks that are old enough; their counts stay.
 
 It runs as the write service's role, once or by the clock; `services/links/clicks/upkeep.py` has the statements.
 """
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 def check_hours(hours: float | None) -> float | None:
-    """Refuse what is no number, which no comparison with a limit does."""
+    """Refuse NaN, which passes every comparison with a limit."""
     if hours is not None and math.isnan(hours):
         raise typer.BadParameter("must be a number of hours")
     return hours
@@ -58,7 +58,7 @@ def retention_command(
 ) -> None:
     """Drop raw clicks that are older than CLICKS_RETENTION_DAYS; totals, dimensions and unique visitors stay.
 
-    Whole UTC days go: today and as many days before it are kept. It can be repeated at any time.
+    It drops whole UTC days, and keeps today and so many days before. It can be repeated at any time.
 
     Example: tinyurl retention --days 30
     """
@@ -82,7 +82,7 @@ async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tup
 
     Args:
         url: A libpq URL of the write service's role.
-        days: Kept before today; 0 keeps all.
+        days: How many days before today are kept; 0 keeps all.
         today: The UTC day.
 
     Returns:
@@ -102,7 +102,7 @@ async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tup
 
 
 async def _repeat(url: str, days: int, interval: timedelta) -> None:
-    """Do it by the clock until SIGTERM; after a failure try again soon."""
+    """Drop old clicks by the clock, for ever; try again soon after a failure."""
     while True:
         try:
             dropped, deleted = await drop_old_clicks(url, days)

@@ -1,7 +1,7 @@
-"""How a command loads its settings, runs its work and ends; every other module of this room uses it.
+"""Runs a command: loads its settings, does its work and ends; every command of this room uses it.
 
-A failure is one line on stderr, `tinyurl COMMAND: reason`, and exit status 1. A setting that is missing or wrong is exit
-status 2. After SIGTERM what is half done is undone, and the exit status is 143, or 0 for a command that stays.
+A failure is one line on stderr, `tinyurl COMMAND: reason`, and exit status 1. A setting that is missing or wrong gives exit
+status 2. SIGTERM cancels the work, which undoes what is half done, and gives 143, or 0 for a command that stays.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Data = Annotated[Path, typer.Option(help="Folder of the `tinyurl up` that is mea
 
 
 def load_command_settings(cls: type[S], data: Path, **given: str) -> S:
-    """Read settings from the environment, and what it lacks from the `tinyurl up` in a folder, if there is one."""
+    """Read settings from the environment, and those that it lacks from the `tinyurl up` in a folder, if there is one."""
     services = data / "services.env"
     return load_settings(cls, env_file=services if services.exists() else None, **given)
 
@@ -40,9 +40,9 @@ def run(
     """Run a command's work to its end, or until SIGTERM cancels it.
 
     Args:
-        command: How the line of a failure begins after `tinyurl`.
+        command: Begins the line of a failure, after `tinyurl`.
         work: What it does.
-        failures: What can go wrong other than this program.
+        failures: What can go wrong outside this program.
         stopped: The exit status after SIGTERM.
     """
 

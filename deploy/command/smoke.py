@@ -1,5 +1,4 @@
-"""Whether services that nginx does not use yet do their work: a link is created, followed, deleted and gone; the dashboard
-lets a key in and runs its script.
+"""Tries services that nginx does not use yet: creates a link, follows it, deletes it, and signs in to the dashboard.
 
 A deployment runs it, in a container of the new release, against the processes that it is about to switch to.
 """
@@ -25,7 +24,7 @@ TARGET = "https://example.com/"
 
 _CALL_TIMEOUT_S = 5.0
 _DASHBOARD_TIMEOUT_S = 30.0
-"""It runs a script of many parts for the first time, on a host that is busy with a deployment."""
+"""The dashboard runs its script for the first time, on a host that is busy with a deployment."""
 _VISIBLE_TIMEOUT_S = 2.0
 """An edit is promised within a second of its commit."""
 
@@ -36,7 +35,7 @@ class SmokeFailed(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service said."""
+    """An answer of a service."""
 
     status: int
     headers: HTTPMessage
@@ -93,7 +92,7 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
     """Try every process of a colour.
 
     Args:
-        settings: The database, for a key that is revoked at the end; what `/readyz` has to name.
+        settings: The database, for a key that is revoked at the end, and the release that `/readyz` must name.
         colour: The processes.
 
     Raises:
@@ -122,7 +121,7 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
 
 
 def _live_through(writer: Service, readers: Sequence[Service], domain: str, key: str) -> None:
-    """A link's whole life."""
+    """Create a link, follow it, delete it, and see that it is gone."""
     host = {"Host": domain}
     api = {**host, "Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     code = f"smoke-{secrets.token_urlsafe(12)}"
@@ -135,7 +134,7 @@ def _live_through(writer: Service, readers: Sequence[Service], domain: str, key:
 
 
 def _sign_in(dashboard: Service, base_url: str, key: str) -> None:
-    """From the form to a run of Streamlit's script."""
+    """Sign in by the form, and let Streamlit's script run once."""
     browser = {"Host": urlsplit(base_url).netloc, "Origin": base_url}
     form = {**browser, "Content-Type": "application/x-www-form-urlencoded"}
     signed_in = dashboard.expect(303, "POST", "/dashboard/sign-in", form, urlencode({"key": key}))

@@ -1,6 +1,6 @@
-"""`tinyurl up`: everything on this machine, until Ctrl-C.
+"""`tinyurl up`: runs everything on this machine, until Ctrl-C.
 
-It alone loads `deploy/local/`, and only when it is called: what production runs does not have it.
+It alone loads `deploy/local/`, and only when it is called, because production does not have that folder.
 """
 
 import asyncio
