@@ -37,7 +37,7 @@ UNAVAILABLE = (
     asyncpg.SerializationError,
     asyncpg.PostgresIOError,
 )
-"""What a statement raises when the server is away, overloaded or restarting: nothing is wrong with it, try later."""
+"""What a statement raises when the server is away, overloaded or restarting: the statement is right, and can be tried later."""
 
 FAILURES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
 """Everything that a statement can fail with."""
@@ -51,7 +51,7 @@ async def open_pool(
 
     Args:
         url: A libpq URL.
-        size: Connections at most.
+        size: How many connections at most.
         application: Shown in `pg_stat_activity`.
         settings: The sessions get these beside the usual ones.
     """
@@ -61,7 +61,7 @@ async def open_pool(
         max_size=size,
         max_inactive_connection_lifetime=60.0,
         timeout=CONNECT_TIMEOUT_S,
-        # A connection's state is never changed, so it goes back without a statement that would reset it.
+        # Nobody changes a connection's state, so it goes back without the statement that would reset it.
         reset=_keep_state,
         server_settings={**_session(application, DEADLINE_S), **(settings or {})},
     )
@@ -125,9 +125,9 @@ async def connect(
 
 @asynccontextmanager
 async def connection(pool: Pool, *, deadline_s: float = DEADLINE_S) -> AsyncIterator[Connection]:
-    """Lend a connection for at most `deadline_s`, the wait for a free one included.
+    """Lend a connection for at most `deadline_s`; the wait for a free one counts, too.
 
-    A connection that misses the deadline is closed at once: a server that hangs must not hang the return as well.
+    A connection that misses the deadline is closed at once, because a server that hangs would hang its return as well.
 
     Raises:
         TimeoutError: The deadline has passed.

@@ -1,4 +1,4 @@
-"""What can be configured, for every service: environment variables, or files of the same name under /run/secrets.
+"""The settings of every service: environment variables, or files of the same name under /run/secrets.
 
 Each service reads its own class once, when it starts, and gets no secret of another. `.env.example` lists all of it;
 `deploy/backup/settings.py` has what backups need.
@@ -20,13 +20,13 @@ from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, 
 SECRETS_DIR = Path("/run/secrets")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 LONGEST_RETENTION_DAYS = 36_500
-"""A hundred years; what is to stay for ever has 0."""
+"""A hundred years; 0 keeps clicks for ever."""
 
 S = TypeVar("S", bound="Settings")
 
 
 class Settings(BaseSettings):
-    """What every process has: how it logs."""
+    """The settings of every process: how it logs."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
@@ -53,30 +53,30 @@ class ServerSettings(Settings):
 
     listen: Listen = "127.0.0.1:8000"
     release: str = "unreleased"
-    # With the grace for requests under way (15 s) it has to fit into the 30 s after which Compose kills.
+    # Together with the grace for requests under way (15 s) it must fit into the 30 s after which Compose kills.
     drain_seconds: float = Field(default=5.0, ge=0, le=14)
 
 
 class SiteSettings(Settings):
-    """Under which names the short links are."""
+    """The domains of the short links."""
 
     public_base_url: BaseUrl
     domains: Hosts = ()
 
     @property
     def default_domain(self) -> str:
-        """The host of `public_base_url`, the domain of a link that names none."""
+        """Return the host of `public_base_url`, the domain of a link that names no other."""
         host = urlsplit(self.public_base_url).hostname or ""
         return f"[{host}]" if ":" in host else host
 
     @property
     def own_domains(self) -> tuple[str, ...]:
-        """All of them, the default one first."""
+        """Return all domains, the default one first."""
         return tuple(dict.fromkeys((self.default_domain, *self.domains)))
 
 
 class InternalSettings(Settings):
-    """What the two services know, so that links takes clicks from redirect alone."""
+    """The token that links and redirect share, so that links takes clicks from redirect alone."""
 
     internal_token: Annotated[SecretStr | None, EmptyIsNone] = Field(default=None, min_length=32)
 
@@ -114,7 +114,7 @@ class RedirectSettings(ServerSettings, InternalSettings):
 
 
 class DashboardSettings(ServerSettings, SiteSettings):
-    """The dashboard. Its `sign_in_…` are for the local stack: a code that signs in once, without the key being typed."""
+    """The dashboard. `tinyurl up` sets `sign_in_code…`: a code that signs in once, so that nobody has to type the key."""
 
     links_address: Listen
     dashboard_secret_key: SecretStr = Field(min_length=32)
@@ -136,7 +136,7 @@ class DashboardSettings(ServerSettings, SiteSettings):
 
 
 class NginxSettings(SiteSettings):
-    """`tinyurl nginx-files`: what nginx in front of the services is told."""
+    """`tinyurl nginx-files`: the settings of nginx in front of the services."""
 
     root_url: RootUrl = "/dashboard/"
     trusted_proxies: Networks = ()
@@ -147,7 +147,7 @@ class NginxSettings(SiteSettings):
 
 
 class SmokeSettings(SiteSettings):
-    """`tinyurl smoke`: the write service's database, and the release that the services have to be."""
+    """`tinyurl smoke`: the write service's database, and the release that the services must have."""
 
     links_database_url: PostgresUrl
     release: str = "unreleased"
@@ -167,7 +167,7 @@ class RetentionSettings(Settings):
 
 
 class MigrationSettings(Settings):
-    """The owner of the database, who runs the migrations, and the services' URLs, whose logins it then sets up."""
+    """`tinyurl migrate`: the database as its owner, and the services' URLs, whose logins it sets up."""
 
     owner_database_url: PostgresUrl
     links_database_url: Annotated[PostgresUrl | None, EmptyIsNone] = None
@@ -175,7 +175,7 @@ class MigrationSettings(Settings):
 
 
 def www_aliases(domains: Iterable[str]) -> dict[str, str]:
-    """The name with `www.` that people type for a domain, and the domain; an address and a name without a dot have none."""
+    """Return each name with `www.` that people may type, and its domain; addresses and names without a dot have none."""
     known = set(domains)
     named = {domain for domain in known if re.fullmatch(r"(?!www\.)([0-9a-z-]+\.)+[0-9a-z-]*[a-z][0-9a-z-]*", domain)}
     return {f"www.{domain}": domain for domain in sorted(named) if f"www.{domain}" not in known}
@@ -185,9 +185,9 @@ def load_settings(cls: type[S], env_file: Path | None = None, **given: str) -> S
     """Read a service's settings, or end the process with one line for each that is missing or wrong.
 
     Args:
-        cls: Which ones.
-        env_file: Read before the environment, which wins.
-        given: On the command line; wins over both.
+        cls: The class of the settings.
+        env_file: A file with settings; the environment wins over it.
+        given: Settings of the command line, which win over both.
     """
     try:
         return cls(_env_file=env_file, **given)  # type: ignore[call-arg, arg-type]  # pydantic-settings' own argument
