@@ -1,17 +1,17 @@
-"""How a service refuses what is too much at once, so that a deployment can tell it from a fault of the release.
+"""Refuses requests when too many are under way, in a way that a deployment can tell from a fault of the release.
 
-nginx logs the header, and deploy/host/watch.py does not hold such an answer against a release.
+nginx logs the header, and deploy/host/watch.py does not count such an answer as an error of a release.
 """
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 BUSY = "X-Busy"
-"""The header of an answer that a full bound gives."""
+"""The header of an answer by which a full service refuses."""
 
 
 class Bounded:
-    """Lets so many requests into an app at once, and tells what stands before it that this is why others are refused."""
+    """Lets so many requests into an app at once, and marks the answers by which it refuses more."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app

@@ -1,6 +1,6 @@
-"""The change feed: links adds to it in the transaction of each edit, redirect reads it four times a second.
+"""Writes and reads the change feed: links adds to it in the transaction of each edit, redirect reads it four times a second.
 
-Versions become visible in their order: whoever has read version n has seen every change up to n.
+Versions become visible in their order: a reader of version n has seen every change up to n.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _FEED_LOCK = 0x7469_6E79
 
 
 EVERYTHING: LinkKey = ("", "")
-"""Announced as changed after a restore: whatever was read before counts for nothing."""
+"""The key that a restore announces as changed: no record that was read before counts any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Change:
 async def insert_change(conn: Connection, key: LinkKey) -> int:
     """Announce a change of a link; call it last in the transaction, which must commit soon after.
 
-    The lock is held until then, so that no later version can commit before this one.
+    It holds a lock until then, so that no later version can commit before this one.
 
     Returns:
         The change's version.
@@ -50,7 +50,7 @@ async def insert_changes(conn: Connection, keys: Sequence[LinkKey]) -> None:
 
 
 async def select_version(conn: Connection) -> int:
-    """The newest version that was ever given out; only the owner of the table may ask."""
+    """Return the newest version that was ever given out; only the owner of the table may ask."""
     version: int | None = await conn.fetchval(
         "SELECT pg_sequence_last_value(pg_get_serial_sequence('link_changes', 'version')::regclass)"
     )
@@ -61,9 +61,9 @@ async def select_changes(conn: Connection, *, after: int, limit: int) -> list[Ch
     """Read the newest changes after a version, oldest first.
 
     Args:
-        conn: A connection to the server that the records are read from: a standby lags behind.
+        conn: A connection to the server that the records are read from, because a standby lags behind.
         after: The newest version known.
-        limit: How many at most; of more than that the oldest are left out.
+        limit: How many changes at most; the oldest are left out.
     """
     rows = await conn.fetch(
         "SELECT version, domain, code FROM link_changes WHERE version > $1 ORDER BY version DESC LIMIT $2", after, limit
@@ -72,9 +72,9 @@ async def select_changes(conn: Connection, *, after: int, limit: int) -> list[Ch
 
 
 async def select_recent_changes(conn: Connection, *, seconds: float, limit: int) -> list[Change]:
-    """Read the changes of the last so many seconds and always the newest one, oldest first, at most `limit`.
+    """Read the changes of the last so many seconds, and always the newest one, oldest first, at most `limit`.
 
-    They are all the changes after some version, even where the server's clock was set back in between.
+    They have no gap: they are all the changes after some version, even if the server's clock was set back in between.
     """
     rows = await conn.fetch(
         """
@@ -92,17 +92,17 @@ async def select_recent_changes(conn: Connection, *, seconds: float, limit: int)
 
 
 async def delete_old_changes(conn: Connection, *, at_once: int = DELETED_AT_ONCE) -> int:
-    """Prune what no redirector can still need; the newest change stays, so that its version is never forgotten.
+    """Delete the changes that no redirector can still need; the newest one stays, so that its version is never forgotten.
 
-    Each statement looks at some versions, so none takes long, and what one has deleted stays so if the next is interrupted.
-    It ends at the first change that is young enough to stay; those that a clock dated ahead are passed over.
+    Each statement looks at some versions, so none takes long, and its work stays done if the next one is interrupted.
+    It ends at the first change that is young enough to stay, and passes over those that a clock dated ahead.
 
     Args:
-        conn: In no transaction.
-        at_once: Versions that a statement looks at.
+        conn: A connection without a transaction.
+        at_once: How many versions a statement looks at.
 
     Returns:
-        How many rows went.
+        How many rows were deleted.
     """
     deleted, after = 0, 0
     while True:

@@ -1,6 +1,6 @@
-"""The codes of short links: what one may look like, which are reserved, and how one is made.
+"""Defines the codes of short links: what a code looks like, which ones are reserved, and how one is drawn.
 
-links checks and makes codes; redirect and nginx refuse a path that cannot be one before any look-up.
+links checks and draws codes; redirect and nginx refuse a path that cannot be a code before any look-up.
 """
 
 import re
@@ -16,8 +16,8 @@ TRAILING = (
     "\u3001\u3002\uff0c\uff0e\uff01\uff1f\uff1a\uff1b\uff09\u3009\u300b\u300d\u300f\u3011\u060c\u061b\u061f"
     " \t\n\r\u00a0\u00ad\u2028\u2029\u202f\u3000\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\ufeff"
 )
-"""What a sentence, a bracket, a quotation or an editor leaves behind a link that someone copies. None of it can be in a code;
-a path is a code and as much of this as follows; `-` and `_` are of the code itself."""
+"""The characters that a sentence, a bracket, a quotation or an editor leaves behind a link that someone copies. None of them
+can be in a code, so a path may be a code and any number of them; `-` and `_` belong to the code itself."""
 
 LONGEST_TRAIL = 16
 TRAIL_PATTERN = f"[{re.escape(TRAILING)}]{{0,{LONGEST_TRAIL}}}"
@@ -37,7 +37,7 @@ RESERVED = frozenset(
         ".well-known",
     }
 )
-"""Paths that are something else than a link; compared without regard to case."""
+"""Paths that are no links; upper and lower case are the same."""
 
 _ALPHABET = string.digits + string.ascii_letters
 _is_code = re.compile(CODE_PATTERN).fullmatch
@@ -63,6 +63,6 @@ def generate_code() -> str:
 
 
 def nginx_trail_pattern() -> str:
-    """What nginx lets follow a code: `TRAILING` in bytes, and whatever is not ASCII, of which redirect knows more."""
+    """Return what nginx allows behind a code: the bytes of `TRAILING`, and all that is not ASCII, which redirect checks."""
     plain = "".join(f"\\x{ord(character):02x}" for character in TRAILING if character.isascii())
     return f"(?:[{plain}\\x80-\\xff]{{1,{3 * LONGEST_TRAIL}}})?"

@@ -1,6 +1,6 @@
-"""Where a service listens, spelled once for the services, their health check and the commands that call them.
+"""Reads where a service listens, for the services, their health check and the commands that call them.
 
-The standard library alone: the health check of a container imports it every few seconds.
+It needs the standard library alone, because the health check of a container imports it every few seconds.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ class Address:
     port: int = 0
 
     def connect(self, timeout_s: float) -> http.client.HTTPConnection:
-        """Make a connection to it, which opens when it is used."""
+        """Make a connection, which opens when it is used."""
         if self.path:
             return _UnixConnection(self.path, timeout_s)
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
@@ -29,7 +29,7 @@ def parse_address(text: str) -> Address:
     """Read `unix:/path/to.sock` or `host:port`; `{hostname}` stands for the name of this machine or container.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is neither.
     """
     text = text.replace("{hostname}", socket.gethostname())
     if text.startswith("unix:/"):
@@ -41,7 +41,7 @@ def parse_address(text: str) -> Address:
 
 
 def find_sockets(pattern: str) -> list[str]:
-    """The paths that a pattern stands for, the newest first."""
+    """Return the paths that match a pattern, the newest first."""
     times = {}
     for path in Path("/").glob(pattern.lstrip("/")):
         with contextlib.suppress(OSError):

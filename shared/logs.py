@@ -1,4 +1,4 @@
-"""Logging: structlog, one JSON object a line in production, readable lines on a terminal; libraries' logs go the same way."""
+"""Sets up logging: structlog, one JSON object a line in production, readable lines on a terminal, also for libraries."""
 
 import logging
 import sys

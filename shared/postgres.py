@@ -1,4 +1,4 @@
-"""Connections to Postgres with a deadline on every wait; used by links, redirect, the migrations and the commands."""
+"""Opens connections to Postgres, with a deadline on every wait: for the services, the migrations and the commands."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,8 @@ CONNECT_TIMEOUT_S = 2.0
 DEADLINE_S = 5.0
 
 # The classes are generic for the type checker only.
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connection: TypeAlias = "OwnConnection | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 UNAVAILABLE = (
@@ -36,7 +37,7 @@ UNAVAILABLE = (
     asyncpg.SerializationError,
     asyncpg.PostgresIOError,
 )
-"""What a statement raises when the server is away, overloaded or restarting: nothing is wrong with it, try later."""
+"""What a statement raises when the server is away, overloaded or restarting: the statement is right, and can be tried later."""
 
 FAILURES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
 """Everything that a statement can fail with."""
@@ -50,9 +51,9 @@ async def open_pool(
 
     Args:
         url: A libpq URL.
-        size: Connections at most.
+        size: How many connections at most.
         application: Shown in `pg_stat_activity`.
-        settings: Of the sessions, beside the usual ones.
+        settings: The sessions get these beside the usual ones.
     """
     pool = asyncpg.create_pool(
         url,
@@ -60,9 +61,9 @@ async def open_pool(
         max_size=size,
         max_inactive_connection_lifetime=60.0,
         timeout=CONNECT_TIMEOUT_S,
-        # A connection's state is never changed, so it goes back without a statement that would reset it.
+        # Nobody changes a connection's state, so it goes back without the statement that would reset it.
         reset=_keep_state,
-        server_settings={**server_settings(application), **(settings or {})},
+        server_settings={**_session(application, DEADLINE_S), **(settings or {})},
     )
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(pool)
@@ -70,22 +71,63 @@ async def open_pool(
         yield pool
 
 
-def server_settings(application: str, *, statement_timeout_s: float = DEADLINE_S) -> dict[str, str]:
-    """The session's settings: the server gives up soon after the client has."""
-    return {
-        "application_name": f"tinyurl {application}",
-        "statement_timeout": f"{statement_timeout_s:g}s",
-        "lock_timeout": "3s",
-        "idle_in_transaction_session_timeout": "10s",
-        "timezone": "UTC",
-    }
+@asynccontextmanager
+async def open_connection(
+    url: str,
+    application: str,
+    *,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    statement_timeout_s: float | None = DEADLINE_S,
+    command_timeout_s: float | None = None,
+) -> AsyncIterator[OwnConnection]:
+    """Open a connection that closes at the end; the arguments are those of `connect`."""
+    conn = await connect(
+        url,
+        application,
+        connect_timeout_s=connect_timeout_s,
+        statement_timeout_s=statement_timeout_s,
+        command_timeout_s=command_timeout_s,
+    )
+    try:
+        yield conn
+    finally:
+        # A server that is gone by now is no failure of the work that it did.
+        try:
+            await conn.close(timeout=CONNECT_TIMEOUT_S)
+        except FAILURES:
+            conn.terminate()
+
+
+async def connect(
+    url: str,
+    application: str,
+    *,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    statement_timeout_s: float | None = DEADLINE_S,
+    command_timeout_s: float | None = None,
+) -> OwnConnection:
+    """Connect, for an owner that keeps the connection and closes it.
+
+    Args:
+        url: A libpq URL.
+        application: Shown in `pg_stat_activity`.
+        connect_timeout_s: The deadline of the connection itself.
+        statement_timeout_s: After it the server gives a statement up; None for work that sets its own deadlines.
+        command_timeout_s: After it the client gives a statement up.
+    """
+    return await asyncpg.connect(
+        url,
+        timeout=connect_timeout_s,
+        command_timeout=command_timeout_s,
+        server_settings=_session(application, statement_timeout_s),
+    )
 
 
 @asynccontextmanager
 async def connection(pool: Pool, *, deadline_s: float = DEADLINE_S) -> AsyncIterator[Connection]:
-    """Lend a connection for at most `deadline_s`, the wait for a free one included.
+    """Lend a connection for at most `deadline_s`; the wait for a free one counts, too.
 
-    A connection that misses the deadline is closed at once: a server that hangs must not hang the return as well.
+    A connection that misses the deadline is closed at once, because a server that hangs would hang its return as well.
 
     Raises:
         TimeoutError: The deadline has passed.
@@ -99,6 +141,18 @@ async def connection(pool: Pool, *, deadline_s: float = DEADLINE_S) -> AsyncIter
             raise
         finally:
             await pool.release(conn, timeout=1.0)
+
+
+def _session(application: str, statement_timeout_s: float | None) -> dict[str, str]:
+    """Return a session's settings: its name, its time zone, and when the server gives up."""
+    settings = {"application_name": f"tinyurl {application}", "timezone": "UTC"}
+    if statement_timeout_s is None:
+        return settings | {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+    return settings | {
+        "statement_timeout": f"{statement_timeout_s:g}s",
+        "lock_timeout": "3s",
+        "idle_in_transaction_session_timeout": "10s",
+    }
 
 
 async def _keep_state(conn: Connection) -> None:

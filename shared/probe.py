@@ -1,4 +1,4 @@
-"""`python -m shared.probe`: exits 0 if the service at LISTEN is ready, 1 if not; the health check of its container."""
+"""`python -m shared.probe`: the health check of a container; it exits with 0 if the service at LISTEN is ready, else with 1."""
 
 import http.client
 import os

@@ -1,6 +1,6 @@
-"""The record of a link that a redirector follows: read from Postgres, kept in Redis and in memory.
+"""Reads the record of a link that a redirector follows, from Postgres, and packs it for Redis and memory.
 
-links writes the table behind the view `link_records`; redirect reads the view and nothing else of a link.
+links writes the table behind the view `link_records`; redirect reads this view alone.
 """
 
 import math
@@ -14,13 +14,13 @@ import msgpack
 from shared.postgres import Connection
 
 RECORD_FORMAT = 1
-"""Part of the Redis key: a release that reads another format never sees this one's records."""
+"""A part of the Redis key, so that a release with another format never sees this one's records."""
 
 READER = 1
-"""The newest `min_reader` that this release understands: a record that asks for more is not followed."""
+"""The newest `min_reader` that this release understands; it does not follow a record that asks for more."""
 
 RECORD_LIFETIME_S = 600
-"""A record stays in Redis for 9 to 10 minutes; the spread keeps records of one moment from ending in one."""
+"""A record stays in Redis for 9 to 10 minutes; the spread keeps records of one moment from ending at one moment."""
 
 ABSENT_LIFETIME_S = 5
 
@@ -34,7 +34,7 @@ _match_target = re.compile(r"[!-~]{1,16384}").fullmatch
 
 
 class Record(NamedTuple):
-    """What decides the answer to a visit. Times are Unix seconds; `cache_control` is a lifetime in seconds."""
+    """The fields of a link that decide the answer to a visit. Times are Unix seconds, `cache_control` a lifetime in seconds."""
 
     link_id: int
     url: str
@@ -50,7 +50,7 @@ class Record(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A record, or the fact that the code has none, with the feed version that was known before it was read."""
+    """A record, or the fact that a code has none, with the feed's version that was known before it was read."""
 
     as_of: int
     record: Record | None
@@ -69,7 +69,7 @@ def unpack_reading(packed: bytes) -> Reading:
     """Read what `pack_reading` wrote.
 
     Raises:
-        ValueError: These bytes are something else.
+        ValueError: The bytes are something else.
     """
     try:
         values = msgpack.unpackb(packed)
@@ -100,10 +100,10 @@ async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[Link
 
 
 def _is_sound(record: Record) -> bool:
-    """Tell whether each field is what Postgres could have said: nobody breaks an answer by what is in Redis."""
+    """Tell whether each field has a value that Postgres could have sent, so that nothing in Redis can break an answer."""
     return (
         _is_whole(record.link_id, LARGEST_BIGINT)
-        # Nothing but the code is left of a deleted link.
+        # A deleted link keeps nothing but its code.
         and (_is_target(record.url) or (record.deleted is True and record.url == ""))
         and _is_whole(record.status_code, 308)
         and record.status_code in (301, 302, 307, 308)
@@ -121,7 +121,7 @@ def _is_whole(value: object, largest: int) -> bool:
 
 
 def _is_target(value: object) -> bool:
-    """An address as it is stored: a blank or a control in it could end a header."""
+    """Whether a value is an address as it is stored: a blank or a control character in it could end a header."""
     return isinstance(value, str) and _match_target(value) is not None
 
 

@@ -1,4 +1,4 @@
-"""Logins of the database, set up by whoever owns the server: the local stack, a deployment, a rotation."""
+"""Sets up logins of the database, for the owner of the server: the local stack, a deployment, a rotation."""
 
 from urllib.parse import unquote, urlsplit
 
@@ -23,11 +23,11 @@ async def set_password(conn: Connection, role: str, password: str) -> None:
 async def set_login(conn: Connection, url: str, group: str) -> str:
     """Let the user of a service's URL log in with the URL's password, with the rights of a role.
 
-    A service that has two logins in turn changes its password without a moment in which the one that it uses is refused.
+    A service with two logins in turn changes its password without a moment in which its login is refused.
 
     Args:
         conn: A connection of the database's owner.
-        url: The service's, `postgresql://user:password@…`.
+        url: The URL of the service, `postgresql://user:password@…`.
         group: The role that has the service's rights; the user may be that role itself.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The database's schema: numbered, forward-only SQL files, applied by `tinyurl migrate` and never by a service."""
+"""Brings the database's schema up to date, by numbered, forward-only SQL files. `tinyurl migrate` calls it, a service never."""
 
 import asyncio
 import re
@@ -6,7 +6,7 @@ from importlib import resources
 
 import asyncpg
 
-from shared.postgres import CONNECT_TIMEOUT_S, Connection
+from shared.postgres import Connection, open_connection
 
 LOCK_TIMEOUT_S = 60
 
@@ -21,7 +21,7 @@ class SchemaBehind(Exception):
 
 
 def migrations() -> dict[int, str]:
-    """The SQL of each migration by its number, in order."""
+    """Return the SQL of each migration by its number, in order."""
     folder = resources.files("shared") / "migrations"
     found = [(match, file) for file in folder.iterdir() if (match := _FILE_NAME.fullmatch(file.name))]
     return {int(match[1]): file.read_text() for match, file in sorted(found, key=lambda pair: pair[1].name)}
@@ -36,9 +36,8 @@ async def migrate(url: str) -> list[int]:
     Returns:
         The numbers of the migrations that were applied now.
     """
-    conn = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
-    try:
-        # Asked for again and again: who waits in a statement is waited for by an index that is made concurrently.
+    async with open_connection(url, "migrate", statement_timeout_s=None) as conn:
+        # It asks again and again: CREATE INDEX CONCURRENTLY would wait for a statement that waits here.
         async with asyncio.timeout(LOCK_TIMEOUT_S):
             while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _MIGRATION_LOCK):  # noqa: ASYNC110  # no event tells
                 await asyncio.sleep(0.1)
@@ -60,14 +59,12 @@ async def migrate(url: str) -> list[int]:
                 await conn.execute("INSERT INTO schema_migrations (number) VALUES ($1)", number)
         await _create_indexes(conn)
         return list(pending)
-    finally:
-        await conn.close(timeout=CONNECT_TIMEOUT_S)
 
 
 async def _create_indexes(conn: Connection) -> None:
-    """Create what stands below `-- concurrently` in a migration, and again what an interrupted run left invalid.
+    """Create the indexes below `-- concurrently` in the migrations, and again those that an interrupted run left invalid.
 
-    PostgreSQL makes such an index in no transaction, keeps no writer out, and waits for the transactions before it.
+    PostgreSQL makes such an index outside a transaction, lets writers go on, and waits for the transactions before it.
     """
     await conn.execute("SELECT set_config('lock_timeout', '60s', false)")
     for sql in migrations().values():
@@ -97,6 +94,6 @@ async def check_schema(conn: Connection) -> None:
 
 
 async def select_head(conn: Connection) -> int:
-    """The newest migration of a database; 0 before the first."""
+    """Return the number of a database's newest migration; 0 before the first."""
     head: int = await conn.fetchval("SELECT coalesce(max(number), 0) FROM schema_migrations")
     return head

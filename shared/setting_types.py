@@ -1,6 +1,6 @@
-"""Kinds of settings that need more than a type: addresses of sites, domains, networks, URLs of stores.
+"""Checks settings that need more than a type: addresses of sites, domains, networks, URLs of stores.
 
-`shared/settings.py` gives them to fields. Each check says what is allowed; the name of the setting is put before it.
+`shared/settings.py` gives them to fields. Each error says what is allowed; `load_settings` puts the setting's name before it.
 """
 
 import re
@@ -30,10 +30,10 @@ def _split(value: object) -> object:
 
 
 def check_host(text: str) -> str:
-    """Take a host name or an IP address, in lower case; an IPv6 address stands in brackets.
+    """Check a host name or an IP address, in lower case; an IPv6 address stands in brackets.
 
     Raises:
-        ValueError: It is neither. A name in Unicode is answered with its ASCII form.
+        ValueError: It is neither. For a name in Unicode the error has its ASCII form.
     """
     host = text.lower()
     if not host.isascii():
@@ -77,7 +77,7 @@ def _check_network(value: str) -> str:
 
 
 def _check_origin(value: str) -> str:
-    """Spell an origin as browsers send it: lower case, without the port that its scheme has anyway."""
+    """Write an origin as browsers send it: lower case, without the default port of its scheme."""
     origin = re.fullmatch(r"(https?)://([0-9a-z.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", value.lower())
     if origin is None or not 0 < int(origin[3] or 1) < 2**16:
         raise ValueError(
@@ -97,7 +97,7 @@ def _check_root_url(value: str) -> str:
 
 
 def _check_store_url(value: SecretStr, schemes: tuple[str, ...], example: str) -> SecretStr:
-    """Refuse what its driver would take apart in another way than its writer meant; no part of it is quoted."""
+    """Refuse a URL that its driver would read in another way than its writer meant; the error quotes no part of it."""
     text = value.get_secret_value()
     scheme, _, rest = text.partition("://")
     if scheme not in schemes:
@@ -125,7 +125,7 @@ def _none_if_empty(value: object) -> object:
 
 
 EmptyIsNone = BeforeValidator(_none_if_empty)
-"""For an optional setting: Compose hands over what is not set as an empty text."""
+"""Marks an optional setting: Compose passes a setting that is not set as an empty text."""
 
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
 Listen = Annotated[str, AfterValidator(_check_listen)]

@@ -1,18 +1,18 @@
-"""What can be configured, for every service: environment variables, or files of the same name under /run/secrets.
+"""The settings of every service: environment variables, or files of the same name under /run/secrets.
 
-Each service reads its own class once, when it starts, and gets no secret of another. `.env.example` lists all of it.
+Each service reads its own class once, when it starts, and gets no secret of another. `.env.example` lists all of it;
+`deploy/backup/settings.py` has what backups need.
 """
 
 import os
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, Origins, PostgresUrl, RedisUrl, RootUrl
@@ -20,13 +20,13 @@ from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, 
 SECRETS_DIR = Path("/run/secrets")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 LONGEST_RETENTION_DAYS = 36_500
-"""A hundred years; what is to stay for ever has 0."""
+"""A hundred years; 0 keeps clicks for ever."""
 
 S = TypeVar("S", bound="Settings")
 
 
 class Settings(BaseSettings):
-    """What every process has: how it logs."""
+    """The settings of every process: how it logs."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
@@ -53,30 +53,30 @@ class ServerSettings(Settings):
 
     listen: Listen = "127.0.0.1:8000"
     release: str = "unreleased"
-    # With the grace for requests under way (15 s) it has to fit into the 30 s after which Compose kills.
+    # Together with the grace for requests under way (15 s) it must fit into the 30 s after which Compose kills.
     drain_seconds: float = Field(default=5.0, ge=0, le=14)
 
 
 class SiteSettings(Settings):
-    """Under which names the short links are."""
+    """The domains of the short links."""
 
     public_base_url: BaseUrl
     domains: Hosts = ()
 
     @property
     def default_domain(self) -> str:
-        """The host of `public_base_url`, the domain of a link that names none."""
+        """Return the host of `public_base_url`, the domain of a link that names no other."""
         host = urlsplit(self.public_base_url).hostname or ""
         return f"[{host}]" if ":" in host else host
 
     @property
     def own_domains(self) -> tuple[str, ...]:
-        """All of them, the default one first."""
+        """Return all domains, the default one first."""
         return tuple(dict.fromkeys((self.default_domain, *self.domains)))
 
 
 class InternalSettings(Settings):
-    """What the two services know, so that links takes clicks from redirect alone."""
+    """The token that links and redirect share, so that links takes clicks from redirect alone."""
 
     internal_token: Annotated[SecretStr | None, EmptyIsNone] = Field(default=None, min_length=32)
 
@@ -114,7 +114,7 @@ class RedirectSettings(ServerSettings, InternalSettings):
 
 
 class DashboardSettings(ServerSettings, SiteSettings):
-    """The dashboard. Its `sign_in_…` are for the local stack: a code that signs in once, without the key being typed."""
+    """The dashboard. `tinyurl up` sets `sign_in_code…`: a code that signs in once, so that nobody has to type the key."""
 
     links_address: Listen
     dashboard_secret_key: SecretStr = Field(min_length=32)
@@ -136,7 +136,7 @@ class DashboardSettings(ServerSettings, SiteSettings):
 
 
 class NginxSettings(SiteSettings):
-    """`tinyurl nginx-files`: what nginx in front of the services is told."""
+    """`tinyurl nginx-files`: the settings of nginx in front of the services."""
 
     root_url: RootUrl = "/dashboard/"
     trusted_proxies: Networks = ()
@@ -147,7 +147,7 @@ class NginxSettings(SiteSettings):
 
 
 class SmokeSettings(SiteSettings):
-    """`tinyurl smoke`: the write service's database, and the release that the services have to be."""
+    """`tinyurl smoke`: the write service's database, and the release that the services must have."""
 
     links_database_url: PostgresUrl
     release: str = "unreleased"
@@ -167,7 +167,7 @@ class RetentionSettings(Settings):
 
 
 class MigrationSettings(Settings):
-    """The owner of the database, who runs the migrations, and the services' URLs, whose logins it then sets up."""
+    """`tinyurl migrate`: the database as its owner, and the services' URLs, whose logins it sets up."""
 
     owner_database_url: PostgresUrl
     links_database_url: Annotated[PostgresUrl | None, EmptyIsNone] = None
@@ -175,90 +175,19 @@ class MigrationSettings(Settings):
 
 
 def www_aliases(domains: Iterable[str]) -> dict[str, str]:
-    """The name with `www.` that people type for a domain, and the domain; an address and a name without a dot have none."""
+    """Return each name with `www.` that people may type, and its domain; addresses and names without a dot have none."""
     known = set(domains)
     named = {domain for domain in known if re.fullmatch(r"(?!www\.)([0-9a-z-]+\.)+[0-9a-z-]*[a-z][0-9a-z-]*", domain)}
     return {f"www.{domain}": domain for domain in sorted(named) if f"www.{domain}" not in known}
-
-
-@dataclass(frozen=True)
-class BackupKeep:
-    """Of how many days, weeks and months the newest backup stays."""
-
-    days: int
-    weeks: int
-    months: int
-
-
-class BackupSettings(MigrationSettings):
-    """`tinyurl backup` and `tinyurl restore`, which the owner of the database runs."""
-
-    backup_dir: Path = Path("backups")
-    backup_keep: str = "14d,8w"
-    backup_copy_to: str = ""
-    backup_recipient: str = ""
-    backup_copy_credentials: Annotated[SecretStr | None, EmptyIsNone] = None
-    backup_copy_command: str = ""
-    redis_admin_url: Annotated[RedisUrl | None, EmptyIsNone] = None
-
-    @field_validator("backup_keep")
-    @classmethod
-    def check_keep(cls, value: str) -> str:
-        if not _backup_keep.fullmatch(value.replace(" ", "")):
-            raise ValueError("must be days, and after them weeks and months if they are wanted, such as 14d,8w,12m")
-        return value
-
-    @field_validator("backup_copy_to")
-    @classmethod
-    def check_copy_to(cls, value: str) -> str:
-        if value and not re.fullmatch(r"(s3|gs|az)://[0-9A-Za-z][0-9A-Za-z._-]*(/[0-9A-Za-z._=/-]*)?", value):
-            raise ValueError(
-                "must be s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without credentials"
-            )
-        return value
-
-    @field_validator("backup_recipient")
-    @classmethod
-    def check_recipient(cls, value: str) -> str:
-        if "AGE-SECRET-KEY" in value.upper():
-            raise ValueError(
-                "is the private key; the public one (age1…) belongs here, and the private one off this host"
-            )
-        if value and not all(re.fullmatch(r"age1[0-9a-z]{58}", each.strip()) for each in value.split(",")):
-            raise ValueError("must be a public key of age (age1…), or several separated by commas")
-        return value
-
-    @model_validator(mode="after")
-    def check_copies_are_encrypted(self) -> Self:
-        if self.backup_copy_to and not self.backup_recipient:
-            raise ValueError(
-                "BACKUP_COPY_TO needs BACKUP_RECIPIENT: `tinyurl backup-key FILE` draws a key and shows it"
-            )
-        return self
-
-    @property
-    def keep(self) -> BackupKeep:
-        """BACKUP_KEEP in numbers."""
-        found = _backup_keep.fullmatch(self.backup_keep.replace(" ", ""))
-        assert found is not None
-        return BackupKeep(*(int(number or 0) for number in found.groups()))
-
-    @property
-    def copies(self) -> bool:
-        """Whether backups are copied off the host."""
-        return bool(self.backup_copy_to or self.backup_copy_command)
-
-
-_backup_keep = re.compile(r"([1-9]\d{0,3})d?(?:,([1-9]\d{0,3})w)?(?:,([1-9]\d{0,3})m)?")
 
 
 def load_settings(cls: type[S], env_file: Path | None = None, **given: str) -> S:
     """Read a service's settings, or end the process with one line for each that is missing or wrong.
 
     Args:
-        cls: Which ones.
-        env_file: Read before the environment, which wins.
-        given: On the command line; wins over both.
+        cls: The class of the settings.
+        env_file: A file with settings; the environment wins over it.
+        given: Settings of the command line, which win over both.
     """
     try:
         return cls(_env_file=env_file, **given)  # type: ignore[call-arg, arg-type]  # pydantic-settings' own argument

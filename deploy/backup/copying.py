@@ -1,4 +1,4 @@
-"""Copies off the host what has to be: to an object storage, by the operator's command, or both.
+"""Copies backups off the host: to an object storage, by the operator's command, or both.
 
 A dump that was not copied yet has a file `.pending` beside it. Nothing old is removed before all of them are copied.
 """
@@ -10,27 +10,27 @@ import signal
 from datetime import UTC, datetime
 
 from deploy.backup.files import COPIED, Backup, BackupRefused, good_backups, locked, manifest_path
+from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import Progress, Storage
 from deploy.backup.thinning import remove_old_backups
-from shared.settings import BackupSettings
 
 COPY_TIMEOUT_S = 4 * 3600
 THINNING_TIMEOUT_S = 1800
 
 
 def pending_backups(settings: BackupSettings) -> list[Backup]:
-    """What has to be copied still, the newest first: with it the most is saved."""
+    """Return the backups that must still be copied, the newest first, because it saves the most."""
     return [backup for backup in reversed(good_backups(settings.backup_dir)) if backup.pending.exists()]
 
 
 async def copy_pending(settings: BackupSettings, progress: Progress) -> list[Backup]:
-    """Copy everything that is pending, and then remove what need not stay. Another process that does it is waited for.
+    """Copy everything that is pending, then remove what need not stay; wait for another process that does the same.
 
     Returns:
         What was copied now.
 
     Raises:
-        BackupRefused: A copy failed, or took too long. The backups stay, also old ones, and the next call tries again.
+        BackupRefused: A copy failed, or took too long. All backups stay, the old ones too, and the next call tries again.
     """
     copied = []
     async with locked(settings.backup_dir / ".copying", COPY_TIMEOUT_S, "copy of"):
@@ -81,7 +81,7 @@ async def _run_command(command: str, backup: Backup) -> None:
 
 
 def _environment(backup: Backup) -> dict[str, str]:
-    """Our own environment without our secrets, and the files that are to be copied."""
+    """Return our own environment without our secrets, and with the files that are to be copied."""
     others = {name: value for name, value in os.environ.items() if name.lower() not in BackupSettings.model_fields}
     files = {"BACKUP_FILE": backup.dump, "BACKUP_MANIFEST": manifest_path(backup.dump)}
     return others | {name: str(path.absolute()) for name, path in files.items()}

@@ -1,9 +1,9 @@
-"""BACKUP_COPY_CREDENTIALS: which names each storage takes, in which form; `storage.py` opens the storage with them."""
+"""Checks BACKUP_COPY_CREDENTIALS: which names each storage takes, in which form; `storage.py` opens the storage with them."""
 
 import re
 
 from deploy.backup.files import BackupRefused
-from shared.settings import BackupSettings
+from deploy.backup.settings import BackupSettings
 
 CREDENTIALS = {
     "s3": (

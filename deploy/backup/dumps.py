@@ -6,12 +6,9 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-import asyncpg
 
 from deploy.backup.files import (
     UNFINISHED,
@@ -25,11 +22,12 @@ from deploy.backup.files import (
     store_backup,
 )
 from deploy.backup.programs import ProgramFailed, find_program, run_program
+from deploy.backup.settings import BackupSettings
 from deploy.backup.thinning import remove_leftovers, remove_old_backups
 from shared.changes import select_version
-from shared.postgres import CONNECT_TIMEOUT_S, Connection
+from shared.postgres import FAILURES as POSTGRES_FAILURES
+from shared.postgres import Connection, OwnConnection, open_connection
 from shared.schema import select_head
-from shared.settings import BackupSettings
 
 DUMP_TIMEOUT_S = 4 * 3600
 HASH_TIMEOUT_S = 3600
@@ -38,12 +36,12 @@ STATEMENT_TIMEOUT_S = 60
 TABLE_LOCK_TIMEOUT_S = 30
 
 THINNING_S = 2
-"""After a copy old backups are removed, which needs the same lock for a moment."""
+"""Another process removes old backups after a copy, and holds the same lock for a moment."""
 
 OTHER_BACKUP_TIMEOUT_S = 1800
-"""How long a backup that may turn out needless waits for one that is under way and would make it so."""
+"""How long `--if-older-than` waits for a backup that is under way and may make another one needless."""
 
-FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, BackupRefused, ProgramFailed)
+FAILURES = (*POSTGRES_FAILURES, BackupRefused, ProgramFailed)
 """What can be wrong with a backup or a restore, other than this program."""
 
 
@@ -56,11 +54,11 @@ class Taken:
 
 
 async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | None = None) -> Taken | None:
-    """Take a backup, and remove those that need not stay; where they are copied, `copying.py` does that afterwards.
+    """Take a backup, and remove those that need not stay; `copying.py` removes them where backups are copied.
 
     Args:
-        settings: Of what, and where to.
-        if_older_than: Take it only if the newest good one is older; wait for one that is under way.
+        settings: The database, and the folder of the backups.
+        if_older_than: Take a backup only if the newest good one is older; wait for one that is under way.
 
     Returns:
         The backup, or None if it was not needed.
@@ -84,7 +82,7 @@ async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | No
 async def hash_links(conn: Connection) -> tuple[int, str]:
     """Count the links and hash domain, code, target and state of each, in order.
 
-    The statement is part of what a manifest says: it must give the same for a dump of any age.
+    The statement is part of a manifest's meaning: it must give the same for a dump of any age.
 
     Returns:
         The count, and the SHA-256 of the rows as COPY writes them.
@@ -102,31 +100,14 @@ async def hash_links(conn: Connection) -> tuple[int, str]:
     return int(status.split()[-1]), digest.hexdigest()
 
 
-@asynccontextmanager
-async def connect(url: str, application: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """Connect for statements that may take long."""
-    settings = {
-        "application_name": f"tinyurl {application}",
-        "timezone": "UTC",
-        # The deadlines are ours: a dump keeps its transaction open for as long as it takes.
-        "statement_timeout": "0",
-        "idle_in_transaction_session_timeout": "0",
-    }
-    conn = await asyncpg.connect(
-        url, timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S, server_settings=settings
-    )
-    try:
-        yield conn
-    finally:
-        try:
-            await conn.close(timeout=CONNECT_TIMEOUT_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            conn.terminate()
+def connect(url: str, application: str) -> AbstractAsyncContextManager[OwnConnection]:
+    """Connect for work that takes long: the server sets no deadline, since a dump keeps its transaction open."""
+    return open_connection(url, application, statement_timeout_s=None, command_timeout_s=STATEMENT_TIMEOUT_S)
 
 
 async def _dump(settings: BackupSettings) -> Backup:
     url = settings.owner_database_url.get_secret_value()
-    # By the clock that ages are reckoned by later, which may not be the database's.
+    # The age of a backup is reckoned by this host's clock later, and not by the database's.
     began_at = datetime.now(UTC)
     async with connect(url, "backup") as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         program = find_program("pg_dump", conn.get_server_version().major)
@@ -162,7 +143,7 @@ async def _dump(settings: BackupSettings) -> Backup:
 
 
 async def _select_roles(conn: Connection) -> tuple[str, ...]:
-    """The roles that are granted something in this database: a restore needs them, and a dump does not have them."""
+    """Return the roles that have rights in this database: a restore needs them, and a dump does not hold them."""
     rows = await conn.fetch(
         """
         SELECT DISTINCT rolname FROM pg_shdepend

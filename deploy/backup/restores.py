@@ -1,9 +1,9 @@
 """Restores a backup: into a new database beside the one in use, checked there against its manifest, then exchanged with it.
 
-Everything before the exchange leaves the database in use as it is, and the exchange is one transaction: whenever it is
+Everything before the exchange leaves the database in use as it is. The exchange is one transaction: whenever it is
 killed, either the old or the new database is in place, and the next restore begins anew.
 
-What was read of the lost timeline, by running redirectors or into Redis, must not count any more, and its versions and
+Redirectors and Redis hold records of the time after the backup. These must not count any more, and their versions and
 ids must not be given out again. So the sequences start from the clock, and the change feed says that everything changed.
 """
 
@@ -29,11 +29,11 @@ from deploy.backup.exchange import (
 )
 from deploy.backup.files import BackupRefused, Manifest, locked, manifest_path, verify_backup
 from deploy.backup.programs import database_name, find_program, run_program, with_database
+from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import ENCRYPTED, Storage, split_name
 from shared.changes import EVERYTHING, insert_change
 from shared.postgres import Connection
 from shared.schema import migrate
-from shared.settings import BackupSettings
 
 DOWNLOAD_TIMEOUT_S = 4 * 3600
 RESTORE_TIMEOUT_S = 8 * 3600
@@ -41,7 +41,7 @@ ANALYZE_TIMEOUT_S = 1800
 REDIS_TIMEOUT_S = 10
 
 SEQUENCES = (("link_changes", "version"), ("links", "id"))
-"""What the caches and the click journals know of the lost timeline: none of its numbers may be given out again."""
+"""Caches and click journals know numbers that were given out after the backup: none may be given out again."""
 
 NUMBERS_SKIPPED = 1_000_000_000
 
@@ -52,10 +52,10 @@ async def restore(settings: BackupSettings, dump: Path, *, replace: bool, say: S
     """Put a backup in place of the database, and tell the redirectors.
 
     Args:
-        settings: Of which database and cache.
+        settings: The database and the cache.
         dump: The file; its manifest lies beside it.
         replace: Whether the database may hold links now.
-        say: Told of each step.
+        say: Called with a line for each step.
 
     Raises:
         BackupRefused: The backup is damaged, or the database must not or cannot be replaced. Nothing was changed.
@@ -98,14 +98,14 @@ async def restore_copy(settings: BackupSettings, url: str, key: str, *, replace:
     """Get a copy from an object storage, decrypt it, and restore it.
 
     Args:
-        settings: Of which database and cache, and the credentials of the storage.
-        url: Of the copy, or of the folder whose newest is meant.
+        settings: The database and the cache, and the credentials of the storage.
+        url: The copy, or a folder, of which the newest copy is taken.
         key: The private key, as the text of its file.
         replace: Whether the database may hold links now.
-        say: Told of each step.
+        say: Called with a line for each step.
 
     Raises:
-        BackupRefused: The copy cannot be read or decrypted, or as `restore` does. Nothing was changed.
+        BackupRefused: The copy cannot be read or decrypted, or `restore` refused it. Nothing was changed.
         ProgramFailed: `pg_restore` failed. Nothing was changed.
     """
     keys = read_key(key)
@@ -118,7 +118,7 @@ async def restore_copy(settings: BackupSettings, url: str, key: str, *, replace:
     async with locked(folder, 0, "restore of a copy in"):
         try:
             dump = folder / name
-            # The manifest first: a copy without one is none.
+            # The manifest comes first: without it there is no backup.
             for path in (manifest_path(dump), dump):
                 say(f"getting {path.name}{ENCRYPTED}")
                 encrypted = path.with_name(path.name + ENCRYPTED)
@@ -160,7 +160,7 @@ async def _inspect_current(admin: Connection, url: str, names: Names, *, replace
 
 
 async def _create_missing_roles(admin: Connection, manifest: Manifest, say: Say) -> None:
-    """Roles belong to the server and are not in a dump; on a new server the services' roles are made as by a migration."""
+    """Create the services' roles on a new server, as a migration does: roles belong to the server, and no dump has them."""
     for role in manifest.roles:
         if not await admin.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
             await execute_named(admin, "CREATE ROLE %I NOLOGIN", role)
@@ -186,8 +186,8 @@ async def _compare(url: str, manifest: Manifest) -> None:
 async def _begin_timeline(url: str, last_numbers: dict[str, int]) -> None:
     """Move the sequences above all that they ever gave out, and announce that everything changed.
 
-    The clock in microseconds is above every earlier start, also one on a server that is gone, and nothing is numbered
-    as fast as it runs. Only where it is wrong, a number that is known lies above it; then that one is left far behind.
+    The clock in microseconds is above every earlier start, also one on a server that is gone, and numbers are given out more
+    slowly than it runs. If the clock is wrong, a known number may lie above it; then the sequence starts far above that one.
     """
     async with connect(url, "restore") as conn, conn.transaction():
         for table, column in SEQUENCES:
@@ -217,7 +217,7 @@ async def _last_number(conn: Connection, table: str, column: str) -> int:
 
 
 async def _empty_cache(settings: BackupSettings, say: Say) -> None:
-    """Free the cache of records that count no longer; it is not needed for what visitors get, so it may fail."""
+    """Empty the cache, whose records count no longer. It may fail: visitors get the right answers without it."""
     url = settings.redis_admin_url.get_secret_value() if settings.redis_admin_url else ""
     reason = "REDIS_ADMIN_URL is not set"
     if url:

@@ -1,6 +1,6 @@
-"""`tinyurl backup --every`: backups by the clock and their copies, for ever, and the metrics that tell whether they succeed.
+"""`tinyurl backup --every`: takes and copies backups by the clock, for ever, and serves metrics that tell whether they succeed.
 
-Dumps and copies go on side by side: a copy that fails is tried again by itself, and no dump waits for it.
+Dumps and copies go on side by side: a failed copy is tried again by itself, and no dump waits for it.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from prometheus_client.registry import Collector
 from deploy.backup.copying import copy_pending, pending_backups
 from deploy.backup.dumps import FAILURES, take_backup
 from deploy.backup.files import COPIED, good_backups, newest_age
-from shared.settings import BackupSettings
+from deploy.backup.settings import BackupSettings
 
 FIRST_RETRY_S = 30.0
 LONGEST_RETRY_S = 1800.0
 LONGEST_SLEEP_S = 60.0
-"""The clock may jump, and someone may take a backup by hand: whether one is due is asked again and again."""
+"""The clock may jump, and someone may take a backup by hand: so we check again and again whether one is due."""
 
 PENDING_STEP_S = 2.0
 JITTER = 0.02

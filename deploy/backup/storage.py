@@ -1,7 +1,8 @@
-"""Copies of backups in an object storage: S3 and what speaks its protocol, Google Cloud Storage, Azure.
+"""Keeps copies of backups in an object storage: S3 and what speaks its protocol, Google Cloud Storage, Azure.
 
-A backup is two objects there, `….dump.age` and `….json.age`. The manifest goes last, and a put is whole or not there at
-all, so that what has both is a backup. A copy reads, lists and removes nothing: credentials that may only write are enough.
+A backup is two objects there, `….dump.age` and `….json.age`. The manifest is written last, and an object is whole or not
+there at all, so whatever has both is a backup. Copying reads, lists and removes nothing: credentials that may only write
+are enough.
 """
 
 import asyncio
@@ -20,12 +21,12 @@ from obstore.store import ObjectStore, from_url
 from deploy.backup.credentials import CREDENTIALS, read_credentials
 from deploy.backup.encryption import encrypted
 from deploy.backup.files import CLOCK_TOLERANCE, Backup, BackupRefused, dump_path, manifest_path
-from shared.settings import BackupSettings
+from deploy.backup.settings import BackupSettings
 
 ENCRYPTED = ".age"
 CONNECT_TIMEOUT_S = 10
 REQUEST_TIMEOUT_S = 300
-"""For a part of 8 MiB, so that a line of half a megabit per second is enough."""
+"""The deadline of a part of 8 MiB: a line of half a megabit per second is enough."""
 
 RETRIES, RETRY_TIMEOUT_S = 3, 60
 PART_BYTES = 8 * 2**20
@@ -35,7 +36,7 @@ PROGRESS_S = 15
 LIST_TIMEOUT_S = 120
 
 Progress = Callable[[str, int, int], None]
-"""Told of a name, the bytes that are done and all of them, now and then."""
+"""Called now and then with a name, the bytes that are done, and all bytes."""
 
 _REASONS = {
     "InvalidAccessKeyId": "the key in BACKUP_COPY_CREDENTIALS is not known there",
@@ -61,8 +62,8 @@ class Storage:
     """A folder of an object storage.
 
     Args:
-        settings: With the credentials.
-        url: Of the folder.
+        settings: They hold the credentials.
+        url: The folder.
     """
 
     def __init__(self, settings: BackupSettings, url: str) -> None:
@@ -75,7 +76,7 @@ class Storage:
             config.setdefault("AWS_REGION", "us-east-1")
         endpoint = config.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL", "")
         try:
-            # The library types each provider's options apart; these are chosen by name above.
+            # The library has a type of options for each provider; these are chosen by name above.
             make: Any = from_url
             self._store: ObjectStore = make(
                 self.url,
@@ -94,7 +95,7 @@ class Storage:
         """Encrypt a backup and put it there.
 
         Raises:
-            BackupRefused: The storage refuses it or cannot be reached. What is there does not look like a backup.
+            BackupRefused: The storage refuses it or cannot be reached. What was written does not look like a backup.
         """
         for path in (backup.dump, manifest_path(backup.dump)):
             size = path.stat().st_size
@@ -113,7 +114,7 @@ class Storage:
                     raise self._refused(error) from None
 
     async def copies(self) -> list[Copy]:
-        """The backups there, oldest first: those whose dump and manifest are both there.
+        """Return the backups there, oldest first: those that have both dump and manifest.
 
         Raises:
             BackupRefused: They cannot be listed.
@@ -133,7 +134,7 @@ class Storage:
         return sorted(copies, key=lambda copy: copy.name)
 
     async def newest(self) -> Copy:
-        """The newest backup there that is not from the future.
+        """Return the newest backup there that is not from the future.
 
         Raises:
             BackupRefused: There is none.
@@ -167,7 +168,7 @@ class Storage:
             raise self._refused(error) from None
 
     def _refused(self, error: Exception) -> BackupRefused:
-        """Say what is wrong in a line, without the library's own text: that may hold a signature."""
+        """Say in a line what is wrong, without the library's own text, which may hold a signature."""
         text = str(error)
         known = next((reason for sign, reason in _REASONS.items() if sign in text), None)
         if known is None and isinstance(error, PermissionDeniedError | UnauthenticatedError):
@@ -178,7 +179,7 @@ class Storage:
 
 
 async def list_copies(settings: BackupSettings, url: str) -> list[Copy]:
-    """The backups at a URL, oldest first."""
+    """Return the backups at a URL, oldest first."""
     return await Storage(settings, url).copies()
 
 
@@ -194,7 +195,7 @@ def split_name(url: str) -> tuple[str, str]:
 
 
 def _date(name: str) -> datetime | None:
-    """When a dump was taken, by the name of its copy; None for anything else."""
+    """Return when a dump was taken, by the name of its copy; None for any other name."""
     try:
         date = datetime.strptime(name, f"tinyurl-%Y%m%dT%H%M%S.%fZ.dump{ENCRYPTED}").replace(tzinfo=UTC)
     except ValueError:

@@ -1,7 +1,7 @@
 """Removes old backups: all of the last day stay, and before that the newest of each day, week and month, as BACKUP_KEEP says.
 
-What counts is how the backups lie to each other, not the clock: one that jumps removes nothing. Those from the future
-are thinned by themselves, and push none of the others out.
+The backups' distances from each other count, not the clock, so that a clock that jumps removes nothing. Backups from the
+future are thinned among themselves, and push none of the others out.
 """
 
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deploy.backup.files import COPIED, PENDING, UNFINISHED, good_backups, is_ours
-from shared.settings import BackupKeep
+from deploy.backup.settings import BackupKeep
 
 ALL_STAY = timedelta(days=1)
 
 
 def choose_kept(dates: list[datetime], keep: BackupKeep) -> set[datetime]:
-    """Choose the backups that stay; a day, week or month without one does not count."""
+    """Choose the backups that stay; a day, week or month without a backup does not count."""
     if not dates:
         return set()
     newest_first = sorted((date.astimezone(UTC) for date in dates), reverse=True)
@@ -46,7 +46,7 @@ def remove_old_backups(folder: Path, keep: BackupKeep, now: datetime) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what interrupted runs left, and what lies beside dumps that are gone; needs the lock."""
+    """Remove what interrupted runs left, and files whose dump is gone; needs the lock."""
     for path in folder.glob(f"tinyurl-*{UNFINISHED}"):
         if is_ours(path.with_suffix("")):
             path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """`python -m deploy.certificates`: gets the certificate and renews it on a clock, in a container of certbot's image.
 
-Beside Python it has what certbot has, and of ours this room alone. Metrics are on port 9100.
+The container has Python, what certbot needs, and this folder of ours alone. Metrics are on port 9100.
 """
 
 import argparse
@@ -66,7 +66,7 @@ class Metrics(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing of a visit."""
+        """Log no request."""
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

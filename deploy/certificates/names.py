@@ -1,6 +1,6 @@
-"""The names that a certificate is wanted for, those of them that lead here, and those that one is for.
+"""Tells which names a certificate must have, which of them lead here, and which a certificate has.
 
-A name is tried the way that the authority does.
+It tries a name in the way that the certificate authority does.
 """
 
 import os
@@ -25,18 +25,18 @@ def domains() -> list[str]:
 
 
 def names() -> list[str]:
-    """What a certificate is wanted for: the domains, and with `www.` those that are not named so. nginx takes the same."""
+    """Return the names that a certificate must have: the domains, and each with `www.` before it. nginx takes the same."""
     found = domains()
     named = [name for name in found if re.fullmatch(r"(?!www\.)([0-9a-z-]+\.)+[0-9a-z-]*[a-z][0-9a-z-]*", name)]
     return list(dict.fromkeys([*found, *(f"www.{name}" for name in named)]))
 
 
 def leading_here(wanted: Iterable[str], challenges: Path, port: int) -> list[str]:
-    """Tell which names lead to this nginx: what lies in its folder of challenges is fetched over each of them."""
+    """Return the names that lead to this nginx: a file in its folder of challenges is fetched over each of them."""
     folder = challenges / ".well-known" / "acme-challenge"
     folder.mkdir(parents=True, exist_ok=True)
     file, text = folder / f"here-{secrets.token_hex(8)}", secrets.token_hex(16)
-    # Another group's nginx reads it.
+    # nginx, which is of another group, reads it.
     file.touch(0o644)
     file.write_text(text)
     try:
@@ -48,7 +48,7 @@ def leading_here(wanted: Iterable[str], challenges: Path, port: int) -> list[str
 
 
 def names_of(chain: Path) -> set[str]:
-    """The names of a certificate; none if there is none, or none that can be read."""
+    """Return the names of a certificate; none if there is no certificate, or if it cannot be read."""
     try:
         certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -58,7 +58,7 @@ def names_of(chain: Path) -> set[str]:
 
 
 def _fetch(url: str) -> str:
-    """What is answered, without a proxy and without another place to look; empty if nothing is."""
+    """Fetch a URL without a proxy and without following redirects; empty if nothing answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
     try:
         with opener.open(url, timeout=CHALLENGE_TIMEOUT_S) as answer:
@@ -69,7 +69,7 @@ def _fetch(url: str) -> str:
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: a name that leads on does not lead here."""
+    """Follows no redirect: a name that redirects elsewhere does not lead here."""
 
     def redirect_request(self, *args: object) -> None:
         return None

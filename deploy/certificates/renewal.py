@@ -1,8 +1,8 @@
 """Lets certbot get a certificate for the names that lead here, checks it, and makes it the one that nginx reads.
 
-The chain and its key go into one file, replaced in one step; nginx reads it at a handshake, so neither is reloaded. A
-certificate that is not good leaves the one in use. A name that the authority refuses though it leads here is left out, so
-that it costs no other name its certificate.
+The chain and its key go into one file, replaced in one step. nginx reads it at each handshake, so it needs no reload. A bad
+certificate does not replace the one in use. A name that leads here and is refused by the authority is left out, so that it
+costs no other name its certificate.
 """
 
 import json
@@ -34,7 +34,7 @@ def obtain(*, now: bool = False) -> datetime:
     """Get or renew the certificate for the names that lead here, and make it the one that nginx reads.
 
     Returns:
-        When it ends.
+        When the certificate ends.
 
     Raises:
         subprocess.SubprocessError: certbot failed.
@@ -43,9 +43,9 @@ def obtain(*, now: bool = False) -> datetime:
     lineage = STATE / "config" / "live" / NAME
     held = [name for name in names() if name in names_of(lineage / "fullchain.pem")]
     leading = leading_here(names(), CHALLENGES, CHALLENGE_PORT)
-    # A host without a way to its own public address cannot tell: the domains are asked for then.
+    # A host that cannot reach its own public address cannot tell: then it asks for the domains.
     found = leading or domains()
-    # What a certificate has stays in it until a renewal: that a name fails for a moment is no reason for another one.
+    # A certificate keeps its names until a renewal: a name that fails for a moment is no reason for a new certificate.
     wanted = [name for name in names() if name in found or name in held]
     try:
         ask_certbot(wanted, now=now)
@@ -59,9 +59,9 @@ def ask_certbot(wanted: list[str], *, now: bool, is_any_enough: bool = False) ->
     """Let certbot get a certificate, or renew it if it is time (ARI, or a third of its life left).
 
     Args:
-        wanted: The names that it is for.
+        wanted: The names that it must have.
         now: Renew it in any case.
-        is_any_enough: Take one for those names that the authority does not refuse.
+        is_any_enough: Leave out names that the authority refuses.
     """
     email = os.environ.get("ACME_EMAIL")
     command = ["certbot", "certonly", "--non-interactive", "--agree-tos", "--cert-name", NAME, "--key-type", "ecdsa"]
@@ -81,14 +81,14 @@ def install(folder: Path, needed: list[str]) -> datetime:
     """Check a certificate and make it the one that nginx reads.
 
     Args:
-        folder: With `fullchain.pem` and `privkey.pem`.
-        needed: What it must be for.
+        folder: Where `fullchain.pem` and `privkey.pem` are.
+        needed: The names that it must have.
 
     Returns:
-        When it ends.
+        When the certificate ends.
 
     Raises:
-        CertificateRefused: It is damaged, expired, for other names, or the key is another one's.
+        CertificateRefused: It is damaged, expired or for other names, or the key belongs to another one.
     """
     chain, key = (folder / "fullchain.pem").read_bytes(), (folder / "privkey.pem").read_bytes()
     try:

@@ -1,12 +1,9 @@
-"""`tinyurl backup`, `backup-key`, `restore`: of the database of OWNER_DATABASE_URL or of the running `tinyurl up`."""
+"""`tinyurl backup`, `backup-key` and `restore`, for the database of OWNER_DATABASE_URL or of the running `tinyurl up`."""
 
-import asyncio
-import signal
 import sys
-from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -16,13 +13,10 @@ from deploy.backup.encryption import new_key
 from deploy.backup.files import BackupRefused
 from deploy.backup.restores import restore, restore_copy
 from deploy.backup.schedule import keep_backing_up
+from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import is_url, list_copies
+from deploy.command.runner import DEFAULT_DATA, Data, fail, load_command_settings, run
 from shared.logs import configure_logs
-from shared.settings import BackupSettings, load_settings
-
-T = TypeVar("T")
-
-Data = Annotated[Path, typer.Option(help="Folder of the `tinyurl up` that is meant, if it is there.")]
 
 
 def backup_command(
@@ -46,13 +40,13 @@ def backup_command(
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="With --every: serve Prometheus metrics there.")
     ] = None,
-    data: Data = Path(".tinyurl"),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Dump the database into BACKUP_DIR, with a manifest that `tinyurl restore` checks it against, and copy both off the host.
 
-    It holds every link that was acknowledged before it began; nothing waits for it. All of the last day stay, and before that
-    the newest of each day and week that BACKUP_KEEP says. BACKUP_COPY_TO or BACKUP_COPY_COMMAND copies each off the host;
-    while that fails nothing old is removed, and the copy alone is tried again.
+    A backup holds every link that was acknowledged before it began; nothing waits for it. All backups of the last day stay,
+    and before that the newest of each day and week that BACKUP_KEEP says. BACKUP_COPY_TO or BACKUP_COPY_COMMAND copies each
+    off the host. While that fails nothing old is removed, and the copy alone is tried again.
 
     Examples:
 
@@ -72,37 +66,38 @@ def backup_command(
         raise typer.BadParameter("it takes no backup", param_hint="--copy-only")
     if metrics_port is not None and every is None:
         raise typer.BadParameter("it belongs to --every", param_hint="--metrics-port")
-    given = {"backup_copy_to": copy_to, "backup_recipient": recipient}
-    settings = _load_settings(data, **{name: value for name, value in given.items() if value is not None})
+    options = {"backup_copy_to": copy_to, "backup_recipient": recipient}
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = load_command_settings(BackupSettings, data, **given)
     if copy_only and not settings.copies:
         raise typer.BadParameter("neither BACKUP_COPY_TO nor BACKUP_COPY_COMMAND is set", param_hint="--copy-only")
     if every is not None:
         configure_logs(settings)
-        _run("backup", keep_backing_up(settings, timedelta(hours=every), metrics_port), stopped=0)
+        work = keep_backing_up(settings, timedelta(hours=every), metrics_port)
+        run("backup", work, failures=FAILURES, stopped=0)
     elif copy_only:
-        copied = _run("backup", copy_pending(settings, _show_progress))
+        copied = run("backup", copy_pending(settings, _show_progress), failures=FAILURES)
         for backup in copied:
             typer.echo(f"{backup.dump}: copied")
         if not copied:
             typer.echo("nothing to do: everything is copied")
     else:
-        _run("backup", _back_up_once(settings, if_older_than))
+        run("backup", _back_up_once(settings, if_older_than), failures=FAILURES)
 
 
 def backup_key_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; must not exist.")],
 ) -> None:
-    """Draw a key for copies of backups, and show its public half, which BACKUP_RECIPIENT is set to.
+    """Draw a key for copies of backups, and show its public half, the value of BACKUP_RECIPIENT.
 
-    The file is the only way to read the copies: keep it off the host, and twice. It is of age's format, as by `age-keygen`.
+    The file is the only way to read the copies: keep it off the host, and twice. It has the format of `age-keygen`.
 
     Example: tinyurl backup-key backup-key.txt
     """
     try:
         public = new_key(file)
     except (OSError, BackupRefused) as error:
-        typer.echo(f"tinyurl backup-key: {error}", err=True)
-        raise typer.Exit(1) from None
+        fail("backup-key", error)
     typer.echo(f"BACKUP_RECIPIENT={public}")
 
 
@@ -120,12 +115,12 @@ def restore_command(
         str | None, typer.Option(metavar="FILE", help="The private key of a copy; - reads it from standard input.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Only list the copies in URL; needs no key.")] = False,
-    data: Data = Path(".tinyurl"),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Put a backup in the place of the database, while the services run.
 
     It is restored beside the database in use, compared with its manifest, and then exchanged with it in one step. The
-    database as it was stays under another name until the next restore. Whatever fails before leaves all as it is.
+    old database stays under another name until the next restore. A failure before the exchange changes nothing.
 
     Examples:
 
@@ -135,21 +130,22 @@ def restore_command(
 
     tinyurl restore s3://my-bucket/tinyurl/ --key backup-key.txt
     """
+    if list_ and not is_url(dump):
+        raise typer.BadParameter("it lists copies, at a URL", param_hint="--list")
+    if is_url(dump) and not list_ and key is None:
+        raise typer.BadParameter("a copy is encrypted: give the file of the private key", param_hint="--key")
+    settings = load_command_settings(BackupSettings, data)
     if list_:
-        if not is_url(dump):
-            raise typer.BadParameter("it lists copies, at a URL", param_hint="--list")
-        _list_copies(_load_settings(data), dump)
-    elif is_url(dump):
-        if key is None:
-            raise typer.BadParameter("a copy is encrypted: give the file of the private key", param_hint="--key")
-        work = restore_copy(_load_settings(data), dump, _read_key_file(key), replace=replace, say=typer.echo)
-        _run("restore", work)
+        _list_copies(settings, dump)
+    elif key is not None and is_url(dump):
+        work = restore_copy(settings, dump, _read_key_file(key), replace=replace, say=typer.echo)
+        run("restore", work, failures=FAILURES)
     else:
-        _run("restore", restore(_load_settings(data), Path(dump), replace=replace, say=typer.echo))
+        run("restore", restore(settings, Path(dump), replace=replace, say=typer.echo), failures=FAILURES)
 
 
 async def _back_up_once(settings: BackupSettings, if_older_than: float | None) -> None:
-    """Take a backup and copy it, in one run of the event loop: between two of them a signal would be lost."""
+    """Take a backup and copy it, in one run of the event loop, because a signal between two runs would be lost."""
     limit = None if if_older_than is None else timedelta(hours=if_older_than)
     taken = await take_backup(settings, if_older_than=limit)
     if taken is None:
@@ -164,7 +160,7 @@ async def _back_up_once(settings: BackupSettings, if_older_than: float | None) -
 
 
 def _list_copies(settings: BackupSettings, url: str) -> None:
-    copies = _run("restore", list_copies(settings, url))
+    copies = run("restore", list_copies(settings, url), failures=FAILURES)
     for copy in copies:
         typer.echo(f"{copy.name}  {copy.began_at:%Y-%m-%d %H:%M:%S} UTC  {copy.size} bytes")
     if not copies:
@@ -175,33 +171,8 @@ def _read_key_file(key: str) -> str:
     try:
         return sys.stdin.read() if key == "-" else Path(key).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        typer.echo(f"tinyurl restore: --key {key}: {error}", err=True)
-        raise typer.Exit(1) from None
+        fail("restore", f"--key {key}: {error}")
 
 
 def _show_progress(name: str, done: int, size: int) -> None:
     typer.echo(f"{name}: {done * 100 // max(size, 1)} % of {size} bytes")
-
-
-def _load_settings(data: Path, **given: str) -> BackupSettings:
-    services = data / "services.env"
-    return load_settings(BackupSettings, env_file=services if services.exists() else None, **given)
-
-
-def _run(command: str, work: Coroutine[None, None, T], *, stopped: int = 128 + signal.SIGTERM) -> T:
-    """Run to the end, or until SIGTERM, after which what is half done is undone and the exit status is `stopped`."""
-
-    async def work_until_stopped() -> T:
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await work
-
-    try:
-        return asyncio.run(work_until_stopped())
-    except FAILURES as error:
-        reason, *_ = (*str(error).splitlines(), type(error).__name__)
-        typer.echo(f"tinyurl {command}: {reason}", err=True)
-        raise typer.Exit(1) from None
-    except asyncio.CancelledError:
-        raise typer.Exit(stopped) from None

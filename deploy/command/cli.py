@@ -10,6 +10,7 @@ from deploy.command.backup import backup_command, backup_key_command, restore_co
 from deploy.command.keys import keys
 from deploy.command.release import migrate_command, nginx_files, smoke_command
 from deploy.command.retention import retention_command
+from deploy.command.runner import fail
 from deploy.command.up import up_command
 
 app = typer.Typer(
@@ -35,8 +36,7 @@ def bench(context: typer.Context) -> None:
     """Measure speed side by side; `tinyurl bench --help` tells what."""
     root = Path(__file__).parents[2]
     if not (root / "tests" / "bench").is_dir():
-        typer.echo("tinyurl bench: it lives in the repository; run it from a clone.", err=True)
-        raise typer.Exit(1)
+        fail("bench", "it lives in the repository; run it from a clone.")
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "tests.bench", *context.args])  # noqa: S606  # this very interpreter
 
@@ -44,8 +44,8 @@ def bench(context: typer.Context) -> None:
 def main() -> None:
     """Run the command that was typed.
 
-    Where the storage's library was at work, the process ends without Python's own finalization: that library's threads
-    may still hand over a result then, and abort the process (https://github.com/PyO3/pyo3-async-runtimes/issues/40).
+    If the storage's library was used, the process ends without Python's own finalization: threads of that library may
+    still hand over a result then, and abort the process (https://github.com/PyO3/pyo3-async-runtimes/issues/40).
     """
     try:
         app()

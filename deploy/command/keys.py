@@ -1,18 +1,17 @@
-"""`tinyurl keys`: create, list and revoke API keys on the host, where no key is needed for it."""
+"""`tinyurl keys`: creates, lists and revokes API keys, on the host, where that needs no key."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import asyncpg
 import typer
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from deploy.command.runner import DEFAULT_DATA, Data, fail, load_command_settings, run
 from services.links.keys.rows import SCOPES, LastAdminKey, Owner, create_key, revoke_key, select_keys
-from shared.postgres import CONNECT_TIMEOUT_S, Connection, server_settings
-from shared.settings import KeyCommandSettings, load_settings
+from shared.postgres import Connection, open_connection
+from shared.settings import KeyCommandSettings
 
 T = TypeVar("T")
 
@@ -20,8 +19,6 @@ keys = typer.Typer(
     no_args_is_help=True,
     help="API keys, in the database of LINKS_DATABASE_URL or of the running `tinyurl up`.",
 )
-
-Data = Annotated[Path, typer.Option(help="Folder of the `tinyurl up` whose keys they are.")]
 
 
 @keys.command()
@@ -34,7 +31,7 @@ def create(
     ],
     name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; never if left out.")] = None,
-    data: Data = Path(".tinyurl"),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Create a key and print it, this once.
 
@@ -53,7 +50,7 @@ def create(
 
 
 @keys.command("list")
-def list_keys(data: Data = Path(".tinyurl")) -> None:
+def list_keys(data: Data = DEFAULT_DATA) -> None:
     """List all keys, the newest first."""
     for key in _run(data, select_keys):
         state = "revoked" if key.revoked_at else "expired" if key.expires_at and key.expires_at <= _now() else "valid"
@@ -69,7 +66,7 @@ def revoke(
     force: Annotated[
         bool, typer.Option("--force", help="Revoke also the last valid key with the scope admin.")
     ] = False,
-    data: Data = Path(".tinyurl"),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Revoke a key for good; it fails within a second.
 
@@ -84,40 +81,21 @@ def revoke(
     try:
         is_known = _run(data, revoke_in_transaction)
     except LastAdminKey:
-        typer.echo(
-            f"tinyurl keys revoke: {wanted} is the last valid key with the scope admin; --force revokes it all the same",
-            err=True,
-        )
-        raise typer.Exit(1) from None
+        fail("keys revoke", f"{wanted} is the last valid key with the scope admin; --force revokes it all the same")
     if not is_known:
-        typer.echo(f"tinyurl keys revoke: there is no key {wanted}", err=True)
-        raise typer.Exit(1)
+        fail("keys revoke", f"there is no key {wanted}")
     typer.echo(f"revoked {wanted}")
 
 
 def _run(data: Path, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Do something on a connection to the database that is meant."""
-    url = _database_url(data)
+    """Do something on a connection to the database of the environment or of a `tinyurl up`."""
+    settings = load_command_settings(KeyCommandSettings, data)
 
     async def connect_and_work() -> T:
-        conn = await asyncpg.connect(
-            url.get_secret_value(), timeout=CONNECT_TIMEOUT_S, server_settings=server_settings("keys")
-        )
-        try:
+        async with open_connection(settings.links_database_url.get_secret_value(), "keys") as conn:
             return await work(conn)
-        finally:
-            await conn.close(timeout=CONNECT_TIMEOUT_S)
 
-    try:
-        return asyncio.run(connect_and_work())
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        typer.echo(f"tinyurl keys: the database cannot be used: {error or type(error).__name__}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _database_url(data: Path) -> SecretStr:
-    services = data / "services.env"
-    return load_settings(KeyCommandSettings, env_file=services if services.exists() else None).links_database_url
+    return run("keys: the database cannot be used", connect_and_work())
 
 
 def _now() -> datetime:

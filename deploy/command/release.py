@@ -1,16 +1,15 @@
 """`tinyurl migrate`, `nginx-files` and `smoke`: the steps of a deployment that run in a container of the new release."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
-import asyncpg
 import typer
 from pydantic import SecretStr
 
+from deploy.command.runner import run
 from deploy.command.smoke import Colour, SmokeFailed, smoke
 from deploy.nginx.files import NginxFiles
-from shared.postgres import CONNECT_TIMEOUT_S, FAILURES
+from shared.postgres import FAILURES, open_connection
 from shared.roles import set_login
 from shared.schema import migrate
 from shared.settings import MigrationSettings, NginxSettings, SmokeSettings, load_settings
@@ -21,15 +20,10 @@ LOGINS = {"links_database_url": "tinyurl_links", "redirect_database_url": "tinyu
 def migrate_command() -> None:
     """Bring the database of OWNER_DATABASE_URL up to this release.
 
-    A deployment runs it before it starts the new services; it waits for another one that runs, and does nothing if there
-    is nothing to do. The users of LINKS_DATABASE_URL and REDIRECT_DATABASE_URL, where these are set, get their passwords.
+    A deployment runs it before it starts the new services. It waits for another migration that runs, and does nothing if
+    there is nothing to do. If LINKS_DATABASE_URL and REDIRECT_DATABASE_URL are set, their users get their passwords.
     """
-    settings = load_settings(MigrationSettings)
-    try:
-        asyncio.run(_migrate(settings))
-    except FAILURES as error:
-        typer.echo(f"tinyurl migrate: {error or type(error).__name__}", err=True)
-        raise typer.Exit(1) from None
+    run("migrate", _migrate(load_settings(MigrationSettings)))
 
 
 def nginx_files(
@@ -83,11 +77,7 @@ def smoke_command(
     """
     settings = load_settings(SmokeSettings)
     colour = Colour(links, redirect, dashboard or ())
-    try:
-        asyncio.run(smoke(settings, colour))
-    except (SmokeFailed, *FAILURES) as error:
-        typer.echo(f"tinyurl smoke: {error or type(error).__name__}", err=True)
-        raise typer.Exit(1) from None
+    run("smoke", smoke(settings, colour), failures=(SmokeFailed, *FAILURES))
     typer.echo(f"{len(colour.links) + len(colour.redirect) + len(colour.dashboard)} processes work")
 
 
@@ -95,11 +85,8 @@ async def _migrate(settings: MigrationSettings) -> None:
     url = settings.owner_database_url.get_secret_value()
     applied = await migrate(url)
     typer.echo(f"applied: {', '.join(map(str, applied))}" if applied else "nothing to do")
-    conn = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
-    try:
+    async with open_connection(url, "migrate", statement_timeout_s=None) as conn:
         for name, group in LOGINS.items():
             login: SecretStr | None = getattr(settings, name)
             if login:
                 typer.echo(f"login: {await set_login(conn, login.get_secret_value(), group)}")
-    finally:
-        await conn.close(timeout=CONNECT_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""`tinyurl retention`: raw clicks are dropped when they are old enough; their counts stay.
+"""`tinyurl retention`: drops raw clicks that are old enough; their counts stay.
 
 It runs as the write service's role, once or by the clock; `services/links/clicks/upkeep.py` has the statements.
 """
@@ -6,19 +6,17 @@ It runs as the write service's role, once or by the clock; `services/links/click
 import asyncio
 import math
 import random
-import signal
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
-import asyncpg
 import structlog
 import typer
 
+from deploy.command.runner import DEFAULT_DATA, Data, load_command_settings, run
 from services.links.clicks.upkeep import delete_from_default, drop_partition, select_partitions
 from shared.logs import configure_logs
-from shared.postgres import CONNECT_TIMEOUT_S, FAILURES, server_settings
-from shared.settings import LONGEST_RETENTION_DAYS, RetentionSettings, load_settings
+from shared.postgres import FAILURES, open_connection
+from shared.settings import LONGEST_RETENTION_DAYS, RetentionSettings
 
 STATEMENT_TIMEOUT_S = 60.0
 RETRY_S = 60.0
@@ -31,7 +29,7 @@ log = structlog.get_logger()
 
 
 def check_hours(hours: float | None) -> float | None:
-    """Refuse what is no number, which no comparison with a limit does."""
+    """Refuse NaN, which passes every comparison with a limit."""
     if hours is not None and math.isnan(hours):
         raise typer.BadParameter("must be a number of hours")
     return hours
@@ -56,37 +54,27 @@ def retention_command(
             help="Stay, and do it whenever that time has passed.",
         ),
     ] = None,
-    data: Annotated[Path, typer.Option(help="Folder of the `tinyurl up` that is meant, if it is there.")] = Path(
-        ".tinyurl"
-    ),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Drop raw clicks that are older than CLICKS_RETENTION_DAYS; totals, dimensions and unique visitors stay.
 
-    Whole UTC days go: today and as many days before it are kept. It can be repeated at any time.
+    It drops whole UTC days, and keeps today and so many days before. It can be repeated at any time.
 
     Example: tinyurl retention --days 30
     """
-    services = data / "services.env"
-    settings = load_settings(RetentionSettings, env_file=services if services.exists() else None)
+    settings = load_command_settings(RetentionSettings, data)
     kept = settings.clicks_retention_days if days is None else days
     url = settings.links_database_url.get_secret_value()
     if kept == 0:
         typer.echo("raw clicks are kept for ever")
         if every is None:
             return
-    try:
-        if every is None:
-            dropped, deleted = asyncio.run(drop_old_clicks(url, kept))
-            typer.echo(_sentence(dropped, deleted, kept))
-        else:
-            configure_logs(settings)
-            asyncio.run(_repeat(url, kept, timedelta(hours=every)))
-    except FAILURES as error:
-        reason, *_ = (*str(error).splitlines(), type(error).__name__)
-        typer.echo(f"tinyurl retention: {reason}", err=True)
-        raise typer.Exit(1) from None
-    except asyncio.CancelledError:
-        raise typer.Exit(0) from None
+    if every is None:
+        dropped, deleted = run("retention", drop_old_clicks(url, kept))
+        typer.echo(_sentence(dropped, deleted, kept))
+    else:
+        configure_logs(settings)
+        run("retention", _repeat(url, kept, timedelta(hours=every)), stopped=0)
 
 
 async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tuple[list[date], int]:
@@ -94,7 +82,7 @@ async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tup
 
     Args:
         url: A libpq URL of the write service's role.
-        days: Kept before today; 0 keeps all.
+        days: How many days before today are kept; 0 keeps all.
         today: The UTC day.
 
     Returns:
@@ -103,9 +91,7 @@ async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tup
     if days == 0:
         return [], 0
     before = (today or datetime.now(UTC).date()) - timedelta(days=days)
-    settings = server_settings("retention", statement_timeout_s=STATEMENT_TIMEOUT_S)
-    conn = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
-    try:
+    async with open_connection(url, "retention", statement_timeout_s=STATEMENT_TIMEOUT_S) as conn:
         old = [day for day in await select_partitions(conn) if day < before]
         for day in old:
             await drop_partition(conn, day)
@@ -113,15 +99,10 @@ async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tup
         while found := await delete_from_default(conn, before):
             deleted += found
         return old, deleted
-    finally:
-        await conn.close(timeout=CONNECT_TIMEOUT_S)
 
 
 async def _repeat(url: str, days: int, interval: timedelta) -> None:
-    """Do it by the clock until SIGTERM; after a failure try again soon."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    """Drop old clicks by the clock, for ever; try again soon after a failure."""
     while True:
         try:
             dropped, deleted = await drop_old_clicks(url, days)

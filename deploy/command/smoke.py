@@ -1,5 +1,4 @@
-"""Whether services that nginx does not use yet do their work: a link is created, followed, deleted and gone; the dashboard
-lets a key in and runs its script.
+"""Tries services that nginx does not use yet: creates a link, follows it, deletes it, and signs in to the dashboard.
 
 A deployment runs it, in a container of the new release, against the processes that it is about to switch to.
 """
@@ -14,11 +13,9 @@ from datetime import UTC, datetime, timedelta
 from http.client import HTTPException, HTTPMessage
 from urllib.parse import urlencode, urlsplit
 
-import asyncpg
-
 from services.links.keys.rows import create_key, renew_key, revoke_key
 from shared.listen import parse_address
-from shared.postgres import CONNECT_TIMEOUT_S, server_settings
+from shared.postgres import open_connection
 from shared.settings import SmokeSettings
 
 OWNER = "smoke-test"
@@ -27,7 +24,7 @@ TARGET = "https://example.com/"
 
 _CALL_TIMEOUT_S = 5.0
 _DASHBOARD_TIMEOUT_S = 30.0
-"""It runs a script of many parts for the first time, on a host that is busy with a deployment."""
+"""The dashboard runs its script for the first time, on a host that is busy with a deployment."""
 _VISIBLE_TIMEOUT_S = 2.0
 """An edit is promised within a second of its commit."""
 
@@ -38,7 +35,7 @@ class SmokeFailed(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service said."""
+    """An answer of a service."""
 
     status: int
     headers: HTTPMessage
@@ -95,7 +92,7 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
     """Try every process of a colour.
 
     Args:
-        settings: The database, for a key that is revoked at the end; what `/readyz` has to name.
+        settings: The database, for a key that is revoked at the end, and the release that `/readyz` must name.
         colour: The processes.
 
     Raises:
@@ -108,8 +105,7 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
         if named != settings.release:
             raise SmokeFailed(f"{service.address} is release {named}, not {settings.release}")
     database_url = settings.links_database_url.get_secret_value()
-    conn = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT_S, server_settings=server_settings("smoke"))
-    try:
+    async with open_connection(database_url, "smoke") as conn:
         end = datetime.now(UTC) + timedelta(minutes=5)
         scopes = ["links:read", "links:write"]
         row, key = await renew_key(conn, owner=OWNER, name=KEY_NAME, scopes=scopes, expires_at=end) or await create_key(
@@ -122,12 +118,10 @@ async def smoke(settings: SmokeSettings, colour: Colour) -> None:
                 await asyncio.to_thread(_sign_in, dashboard, settings.public_base_url, key)
         finally:
             await revoke_key(conn, row.id)
-    finally:
-        await conn.close(timeout=CONNECT_TIMEOUT_S)
 
 
 def _live_through(writer: Service, readers: Sequence[Service], domain: str, key: str) -> None:
-    """A link's whole life."""
+    """Create a link, follow it, delete it, and see that it is gone."""
     host = {"Host": domain}
     api = {**host, "Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     code = f"smoke-{secrets.token_urlsafe(12)}"
@@ -140,7 +134,7 @@ def _live_through(writer: Service, readers: Sequence[Service], domain: str, key:
 
 
 def _sign_in(dashboard: Service, base_url: str, key: str) -> None:
-    """From the form to a run of Streamlit's script."""
+    """Sign in by the form, and let Streamlit's script run once."""
     browser = {"Host": urlsplit(base_url).netloc, "Origin": base_url}
     form = {**browser, "Content-Type": "application/x-www-form-urlencoded"}
     signed_in = dashboard.expect(303, "POST", "/dashboard/sign-in", form, urlencode({"key": key}))

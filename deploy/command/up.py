@@ -1,6 +1,6 @@
-"""`tinyurl up`: everything on this machine, until Ctrl-C.
+"""`tinyurl up`: runs everything on this machine, until Ctrl-C.
 
-It alone loads `deploy/local/`, and only when it is called: what production runs does not have it.
+It alone loads `deploy/local/`, and only when it is called, because production does not have that folder.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_DATA = Path(".tinyurl")
+from deploy.command.runner import DEFAULT_DATA, run
 
 
 def up_command(
@@ -28,15 +28,11 @@ def up_command(
     """
     from deploy.local.programs import StartFailed  # noqa: PLC0415  # production never loads deploy.local
 
-    try:
-        if ephemeral:
-            with tempfile.TemporaryDirectory(prefix="tinyurl-data-", ignore_cleanup_errors=True) as folder:
-                asyncio.run(_up(Path(folder), port, workers, durable=False))
-        else:
-            asyncio.run(_up(data.absolute(), port, workers, durable=True))
-    except StartFailed as error:
-        typer.echo(f"tinyurl up: {error}", err=True)
-        raise typer.Exit(1) from None
+    if ephemeral:
+        with tempfile.TemporaryDirectory(prefix="tinyurl-data-", ignore_cleanup_errors=True) as folder:
+            run("up", _up(Path(folder), port, workers, durable=False), failures=(StartFailed,))
+    else:
+        run("up", _up(data.absolute(), port, workers, durable=True), failures=(StartFailed,))
 
 
 async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
@@ -44,6 +40,7 @@ async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # Nothing is cancelled: a stack is stopped part by part, in order.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     say = _say

@@ -1,4 +1,4 @@
-"""The users of Redis, as lines of its ACL file; for the local stack and for the host, so the standard library alone."""
+"""Writes the users of Redis as lines of its ACL file, for the local stack and the host: it needs the standard library alone."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 REDIRECT = "redirect"
 ADMIN = "admin"
 
-# What redirect does: look up and store records, and introduce itself. Nothing else, and no other key.
+# The redirect service looks up and stores records, and introduces itself. It may do nothing else, and touch no other key.
 _REDIRECT_RULES = (
     "on",
     "~link:*",
@@ -25,8 +25,8 @@ def acl_lines(passwords: Sequence[str], admin_password: str) -> list[str]:
     """Write the users.
 
     Args:
-        passwords: Of redirect; each is accepted, so that one can follow another.
-        admin_password: Of the user for people and commands.
+        passwords: The passwords of redirect; each is accepted, so that one can follow another.
+        admin_password: The password of the user for people and commands.
     """
     return [
         f"user {REDIRECT} {' '.join(map(acl_password, passwords))} {' '.join(_REDIRECT_RULES)}",
@@ -36,5 +36,5 @@ def acl_lines(passwords: Sequence[str], admin_password: str) -> list[str]:
 
 
 def acl_password(password: str) -> str:
-    """The rule that adds a password, by its SHA-256, so that no file or command shows it."""
+    """Return the rule that adds a password, by its SHA-256, so that no file or command shows the password."""
     return f"#{hashlib.sha256(password.encode()).hexdigest()}"

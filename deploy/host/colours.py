@@ -1,6 +1,6 @@
-"""The processes of a release, in one of two colours: started, counted and stopped.
+"""Starts, counts and stops the processes of a release, in one of two colours.
 
-The rollout calls it; which of them nginx leads to is for `edge.py`.
+The rollout calls it; `edge.py` tells nginx which of them to use.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ class Colours:
         self._wait = ("--detach", "--no-deps", "--wait", "--wait-timeout", str(site.start_timeout_s))
 
     def containers(self, colour: Colour) -> list[Container]:
-        """All of a colour, those that do not run with them."""
+        """Return all containers of a colour, also those that do not run."""
         return project_containers(f"{self._site.tinyurl_name}-{colour}")
 
     def start(self, release: Release, colour: Colour, replicas: Mapping[str, int]) -> Sequence[Container]:
         """Start so many processes of each service, and wait until all are healthy.
 
         Raises:
-            HostError: They are not in time.
+            HostError: They are not healthy in time.
         """
         scales = [part for service in release.services for part in ("--scale", f"{service}={replicas[service]}")]
         release.compose(self._site, colour).call(
@@ -44,7 +44,7 @@ class Colours:
         return found
 
     def start_missing(self, release: Release, colour: Colour, replicas: Mapping[str, int]) -> None:
-        """Start what a service has too few of, and leave those that run alone."""
+        """Start the processes that a service lacks, and leave those that run alone."""
         compose = release.compose(self._site, colour)
         for service in release.services:
             if len(self._running(colour, service)) < replicas[service]:
@@ -54,7 +54,7 @@ class Colours:
     def divide(
         self, release: Release, colour: Colour, replicas: Mapping[str, int]
     ) -> tuple[list[Container], list[Container]]:
-        """Tell what runs of a colour: those that stay, and those that a service has too many of."""
+        """Divide the running containers of a colour into those that stay, and those that a service has too many of."""
         staying: list[Container] = []
         leaving: list[Container] = []
         for service in release.services:
@@ -64,7 +64,7 @@ class Colours:
         return staying, leaving
 
     def remove(self, containers: Sequence[Container]) -> None:
-        """Stop some, and take them away."""
+        """Stop some containers, and remove them."""
         ids = [each.id for each in containers]
         docker("stop", *ids, timeout_s=STOP_TIMEOUT_S)
         docker("rm", *ids)

@@ -23,11 +23,11 @@ class Container:
     """A container of a project.
 
     Attributes:
-        id: Whole.
-        service: Of the Compose file.
-        number: Among the replicas of its service.
+        id: The whole id.
+        service: Its service in the Compose file.
+        number: Its number among the replicas of the service.
         is_running: Whether it runs now.
-        config_hash: What it was made from, as Compose sums it up.
+        config_hash: Compose's hash of the definition that it was made from.
         listen: Its LISTEN, as `compose.prod.yaml` of its release has it; empty if it does not listen.
     """
 
@@ -40,7 +40,7 @@ class Container:
 
     @property
     def socket(self) -> str:
-        """Where it listens: LISTEN, with the name that Docker gives a container."""
+        """Return where it listens: LISTEN, with the name that Docker gives a container."""
         return self.listen.replace("{hostname}", self.id[:12])
 
 
@@ -56,7 +56,7 @@ def docker(
         Its standard output.
 
     Raises:
-        DockerFailed: It did not end well, or in time.
+        DockerFailed: It failed, or did not end in time.
     """
     shown = " ".join(arguments[:3])
     try:
@@ -66,10 +66,10 @@ def docker(
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            errors="replace",  # A visitor's path may be anything, also in nginx's log.
+            errors="replace",  # nginx's log has visitors' paths, which may hold any bytes
             timeout=timeout_s,
             env={**os.environ, **(environment or {})},
-            # The lock of the journal with them: a rollout that is killed holds it until its last command has ended.
+            # The command inherits the lock of the journal: a killed rollout holds it until its last command has ended.
             close_fds=False,
             check=False,
         )
@@ -82,7 +82,7 @@ def docker(
 
 
 def project_containers(project: str) -> list[Container]:
-    """Every container of a Compose project, those of `run` left out."""
+    """Return every container of a Compose project, without those of `run`."""
     ids = docker(
         "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}"
     ).split()
@@ -106,7 +106,7 @@ def project_containers(project: str) -> list[Container]:
 
 
 def last_lines(container: Container) -> str:
-    """What a container said last, on either of its outputs; nothing if it cannot be asked."""
+    """Return the last lines that a container wrote, on either of its outputs; nothing if it cannot be asked."""
     command = ["docker", "logs", "--tail", "20", container.id]
     with suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(
@@ -116,7 +116,7 @@ def last_lines(container: Container) -> str:
 
 
 def inspect(name: str, template: str) -> Any:
-    """Read something of a container, as `--format '{{json …}}'` has it."""
+    """Read a value of a container, as `--format '{{json …}}'` gives it."""
     return json.loads(docker("inspect", "--format", f"{{{{json {template}}}}}", name))
 
 
@@ -125,7 +125,7 @@ class Compose:
 
     Args:
         site: The host.
-        project: `tinyurl` for what stays, `tinyurl-blue` and `tinyurl-green` for the colours.
+        project: `tinyurl` for nginx and the stores, `tinyurl-blue` and `tinyurl-green` for the colours.
         variables: What the files need besides `host.env`.
         folder: Where the files are.
     """
@@ -140,7 +140,7 @@ class Compose:
         }
         command = site.values.get("BACKUP_COPY_COMMAND", "")
         if command and command[0] not in "'\"":
-            # Compose would put its own variables into it, and leave nothing where the file's name belongs.
+            # Compose would replace the command's variables by its own, and the one with the file's name by nothing.
             self._environment["BACKUP_COPY_COMMAND"] = command
         files = [part for name in ("compose.yaml", "compose.prod.yaml") for part in ("--file", f"{folder}/{name}")]
         self._command = ("compose", "--project-name", project, "--env-file", str(site.environment_file), *files)
@@ -149,12 +149,12 @@ class Compose:
         return docker(*self._command, *arguments, timeout_s=timeout_s, stdin=stdin, environment=self._environment)
 
     def run_tool(self, service: str, command: Sequence[str], *options: str, timeout_s: float = TIMEOUT_S) -> str:
-        """Run a command in a container of its own that goes afterwards."""
+        """Run a command in a container of its own, which is removed afterwards."""
         return self.call(
             "run", "--rm", "--no-deps", "--quiet-pull", "-T", *options, service, *command, timeout_s=timeout_s
         )
 
     def config_hashes(self) -> dict[str, str]:
-        """What each service would be made from now."""
+        """Return the hash of the definition that each service would be made from now."""
         lines = self.call("config", "--hash", "*").splitlines()
         return dict(line.split() for line in lines if line.strip())

@@ -1,7 +1,7 @@
-"""nginx in front: which processes it uses is a folder of files, and a switch is one rename and a reload.
+"""Tells nginx in front which processes to use: a folder of files names them, and a switch is one rename and a reload.
 
-`nginx/current` leads to the folder in use, `nginx/0007` for example; nginx reads it anew on SIGHUP, and its old workers end
-when the requests that they have are answered. nginx itself is never stopped here.
+`nginx/current` leads to the folder in use, for example `nginx/0007`. nginx reads it anew on SIGHUP. Its old workers end
+when their requests are answered. nginx itself is never stopped here.
 """
 
 import os
@@ -15,7 +15,7 @@ from deploy.host.releases import Release
 from deploy.host.site import HostError, Site
 
 DRAIN_TIMEOUT_S = 45.0
-"""Beyond nginx's own `worker_shutdown_timeout` (30 s)."""
+"""Longer than nginx's own `worker_shutdown_timeout` (30 s)."""
 
 HOST_PORT = 8081
 _KEEP_GENERATIONS = 10
@@ -47,11 +47,11 @@ class Edge:
         return number
 
     def switch(self, generation: int) -> None:
-        """Make a generation the one that nginx reads from now on."""
+        """Let nginx read another generation from now on."""
         link = self._folder / ".current.new"
         link.unlink(missing_ok=True)
         link.symlink_to(f"{generation:04}")
-        # The files before the link that leads to them: a crash of the host must not leave it to empty ones.
+        # The files reach the disk before the link that leads to them: after a crash it must not lead to empty files.
         os.sync()
         link.replace(self._folder / "current")
         sync_folder(self._folder)
@@ -63,7 +63,7 @@ class Edge:
     def reload(self, compose: Compose) -> None:
         """Let nginx use the current files; start it where it does not run.
 
-        When this returns no worker of before is left, so nothing is sent any more to processes that are not in the files.
+        When this returns no old worker is left, so nginx sends nothing any more to processes that are not in the files.
 
         Raises:
             HostError: nginx did not take the files, or an old worker does not end though nginx should have ended it.
@@ -75,7 +75,7 @@ class Edge:
             docker("start", container.id)
         else:
             old = self._workers(container)
-            # Not `docker kill --signal HUP`: Docker takes that for a stop by hand, and would not start nginx after a reboot.
+            # Docker would take `docker kill --signal HUP` for a stop by hand, and would not start nginx after a reboot.
             docker("exec", container.id, "nginx", "-s", "reload", "-c", "/etc/tinyurl/current/nginx.conf")
             deadline = time.monotonic() + DRAIN_TIMEOUT_S
             while old & self._workers(container):
@@ -88,7 +88,7 @@ class Edge:
         return found[0] if found else None
 
     def address(self) -> tuple[str, int]:
-        """Where the host itself reaches the site, without TLS."""
+        """Return the address at which the host itself reaches the site, without TLS."""
         container = self.container()
         if container is None:
             raise HostError("nginx does not run")
@@ -108,7 +108,7 @@ class Edge:
 
     @staticmethod
     def _workers(container: Container) -> set[str]:
-        """The process ids of the workers, those that are about to end included."""
+        """Return the process ids of the workers, also of those that are about to end."""
         lines = docker("top", container.id, "-o", "pid,args").splitlines()
         return {line.split()[0] for line in lines if "nginx: worker process" in line}
 

@@ -1,7 +1,7 @@
-"""The gate: the few verbs that the deploy key may say, and nothing else.
+"""The gate: takes the few verbs that the deploy key may say, and nothing else, and calls `rollout.py` for them.
 
-sshd starts it for the key, whatever the client asks for (`command=` in authorized_keys); what was asked is in
-SSH_ORIGINAL_COMMAND. A verb that changes something runs detached, so that a lost connection does not kill it.
+sshd starts it for that key, whatever the client asks for (`command=` in authorized_keys). SSH_ORIGINAL_COMMAND has what was
+asked. A verb that changes something runs detached, so that a lost connection does not kill it.
 """
 
 import os
@@ -47,10 +47,10 @@ LOGS_KEPT_S = 90 * 86400
 
 
 def parse_verb(text: str) -> list[str]:
-    """Read a command, exactly in the form that is shown.
+    """Read a command, exactly in the form that the usage shows.
 
     Raises:
-        HostError: It is none; the message has the usage.
+        HostError: It is no such command; the message has the usage.
     """
     for verb, pattern in VERBS.items():
         match = re.fullmatch(pattern, text)
@@ -63,7 +63,7 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     """Do what was asked.
 
     Returns:
-        The exit status: 0, or 1 if it did not work, 2 if it was not understood.
+        The exit status: 0, 1 if it failed, or 2 if it was not understood.
     """
     detached = arguments[:1] == ["--detached"]
     text = " ".join(arguments[1:] if detached else arguments) or os.environ.get("SSH_ORIGINAL_COMMAND", "")
@@ -118,9 +118,9 @@ def _put_secret(site: Site, name: str) -> None:
 
 
 def prune_logs(folder: Path, seconds: float) -> None:
-    """Remove what verbs said that is old, or more than is read: their names begin with the time."""
+    """Remove old logs of verbs, and those beyond the newest few: their names begin with the time."""
     for number, path in enumerate(sorted(folder.glob("*.log"), reverse=True)):
-        with suppress(FileNotFoundError):  # Another verb may be at it.
+        with suppress(FileNotFoundError):  # another verb may remove it
             if number >= LOGS_KEPT or path.stat().st_mtime < seconds - LOGS_KEPT_S:
                 path.unlink()
 
@@ -131,7 +131,8 @@ def _detach(site: Site, text: str) -> int:
     logs.mkdir(exist_ok=True)
     prune_logs(logs, time.time())
     path = logs / f"{now().replace(':', '')}-{text.split(maxsplit=1)[0]}-{os.getpid()}.log"
-    # This very module, from where it is installed; both ends of the log are files, so nothing of the connection is held.
+    # It starts this very module from where it is installed. Both ends of the log are files, so it holds no part of the
+    # connection.
     command = [sys.executable, "-m", "deploy.host", "--root", str(site.root), "--detached", *text.split()]
     with path.open("w") as output, path.open() as shown:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What is live, what is under way, and what was done: written so that no crash of a rollout or of the host loses it."""
+"""Writes down what is live, what is under way and what was done, so that no crash of a rollout or of the host loses it."""
 
 import fcntl
 import json
@@ -37,11 +37,11 @@ class Rollout:
 
     Attributes:
         verb: `deploy`, `rollback`, `rotate` or `scale`.
-        digest: Where it goes.
-        colour: In which colour.
-        step: The one that began last.
-        generation: Of nginx's files, from the switch on.
-        reason: For a rollback that came by itself.
+        digest: The release that is to be live.
+        colour: The colour in which it runs.
+        step: The step that began last.
+        generation: The generation of nginx's files, from the switch on.
+        reason: Why a rollback came by itself.
         secret: What `rotate` changes.
     """
 
@@ -56,7 +56,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class State:
-    """All that a verb has to know of the verbs before it."""
+    """What a verb has to know of the verbs before it."""
 
     live: Deployed | None = None
     previous: Deployed | None = None
@@ -73,17 +73,17 @@ class Journal:
         self.state = self._load()
 
     def live(self) -> Deployed:
-        """What is live.
+        """Return what is live.
 
         Raises:
-            HostError: Nothing is.
+            HostError: Nothing is live.
         """
         if self.state.live is None:
             raise HostError("nothing is live yet: deploy first")
         return self.state.live
 
     def write(self, **changes: Any) -> None:
-        """Change the state: on the disk first, in one step."""
+        """Change the state, on the disk first, in one step."""
         state = replace(self.state, **changes)
         write_file(self._path, json.dumps(asdict(state), indent=2) + "\n", 0o644)
         self.state = state
@@ -93,7 +93,7 @@ class Journal:
         line = json.dumps({"time": now(), "event": event, **facts})
         with (self._root / LOG_NAME).open("a+b") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 1))
-            # A crash may have torn the line before: it stays alone.
+            # A crash may have torn the last line: the new one does not continue it.
             torn = log.read() not in (b"", b"\n")
             log.write(b"\n" * torn + line.encode() + b"\n")
             log.flush()
@@ -111,10 +111,10 @@ class Journal:
     def lock(self, what: str) -> Iterator[None]:
         """Be the only one who changes this installation.
 
-        If the one before was killed, this waits for the last command that it ran.
+        If the last holder was killed, this waits for the last command that it ran.
 
         Raises:
-            HostError: Someone else is; the message tells who and since when.
+            HostError: Someone else holds the lock; the message tells who and since when.
         """
         with (self._root / "lock").open("a+") as holder:
             deadline = time.monotonic() + _LAST_COMMAND_TIMEOUT_S
@@ -128,7 +128,7 @@ class Journal:
             holder.truncate(0)
             holder.write(f"{what} since {now()}, process {os.getpid()}")
             holder.flush()
-            # What the one before left may have been written after this object was made.
+            # The last holder may have written the state after this object was made.
             self.state = self._load()
             yield
             holder.truncate(0)
@@ -141,13 +141,13 @@ class Journal:
             live=Deployed(**read["live"]) if read["live"] else None,
             previous=Deployed(**read["previous"]) if read["previous"] else None,
             rollout=Rollout(**read["rollout"]) if read["rollout"] else None,
-            # A state of before the dashboard has no number for it.
+            # A state that is older than the dashboard has no number for it.
             replicas={**FIRST_REPLICAS, **read["replicas"]},
         )
 
 
 def write_file(path: Path, text: str, mode: int, owner: int | None = None) -> None:
-    """Replace a file in one step that a crash of the host cannot tear; it belongs to whom it should from the beginning."""
+    """Replace a file in one step that a crash of the host cannot tear; it has the right owner from the beginning."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -182,5 +182,5 @@ def _try_lock(holder: IO[str]) -> bool:
 
 
 def _is_alive(pid: str) -> bool:
-    """Whether the process that noted its number in the lock still runs; whoever is about to note it counts as alive."""
+    """Whether the process that noted its number in the lock still runs; one that is about to note it counts as alive."""
     return not pid.isdigit() or Path(f"/proc/{pid}").exists()

@@ -1,4 +1,4 @@
-"""What deployments leave alone, because replacing it costs requests: nginx, the stores, and the host's own program."""
+"""Replaces what deployments leave alone, because that costs requests: nginx, the stores, and the host's own program."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from deploy.host.site import Site
 
 
 def outdated(site: Site, release: Release) -> list[str]:
-    """What runs otherwise than a release has it, and is left alone by deployments."""
+    """Return what differs from the live release, and deployments leave alone."""
     wanted = release.compose(site).config_hashes()
     containers = project_containers(site.tinyurl_name)
     return [each.service for each in containers if each.config_hash != wanted.get(each.service)]
 
 
 def maintain(site: Site, journal: Journal, say: Callable[[str], None]) -> None:
-    """Replace nginx and the stores where the live release has others, and this program; requests can be lost meanwhile."""
+    """Replace this program, and nginx and the stores where the live release has others; requests can be lost meanwhile."""
     release = load_release(site, journal.live().digest)
     say(f"replacing: {', '.join(outdated(site, release)) or 'nothing'}")
     up = ("up", "--detach", "--no-deps", "--wait", "--wait-timeout", "120")

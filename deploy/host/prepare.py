@@ -1,4 +1,4 @@
-"""Makes what an installation needs on the host before its first deployment; safe to repeat, nothing is replaced."""
+"""Makes what an installation needs on the host before its first deployment. It can be repeated, and replaces nothing."""
 
 import ctypes
 import os
@@ -20,11 +20,11 @@ def prepare(site: Site, source: Path) -> None:
 
     Args:
         site: The host.
-        source: The repository, or the files of a release.
+        source: A clone of the repository, or the files of a release.
     """
     folders = {
         "secrets": (0, 0, 0o700),
-        # A container is given only the one that it may write to, as all have the same user.
+        # A container gets only the folder that it may write to, because all containers have the same user.
         "run": (APP_UID, NGINX_GROUP, 0o750),
         **{f"run/{service}": (APP_UID, NGINX_GROUP, 0o750) for service in SERVICES},
         "nginx": (0, 0, 0o755),
@@ -50,22 +50,22 @@ def prepare(site: Site, source: Path) -> None:
 
 
 def install_tools(root: Path, source: Path) -> None:
-    """Put the code that runs on the host where the gate finds it: `tools` leads to a folder of this version from one moment on.
+    """Put the code that runs on the host where the gate finds it: from one moment on `tools` leads to a folder of this version.
 
-    The version before stays, because a verb may be running from it.
+    The last version stays, because a verb may be running from it.
     """
     versions = sorted(root.glob("tools-[0-9]*"))
     new = root / f"tools-{int(versions[-1].name.partition('-')[2]) + 1 if versions else 1:04}"
-    # The whole folder: what of it runs on a host is for the release to know, which may be older or newer than this code.
+    # It copies the whole folder: the release, which may be older or newer than this code, knows which files it needs.
     shutil.copytree(source / "deploy", new / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
     link, tools = root / ".tools.new", root / "tools"
     before = tools.resolve()
     _remove(link)
     link.symlink_to(new.name)
-    # The files before the link that leads to them.
+    # The files reach the disk before the link that leads to them.
     os.sync()
     if tools.is_dir() and not tools.is_symlink():
-        # From before there were versions: a link cannot replace a folder, but trade places with it.
+        # Older installations have a folder here. A link cannot replace a folder, but it can trade places with it.
         _exchange(link, tools)
         _remove(link)
     else:

@@ -1,6 +1,6 @@
-"""Releases on this host: an image by its digest, and the files that it carries, in a folder of their own.
+"""Fetches, checks and removes the releases of this host: an image by its digest, and the files that it carries, in a folder.
 
-The dashboard is an image beside it in the same repository; the file `dashboard` has its digest.
+The dashboard is a second image in the same repository; the file `dashboard` has its digest.
 """
 
 import json
@@ -23,7 +23,7 @@ VERIFY_TIMEOUT_S = 120.0
 SERVICES = ("links", "redirect", "dashboard")
 STORES = ("db", "cache")
 COMPANIONS = ("certificates", "backup", "retention")
-"""What follows the release without anyone noticing. nginx and the stores do not: `maintain` replaces them."""
+"""Services that a deployment replaces without anyone noticing. `maintain` replaces nginx and the stores."""
 
 IMAGE_VARIABLES = {
     "postgres": "POSTGRES_IMAGE",
@@ -38,9 +38,9 @@ class Release:
     """A release that is here.
 
     Attributes:
-        digest: Its name.
+        digest: The digest of its image, which is its name.
         folder: Its Compose files and configuration.
-        images: The images of others that go with it, by what they are.
+        images: The images of other projects that go with it, by service.
         dashboard: The digest of the dashboard's image; empty in a release from before the dashboard.
     """
 
@@ -51,11 +51,11 @@ class Release:
 
     @property
     def services(self) -> tuple[str, ...]:
-        """What runs in each colour."""
+        """Return the services that run in each colour."""
         return SERVICES if self.dashboard else tuple(each for each in SERVICES if each != "dashboard")
 
     def compose(self, site: Site, colour: str | None = None) -> Compose:
-        """Its Compose files: for a colour, or for what stays."""
+        """Return its Compose files: for a colour, or for nginx and the stores."""
         variables = {
             "IMAGE": f"{site.repository}@{self.digest}",
             "RELEASE": self.digest,
@@ -75,7 +75,7 @@ def check_digest(text: str) -> str:
 
 
 def fetch_release(site: Site, digest: str) -> Release:
-    """Pull an image and those that go with it, unless they are here, and unpack the files of its release."""
+    """Pull an image and those that go with it, if they are not here, and unpack the files of the release."""
     image = f"{site.repository}@{check_digest(digest)}"
     _pull(image)
     folder = _folder(site, digest)
@@ -99,10 +99,10 @@ def fetch_release(site: Site, digest: str) -> Release:
 
 
 def verify_release(site: Site, digest: str) -> None:
-    """Let VERIFY_COMMAND, where the operator has set one, say whether this image may run here; before it is fetched.
+    """Let VERIFY_COMMAND, if the operator has set one, decide whether this image may run here, before it is fetched.
 
     Raises:
-        HostError: It says no, or nothing in time.
+        HostError: It says no, or does not answer in time.
     """
     command = shlex.split(site.verify_command)
     if not command:
@@ -130,7 +130,7 @@ def load_release(site: Site, digest: str) -> Release:
     """Find a release that was fetched before.
 
     Raises:
-        HostError: It is not here, or incomplete.
+        HostError: The release is not here, or incomplete.
     """
     folder = _folder(site, check_digest(digest))
     try:
@@ -151,7 +151,7 @@ def prune_releases(site: Site, keep: set[str]) -> list[str]:
         keep: Digests that stay in any case.
 
     Returns:
-        The digests that went.
+        The digests that were removed.
     """
     for left in (site.root / "releases").glob(".gone-*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -161,9 +161,9 @@ def prune_releases(site: Site, keep: set[str]) -> list[str]:
     for folder in folders[site.keep_releases :]:
         digest = folder.name.replace("-", ":", 1)
         if digest not in keep:
-            # The dashboard's may be that of a release that stays, too.
+            # A release that stays may have the same image of the dashboard.
             unused = {digest, _dashboard(folder)} - {_dashboard(each) for each in folders if each != folder} - {""}
-            # First its name: half a folder must never be taken for a release.
+            # It loses its name first: half a folder must never be taken for a release.
             shutil.rmtree(folder.rename(folder.with_name(f".gone-{folder.name}")), ignore_errors=True)
             for each in unused:
                 with suppress(DockerFailed):
@@ -173,7 +173,7 @@ def prune_releases(site: Site, keep: set[str]) -> list[str]:
 
 
 def _pull(image: str) -> None:
-    """Pull an image that is not here; one that is here needs no registry, which may be away when a release has to go back."""
+    """Pull an image if it is not here. A rollback needs no registry, which may be away, because its images are here."""
     try:
         docker("image", "inspect", image)
     except DockerFailed:

@@ -1,8 +1,8 @@
-"""A release goes live: the other colour is started and tried, nginx is switched to it, and what was live is kept.
+"""Puts a release live: starts and tries the other colour, switches nginx to it, and keeps what was live.
 
-Each step is written down before it begins. A rollout that was killed is finished by the next verb if nginx had been switched,
-and undone if not; both are safe to repeat. Nothing before the switch touches what is live. Steps, undoing and recovery have
-to be read together; `colours.py` has the processes themselves.
+Each step is written down before it begins. The next verb finishes a killed rollout if nginx had been switched, and undoes
+it if not; both are safe to repeat. Nothing before the switch touches what is live. Steps, undoing and recovery are in one
+file because they have to be read together; `colours.py` has the processes themselves.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ BACKUP_TIMEOUT_S = 3600.0
 
 
 class RolledBack(HostError):
-    """A release was live, and is not any more; the one before it is."""
+    """A release was live and failed, and the one before it is live again."""
 
 
 class Rollouts:
@@ -55,14 +55,14 @@ class Rollouts:
         self._go(Rollout("deploy", digest, self._free_colour(), "fetch"))
 
     def rollback(self, reason: str = "") -> None:
-        """Put the release live that was before."""
+        """Put the last release live again."""
         previous = self._journal.state.previous
         if previous is None:
             raise HostError("there is no release to go back to")
         self._go(Rollout("rollback", previous.digest, self._free_colour(), "fetch", reason=reason))
 
     def rotate(self, secret: str) -> None:
-        """Change a secret that services use among themselves, by a deployment of what is live."""
+        """Change a secret that services use among themselves, and deploy the live release anew with it."""
         live = self._journal.live()
         rollout = Rollout("rotate", live.digest, self._free_colour(), "fetch", secret=secret)
         self._journal.write(rollout=rollout)
@@ -74,7 +74,7 @@ class Rollouts:
         self._go(rollout)
 
     def scale(self, service: str, count: int) -> None:
-        """Let so many processes of a service run, now and in every deployment to come."""
+        """Set how many processes of a service run, now and in every later deployment."""
         if service not in SERVICES or not 1 <= count <= 64:
             raise HostError(f"scale takes {', '.join(SERVICES)}, and a number from 1 to 64")
         live = self._journal.live()
@@ -105,7 +105,7 @@ class Rollouts:
             self._say(f"undoing the {rollout.verb} of {rollout.digest} that was interrupted at: {rollout.step}")
             self._undo(rollout, "interrupted")
             if rollout.reason:
-                # What is live was to be taken back.
+                # The interrupted verb was a rollback: it begins again.
                 self.rollback(rollout.reason)
 
     def _go(self, rollout: Rollout) -> None:
@@ -152,7 +152,7 @@ class Rollouts:
         return release, rollout
 
     def _after_switch(self, rollout: Rollout, release: Release) -> None:
-        """Everything from the switch on; each part may be repeated."""
+        """Do everything from the switch on; each part may be repeated."""
         assert rollout.generation is not None
         compose = release.compose(self._site)
         self._edge.switch(rollout.generation)
@@ -161,11 +161,11 @@ class Rollouts:
         rollout = self._step(rollout, "stop")
         before = self._journal.state.live
         if before is None or before.colour != rollout.colour:
-            # One write: from here on the new one is live, whatever happens.
+            # After this one write the new release is live, whatever happens.
             live = Deployed(rollout.digest, rollout.colour, now())
             previous = self._journal.state.previous
             if rollout.reason:
-                # Nobody wants to go back to what was just taken back.
+                # A later rollback must not lead to the release that was just rolled back.
                 previous = None
             elif before is None or before.digest != rollout.digest:
                 previous = before
@@ -176,7 +176,7 @@ class Rollouts:
         try:
             compose.call("up", "--detach", "--no-deps", *COMPANIONS, timeout_s=300)
         except HostError as error:
-            # Nobody who visits notices; `status` and the metrics do.
+            # Visitors do not notice it; `status` and the metrics show it.
             self._say(f"not started: {error}")
         rollout = self._step(rollout, "watch")
         nginx = self._edge.container()
@@ -189,7 +189,7 @@ class Rollouts:
                 self.rollback(trouble)
             except HostError as error:
                 if self._journal.state.rollout is None:
-                    # It is still live: the next verb watches it again, and takes it back.
+                    # The release is still live: the next verb watches it again, and rolls it back.
                     self._journal.write(rollout=rollout)
                 raise HostError(f"{rollout.digest} could not be rolled back ({trouble}): {error}") from None
             raise RolledBack(f"{rollout.digest} was rolled back: {trouble}")
@@ -202,7 +202,7 @@ class Rollouts:
         self._prune()
 
     def _undo(self, rollout: Rollout, reason: str) -> None:
-        """Take away what a rollout that did not reach the switch has started."""
+        """Remove what a rollout has started that did not reach the switch."""
         for each in self._colours.containers(rollout.colour):
             if rollout.step in ("start", "smoke"):
                 self._say(f"the last lines of {each.service}-{each.number}:\n{last_lines(each)}")
@@ -213,7 +213,8 @@ class Rollouts:
         self._journal.note("undone", verb=rollout.verb, digest=rollout.digest, step=rollout.step, reason=reason)
 
     def _converge(self, live: Deployed, replicas: dict[str, int]) -> None:
-        """Let so many processes run, and remember it: who joins is ready first, who leaves is out of nginx first."""
+        """Let so many processes run, and remember it. A new process is ready before nginx uses it, and nginx stops using an
+        old one before it ends."""
         release = load_release(self._site, live.digest)
         self._say("starting whoever is missing")
         self._colours.start_missing(release, live.colour, replicas)

@@ -1,4 +1,4 @@
-"""What a host is told: its folder, and the settings in `host.env`, which bootstrap writes and an operator may edit.
+"""Reads the settings of a host from `host.env`, which bootstrap writes and an operator may edit.
 
 Everything in `deploy/host/` runs on the host itself under its own Python (3.11 or newer) with the standard library alone.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 USUAL_MEMORY_MB = 64
 BESIDE_MEMORY_MB = 448
-"""Of a redirect process beside its MEMORY_MB: 320 by decision 40, and room."""
+"""The memory of a redirect process beside its MEMORY_MB: 320 by decision 40, and some room."""
 
 
 class HostError(Exception):
@@ -23,19 +23,19 @@ class Site:
 
     Attributes:
         root: Its folder.
-        values: All of `host.env`, which the Compose files take their variables from.
+        values: All of `host.env`, from which the Compose files take their variables.
         tinyurl_name: Begins the names of its projects, networks and volumes.
-        repository: Of the image, without tag or digest.
+        repository: The repository of the image, without tag or digest.
         public_base_url: The address of the short links.
-        start_timeout_s: For a colour to become healthy.
+        start_timeout_s: How long a colour may take to become healthy.
         watch_s: How long a new release is watched after the switch.
         canary_failures: So many failed canaries within that time undo the release.
-        error_share: So does this share of a service's answers 5xx,
-        error_minimum: of at least so many answers.
-        backup_max_age_hours: An older backup is renewed before a deployment.
-        keep_releases: Releases whose image and files stay.
-        free_space_mb: What the disk must have before anything is pulled.
-        verify_command: Is given an image by its digest before a release is fetched, and ends with 0 if it may run.
+        error_share: This share of 5xx among a service's answers undoes it, too,
+        error_minimum: if the service gave at least so many answers.
+        backup_max_age_hours: A deployment takes a new backup if the newest is older.
+        keep_releases: How many releases keep their image and files.
+        free_space_mb: The free space that the disk needs before anything is pulled.
+        verify_command: It gets an image by its digest before a release is fetched, and ends with 0 if the image may run.
     """
 
     root: Path
@@ -81,7 +81,7 @@ def load_site(root: Path) -> Site:
     """Read `host.env`.
 
     Raises:
-        HostError: It is missing, or a line, or a setting is wrong; the message names it.
+        HostError: The file is missing, or a line or a setting is wrong; the message names it.
     """
     path = root / "host.env"
     if not path.is_file():

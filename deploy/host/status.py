@@ -1,4 +1,4 @@
-"""What runs, in a few lines: for `status`, and for whoever looks after the host."""
+"""Describes what runs, in a few lines, for the verb `status` and for whoever looks after the host."""
 
 import json
 import time
@@ -19,7 +19,7 @@ CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
 def describe(site: Site, journal: Journal) -> Iterator[str]:
-    """Tell what is live, what is under way, what is not as it should be, and what was done last."""
+    """Describe what is live, what is under way, what is wrong, and what was done last."""
     state = journal.state
     if state.live is None:
         yield "live: nothing yet"
@@ -79,7 +79,7 @@ def _backup(site: Site) -> Iterator[str]:
 
 
 def _taken(dump: Path) -> datetime | None:
-    """When a dump was taken, by its manifest: what has none is no backup, and a file's own date tells nothing."""
+    """Return when a dump was taken, by its manifest: without one there is no backup, and a file's own date tells nothing."""
     try:
         date = datetime.fromisoformat(json.loads(dump.with_suffix(".json").read_text())["began_at"])
     except (OSError, ValueError, KeyError, TypeError):

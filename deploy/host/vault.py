@@ -1,6 +1,6 @@
-"""The secrets of an installation: one file each, readable by the service that needs it and by nobody else.
+"""Keeps the secrets of an installation: one file each, which only the service that needs it can read.
 
-What only services use among themselves is drawn here; POSTGRES_PASSWORD and FASTAPI_SECRET_KEY come from outside.
+It draws the secrets that only services use among themselves; POSTGRES_PASSWORD and FASTAPI_SECRET_KEY come from outside.
 """
 
 import os
@@ -34,7 +34,7 @@ class Vault:
         self._folder = site.root / "secrets"
 
     def draw(self) -> None:
-        """Draw what is not there yet."""
+        """Draw the secrets that are missing."""
         for role in ("links", "redirect"):
             if not self._read(f"{role}_database_url"):
                 self._write(f"{role}_database_url", _login_url(role, "a"))
@@ -52,17 +52,17 @@ class Vault:
             self._write_cache_users("redis_url")
 
     def missing(self) -> list[str]:
-        """The secrets from outside that nobody has put here yet."""
+        """Return the secrets from outside that nobody has put here yet."""
         return [name for name, file in FROM_OUTSIDE.items() if not self._read(file)]
 
     def put(self, name: str, value: str) -> bool:
         """Take a secret from outside.
 
         Returns:
-            Whether it is another one than before.
+            Whether its value has changed.
 
         Raises:
-            HostError: There is no such secret, or the value cannot be one.
+            HostError: There is no such secret, or it cannot have this value.
         """
         if name == BACKUP_CREDENTIALS:
             return self._put_backup_credentials(value.strip())
@@ -86,7 +86,7 @@ class Vault:
         return True
 
     def begin_rotation(self, name: str) -> None:
-        """Draw a new value beside the one in use, and make both count; a deployment then brings it to the services."""
+        """Draw a new value beside the one in use, and accept both; a deployment then brings it to the services."""
         if name not in ROTATED:
             raise HostError(f"rotate takes {', '.join(ROTATED)}; what comes from outside is changed with put-secret")
         before = self._read(name)
@@ -102,7 +102,7 @@ class Vault:
             self._write(name, secrets.token_urlsafe(32))
         else:
             role = name.partition("_")[0]
-            # Two logins take turns; `tinyurl migrate`, a step of the deployment, sets up the one that comes.
+            # Two logins take turns; `tinyurl migrate`, a step of the deployment, sets up the next one.
             other = "b" if _user(before).endswith("_a") else "a"
             self._write(name, _login_url(role, other))
 
@@ -118,15 +118,15 @@ class Vault:
             self._write_cache_users(name)
             self._tell_cache(name)
         elif name == "internal_token":
-            # Who runs already accepts it until it is started again.
+            # Running services accept it until they are started again.
             self._write(f"{name}_previous", "")
         elif name == "dashboard_secret_key":
-            # Whoever is signed in stays so: the value before is accepted until the next rotation.
+            # People stay signed in: the last value is accepted until the next rotation.
             self._write(f"{name}_previous", before if keep_new else "")
         else:
             database = self._container("db")
             if database is not None and _user(gone) != _user(self._read(name)):
-                # A rotation that is undone early has not made the login yet.
+                # If a rotation is undone early, it has not made the login yet.
                 statement = (
                     "SELECT format('ALTER ROLE %I NOLOGIN', rolname) FROM pg_roles WHERE rolname = :'role' \\gexec"
                 )
@@ -139,7 +139,7 @@ class Vault:
         self._write("cache_users", "\n".join(lines) + "\n")
 
     def _tell_cache(self, *names: str) -> None:
-        """Let Redis take these passwords of redirect and no other, in one command that may be repeated."""
+        """Let Redis accept these passwords of redirect and no others, in one command that may be repeated."""
         cache = self._container("cache")
         if cache is not None:
             command = ["valkey-cli", "--user", ADMIN, "ACL", "SETUSER", REDIRECT, "resetpass"]
@@ -159,7 +159,7 @@ class Vault:
         return True
 
     def _restart_backup(self) -> None:
-        """Let it see a secret: that is a mount of the file as it was when the container was started."""
+        """Start the backup service again, so that it sees a secret: its mount has the file as it was at the start."""
         for each in project_containers(self._site.tinyurl_name):
             if each.service == "backup":
                 docker("restart", each.id)
@@ -196,7 +196,7 @@ def _password(url: str) -> str:
 
 
 def _psql(database: Container, statement: str, **variables: str) -> None:
-    """Run a statement as the owner, on the server's own socket, where it needs no password."""
+    """Run a statement as the owner, on the server's own socket, where no password is needed."""
     command = ["psql", "--username", "tinyurl", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
     for name, value in variables.items():
         command += ["--set", f"{name}={value}"]

@@ -1,7 +1,7 @@
 """Watches a release after the switch: canaries through nginx, and the share of errors in its log.
 
-Only what the release's own processes answer counts, and nginx's 502 and 504 towards them. What nginx refuses by itself does
-not, nor what a bound of ours refuses: any visitor or tenant can have as many of those as they like.
+Only answers of the release's own processes count, and nginx's 502 and 504 in their place. Refusals by nginx itself do not
+count, nor refusals by our own bounds: any visitor or tenant can cause as many of those as they like.
 """
 
 import http.client
@@ -17,10 +17,10 @@ from deploy.host.releases import Release
 from deploy.host.site import Site
 
 BUSY = "X-Busy"
-"""The header of an answer that a full bound gave: as `shared/busy.py` has it, and `$upstream_http_x_busy` in nginx's log."""
+"""The header of an answer by which a full service refuses; `shared/busy.py` sets it, nginx logs `$upstream_http_x_busy`."""
 
 LEFT_OUT = 4
-"""One in so many of the groups of clients is left out at each end: those with the most errors, those with the most answers."""
+"""Of so many groups of clients one is left out at each end: those with the most errors, and those with the most answers."""
 
 _PAUSE_S = 1.0
 _CALL_TIMEOUT_S = 5.0
@@ -28,7 +28,7 @@ _CALL_TIMEOUT_S = 5.0
 
 @dataclass
 class Count:
-    """Of a group of clients at a service."""
+    """The answers that a group of clients got from a service."""
 
     answers: int = 0
     errors: int = 0
@@ -39,9 +39,9 @@ class Tally:
     """What was seen since the switch.
 
     Attributes:
-        sockets: Where the release's processes listen, as nginx's log has it, and of which service they are; what others
-            answered is passed over.
-        groups: By service, then by the group that nginx's log puts the client's address into (`client_group` in nginx.conf).
+        sockets: Where the release's processes listen, as nginx's log has it, and their service; answers of others do not
+            count.
+        groups: Counts by service, then by the client's group in nginx's log (`client_group` in nginx.conf).
     """
 
     sockets: Mapping[str, str]
@@ -50,7 +50,7 @@ class Tally:
     groups: dict[str, dict[str, Count]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Count)))
 
     def verdict(self, site: Site) -> str:
-        """Why the release has to go; empty if it may stay."""
+        """Return why the release has to go; empty if it may stay."""
         if self.canary_failures >= site.canary_failures:
             return f"{self.canary_failures} canaries failed, the last one with: {self.last_failure}"
         for service, groups in self.groups.items():
@@ -61,15 +61,15 @@ class Tally:
         return ""
 
     def count(self, line: str) -> None:
-        """Count a line of nginx's access log if one of the processes answered, or should have; others are passed over."""
+        """Count a line of nginx's access log if one of the processes answered, or should have."""
         try:
             seen = json.loads(line)
-            # Of several tries the last one is what the client got.
+            # The client got the last of several tries.
             address, status = _last(seen["upstream"]), _last(seen["upstream_status"])
             busy, group = seen["busy"], seen["client_group"]
         except (ValueError, KeyError, TypeError, AttributeError):
             return
-        # Without a status: the client went away before there was an answer.
+        # There is no status if the client went away before the answer.
         if address not in self.sockets or not status.isdecimal() or status == "429" or busy:
             return
         count = self.groups[self.sockets[address]][group]
@@ -84,8 +84,8 @@ def watch(site: Site, address: tuple[str, int], nginx: str, release: Release, so
         site: The host.
         address: Where the host reaches nginx without TLS.
         nginx: The container whose log is read.
-        release: What is watched.
-        sockets: Where its processes listen, and of which service they are.
+        release: The release that is watched.
+        sockets: Where its processes listen, and their service.
 
     Returns:
         Why the release has to go; empty if it may stay.
@@ -107,10 +107,10 @@ def watch(site: Site, address: tuple[str, int], nginx: str, release: Release, so
 
 
 def try_canary(address: tuple[str, int], domain: str, services: Collection[str]) -> str:
-    """Ask every service through nginx what they must know in any state.
+    """Ask every service, through nginx, a question that it can answer in any state.
 
     Returns:
-        What was wrong; empty if nothing.
+        What was wrong; empty if nothing was.
     """
     expected = {
         "/openapi.json": http.client.OK,
@@ -129,21 +129,21 @@ def try_canary(address: tuple[str, int], domain: str, services: Collection[str])
             return f"{path}: {error or type(error).__name__}"
         finally:
             connection.close()
-        # Whoever fills a bound of ours must not fail a canary by it.
+        # A client that fills a service must not fail a canary by it.
         if seen not in (status, http.client.TOO_MANY_REQUESTS) and BUSY not in answer.headers:
             return f"{path} answered {seen}, not {status}"
     return ""
 
 
 def _last(field_of_nginx: str) -> str:
-    """The last of what nginx lists: tries are separated by commas, locations by colons between blanks."""
+    """Return the last value of nginx's list: commas separate tries, colons between blanks separate locations."""
     return field_of_nginx.rpartition(" : ")[2].rpartition(", ")[2]
 
 
 def _without_extremes(groups: list[Count]) -> list[Count]:
     """Leave out the groups with the most errors and those with the most answers.
 
-    A client is in one group, so that whoever floods a site with requests that fail, or with ones that do not, hardly counts.
+    A client is in one group, so a flood of requests from one client hardly counts, whether they fail or not.
     """
     most = len(groups) // LEFT_OUT
     rest = sorted(groups, key=lambda each: each.errors)[: len(groups) - most]

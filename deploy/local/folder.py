@@ -1,4 +1,4 @@
-"""The folder of a local stack, one stack's at a time: its secrets, drawn when it is made, and what others read there."""
+"""The folder of a local stack: its secrets, drawn when it is made, and the files for others. One stack has it at a time."""
 
 import fcntl
 import json
@@ -14,10 +14,10 @@ from deploy.local.programs import StartFailed
 
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
-    """Have the folder alone.
+    """Hold the folder's lock.
 
     Raises:
-        StartFailed: Another stack has it.
+        StartFailed: Another stack holds it.
     """
     with (data / "lock").open("a+") as lock:
         try:
@@ -35,7 +35,7 @@ def locked(data: Path) -> Iterator[None]:
 
 
 def load_secrets(data: Path) -> dict[str, str]:
-    """Read them, and draw those that a release before this one did not have."""
+    """Read the secrets, and draw those that an older release did not have."""
     path = data / "secrets.json"
     found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     names = (
@@ -59,7 +59,7 @@ def store_secrets(data: Path, values: dict[str, str]) -> None:
 
 
 def write_environment(data: Path, *environments: Mapping[str, str]) -> None:
-    """Leave the settings where the commands of this folder, such as `tinyurl keys`, find them."""
+    """Write the settings that commands such as `tinyurl keys` read in this folder."""
     lines = [f"{name}={value}" for environment in environments for name, value in environment.items()]
     write_private(data / "services.env", "\n".join(dict.fromkeys(lines)) + "\n")
 

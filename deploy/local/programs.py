@@ -1,4 +1,4 @@
-"""The programs of the local stack: how each is started, how it is asked to stop, and when it is ready.
+"""Describes the programs of the local stack: how each is started, how it is asked to stop, and when it is ready.
 
 The supervisor runs them for `tinyurl up`; the tests start the stores on their own.
 """
@@ -22,7 +22,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class StartFailed(Exception):
-    """Something of the stack cannot start; the message is one line that says what to do."""
+    """A part of the stack cannot start; the message is one line that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Program:
     """One process of the stack.
 
     Attributes:
-        name: As it is shown and recorded.
+        name: The name that is shown and recorded.
         command: Program and arguments.
         is_ready: Asked again and again after the start.
-        environment: Added to a minimal one.
+        environment: Added to a minimal environment.
         address: The Unix socket (a path) or TCP port where it listens.
-        stop_signal: Ends it in order.
-        before_start: Makes way, each time before it is started.
+        stop_signal: The signal that ends it in order.
+        before_start: Removes leftovers, before each start.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Program:
 
 
 def spawn_options(program: Program) -> dict[str, Any]:
-    """Arguments for `Popen`: a process group of its own, which Ctrl-C does not reach, and which ends with its parent."""
+    """Return arguments for `Popen`: the program gets its own process group, which Ctrl-C does not reach, and ends with us."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
     return {
         "env": {**inherited, **program.environment},
@@ -61,8 +61,8 @@ def spawn_options(program: Program) -> dict[str, Any]:
 def unprivileged(command: Sequence[str]) -> list[str]:
     """Run a command as `nobody` if we are root, because PostgreSQL refuses to be root.
 
-    It keeps one of root's powers, to read and write files whatever their owner: the data may lie in a folder like /root
-    that nobody else can enter, and no permission of such a folder has to be changed.
+    It keeps one of root's powers, to read and write files whatever their owner. So the data may lie in a folder like /root
+    that nobody else can enter, and the folder's permissions stay as they are.
     """
     if os.geteuid() != 0:
         return list(command)
@@ -77,7 +77,7 @@ def unprivileged(command: Sequence[str]) -> list[str]:
         "--clear-groups",
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
-        # Without it access(2), which PostgreSQL asks first, does not count the power.
+        # Without it access(2), which PostgreSQL asks first, ignores the power.
         "--securebits=+no_setuid_fixup",
         "--pdeathsig=INT",
         *command,
@@ -100,7 +100,7 @@ async def wait_until(condition: Callable[[], bool], timeout_s: float, step_s: fl
     """Wait for a condition that is checked in a thread.
 
     Returns:
-        Whether it held in time.
+        Whether the condition held in time.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s

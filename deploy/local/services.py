@@ -1,4 +1,4 @@
-"""Our own services as programs of the local stack."""
+"""Describes our own services as programs of the local stack."""
 
 import sys
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ READY_TIMEOUT_S = 2.0
 
 
 def service(name: str, module: Sequence[str], listen: str, **environment: str) -> Program:
-    """A service that runs under this Python and is ready when its `/readyz` says so.
+    """Describe a service that runs under this Python and is ready when its `/readyz` says so.
 
     Args:
-        name: Of the process.
+        name: The name of the process.
         module: What follows `python -m`.
         listen: `unix:/path` or `host:port`.
         environment: Its settings.

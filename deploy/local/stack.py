@@ -1,6 +1,6 @@
-"""The whole of it on one machine: real PostgreSQL, Valkey and nginx with the services between them.
+"""Runs everything on one machine: real PostgreSQL, Valkey and nginx, with the services between them.
 
-`tinyurl up` runs it; the data stays in a folder, and so do the secrets, which are drawn when it is made.
+`tinyurl up` calls it. The data stay in a folder, and so do the secrets, which are drawn when the folder is made.
 """
 
 import asyncio
@@ -16,16 +16,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
-
 from deploy.local.folder import load_secrets, locked, store_secrets, write_environment, write_private
 from deploy.local.nginx import Nginx
-from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
+from deploy.local.postgres import CONNECT_TIMEOUT_S, OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
 from services.links.keys.rows import SCOPES, create_key, is_valid_key
+from shared.postgres import open_connection
 
 LOCAL_OWNER = "local"
 SIGN_IN_CODE_S = 300
@@ -34,7 +33,7 @@ SIGN_IN_CODE_S = 300
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What `tinyurl up` is told."""
+    """The options of `tinyurl up`."""
 
     data: Path
     port: int = 8080
@@ -50,8 +49,8 @@ class RunningStack:
 
     Attributes:
         url: Where it answers.
-        api_key: Of an admin.
-        sign_in_url: Opens the dashboard, once and within five minutes.
+        api_key: The key of an admin.
+        sign_in_url: The address that opens the dashboard signed in, once and within five minutes.
     """
 
     url: str
@@ -64,7 +63,7 @@ async def run_stack(options: StackOptions, say: Callable[[str], None]) -> AsyncI
     """Start the stack, and stop it at the end.
 
     Raises:
-        StartFailed: The port or the folder is taken, or a part does not start.
+        StartFailed: The port or the folder is in use, or a part does not start.
     """
     options.data.mkdir(parents=True, exist_ok=True)
     with locked(options.data), _socket_folder() as sockets:
@@ -170,16 +169,13 @@ class _Stack:
         )
 
     async def _api_key(self, postgres: Postgres) -> str:
-        """The admin's key of this folder: shown at every start, and made anew when it is valid no more."""
-        conn = await asyncpg.connect(postgres.url("tinyurl_links"), timeout=10)
-        try:
+        """Return the admin's key of this folder, which each start shows; make a new one when it is not valid any more."""
+        async with open_connection(postgres.url("tinyurl_links"), "up", connect_timeout_s=CONNECT_TIMEOUT_S) as conn:
             if not await is_valid_key(conn, self._secrets.get("api_key", ""), SCOPES):
                 _, self._secrets["api_key"] = await create_key(
                     conn, owner=LOCAL_OWNER, name="tinyurl up", scopes=SCOPES
                 )
                 store_secrets(self._options.data, self._secrets)
-        finally:
-            await conn.close()
         return self._secrets["api_key"]
 
     def _write_state(self) -> None:
@@ -213,9 +209,9 @@ def _check_port(port: int) -> None:
 
 @contextmanager
 def _socket_folder() -> Iterator[Path]:
-    """A folder with a short path: a Unix socket's may have no more than 107 bytes."""
+    """Make a folder with a short path: the path of a Unix socket may have 107 bytes at most."""
     folder = Path(tempfile.mkdtemp(prefix="tinyurl-"))
-    # nginx's workers come in here as `nobody` when root runs the stack; every socket within checks who it talks to.
+    # When root runs the stack, nginx's workers enter as `nobody`; every socket within checks who it talks to.
     folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
     try:
         yield folder

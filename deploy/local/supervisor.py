@@ -14,14 +14,14 @@ from deploy.local.programs import Program, StartFailed, spawn_options, wait_unti
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 3.5
-"""For everything together; longer than a redirect process takes to hand over its clicks."""
+"""The deadline for all programs together; a redirect process takes less to hand over its clicks."""
 
 KILL_TIMEOUT_S = 1.0
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 STEADY_S = 10.0
-"""A program that ran for so long is started again at once, without the pause that a failing one gets."""
+"""A program that ran for so long is started again at once; one that fails earlier waits."""
 
 
 class Supervisor:
@@ -54,7 +54,7 @@ class Supervisor:
             self._watchers[program.name] = asyncio.create_task(self._watch(program))
 
     async def stop(self) -> None:
-        """Stop everything, whoever uses another one first, all together in time; what is left then is killed."""
+        """Stop every program before those that it uses; kill what is left at the deadline."""
         for watcher in self._watchers.values():
             watcher.cancel()
         await asyncio.gather(*self._watchers.values(), return_exceptions=True)
@@ -88,7 +88,7 @@ class Supervisor:
         while True:
             status = await self.processes[program.name].wait()
             self._say(f"{program.name} ended with {_status(status)}; starting it again")
-            # Its children, such as the workers of nginx, would keep what it needs.
+            # Its children, such as the workers of nginx, would keep its port or files.
             _signal_group(self.processes[program.name].pid, signal.SIGKILL)
             if time.monotonic() - started < STEADY_S:
                 await asyncio.sleep(pause)
@@ -122,7 +122,7 @@ class Supervisor:
 
 
 def _stop_order(name: str) -> int:
-    """nginx, the redirect processes, which hand their clicks to links, links, and the stores."""
+    """Return a program's turn: nginx, the redirect processes (they hand their clicks to links), links, and the stores."""
     if name in ("valkey", "postgres"):
         return 3
     return 0 if name == "nginx" else 1 if name.startswith("redirect") else 2

@@ -1,4 +1,4 @@
-"""Valkey from its wheel, as the cache that may vanish: nothing on disk, one user who may touch the link records only."""
+"""Runs Valkey from its wheel, as a cache that may vanish: it writes no disk, and redirect may touch the link records only."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,9 +15,9 @@ class Valkey:
 
     Attributes:
         socket: Its Unix socket.
-        password: Of the user `redirect`.
-        admin_password: Of the user `admin`, for people.
-        maxmemory: Above it the records used longest ago go.
+        password: The password of the user `redirect`.
+        admin_password: The password of the user `admin`, for people.
+        maxmemory: Above it Valkey removes the records used longest ago.
     """
 
     socket: Path
@@ -47,7 +47,7 @@ class Valkey:
         return self.socket.with_suffix(".conf")
 
     def _make_way(self) -> None:
-        """Write the configuration: a password on the command line could be read by everyone on the machine."""
+        """Write the configuration into a file: everyone on the machine could read a password on the command line."""
         self.socket.unlink(missing_ok=True)
         self._configuration.touch(mode=0o600)
         self._configuration.write_text(

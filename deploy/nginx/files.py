@@ -1,4 +1,4 @@
-"""nginx's configuration from the templates beside this module: for the local stack, the containers and the benchmark."""
+"""Fills the templates of nginx's configuration beside this module, for the local stack, the containers and the benchmark."""
 
 import re
 from collections.abc import Sequence
@@ -18,30 +18,30 @@ _variable = re.compile(r"\$\{([A-Z_]+)\}")
 
 @dataclass(frozen=True)
 class NginxFiles:
-    """What the templates leave open.
+    """The values that the templates need.
 
     Attributes:
         run: The folder for nginx's own temporary files.
-        access_log: As `access_log` takes it.
+        access_log: The arguments of nginx's `access_log`.
         domains: The domains of the short links, the default one first.
         links: The addresses of the write service, as `server` takes them.
-        redirect: Those of the redirectors.
-        dashboard: Those of the dashboard; none, and there is nothing under `/dashboard/`.
-        listen: Where it listens without TLS; empty for TLS on 443, with the way to it on 80.
+        redirect: The addresses of the redirectors.
+        dashboard: The addresses of the dashboard; without one there is nothing under `/dashboard/`.
+        listen: Where it listens without TLS; empty for TLS on 443, with a redirect from 80.
         certificate: With TLS, the file with the certificate chain and its key.
         challenges: With TLS, the folder whose `.well-known/acme-challenge/` the certificate authority reads.
         resolver: A name server, asked every second for the addresses that are names; without it they are fixed.
-        aliases: Other names for the default domain. Each domain's own, with `www.`, needs no mention.
+        aliases: Other names for the default domain. Each domain's name with `www.` is added by itself.
         cors_origins: The origins whose pages may use the API.
-        root_url: Where `/` leads; without a dashboard to lead to, the documentation of the API.
+        root_url: Where `/` leads. Without a dashboard `/dashboard/` becomes the documentation of the API.
         limits: Whether clients are limited.
         workers: Worker processes, a number or `auto`.
-        user: Whom the workers become, as `user` takes it; empty where nginx is not root.
+        user: The user of the workers, as nginx's `user` takes it; empty where nginx is not root.
         trusted_proxies: Addresses or networks whose `X-Forwarded-For` is believed.
         redirect_rate: Visits per second and client address.
         api_rate: API calls per second and client address.
-        api_body_size: Of a request to the API.
-        api_batch_size: Of a batch of links.
+        api_body_size: The largest body of a request to the API.
+        api_batch_size: The largest body of a batch of links.
         keepalive_min_timeout: How long the old workers keep idle connections after a reload, so that no client meets a
             connection being closed; nginx has it since 1.27.4.
     """
@@ -70,7 +70,7 @@ class NginxFiles:
     keepalive_min_timeout: str = ""
 
     def write(self, folder: Path) -> None:
-        """Write the files, those that nginx includes beside `nginx.conf`."""
+        """Write `nginx.conf`, and beside it the files that it includes."""
         values = self._values()
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
@@ -109,14 +109,14 @@ class NginxFiles:
             "CHALLENGES": self.challenges,
             "ROOT_URL": DOCUMENTATION if self.root_url == DASHBOARD and not self.dashboard else self.root_url,
             "DASHBOARD": "include dashboard.conf;" if self.dashboard else "",
-            # An upstream has to have a server, even if no location leads to it.
+            # An upstream needs a server, even if no location leads to it.
             "DASHBOARD_SERVERS": self._servers("dashboard", self.dashboard or ["127.0.0.1:1"]),
         }
 
     def _servers(self, upstream: str, addresses: Sequence[str]) -> str:
-        # One of a few servers is never put aside for ten seconds because one try failed.
+        # With few servers, one failed try must not put a server aside for ten seconds.
         options = "resolve max_fails=0" if self.resolver else "max_fails=0"
-        # Names that are asked again are shared by the workers in a zone.
+        # The workers share the addresses of a name in a zone, because they are asked for again and again.
         zone = f"zone {upstream}_servers 128k; " if self.resolver else ""
         return zone + " ".join(f"server {address} {options};" for address in addresses)
 

@@ -1,6 +1,6 @@
-"""The answer to a visit, from a link's record, the visitor's query and the time: pure, so every way in gives the same.
+"""Decides the answer to a visit, from a link's record, the visitor's query and the time alone, so every way in gives the same.
 
-Memory keeps the finished ones for the lane; the app sends the others.
+Memory keeps finished answers for the lane; the app sends the others.
 """
 
 import json
@@ -29,7 +29,7 @@ _UNSAFE_IN_QUERY = re.compile(rb"[^\x21-\x7e]|[\"#<>\\^`{|}]")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers (names in lower case) and body, complete but for what the connection adds."""
+    """Status, headers (names in lower case) and body; the connection adds the rest."""
 
     status: int
     headers: tuple[Header, ...]
@@ -45,10 +45,10 @@ def answer_visit(record: Record | None, *, query: bytes, now: float, error_forma
     """Answer a GET of a code.
 
     Args:
-        record: The link's; None if there is no such link.
-        query: The visitor's, as received, without the question mark.
+        record: The link's record; None if there is no such link.
+        query: The visitor's query, as received, without the question mark.
         now: Unix seconds.
-        error_format: What the visitor reads, should it come to an error.
+        error_format: The format of an error.
     """
     if record is None:
         return error(404, error_format)
@@ -81,7 +81,7 @@ def is_plain(record: Record, now: float) -> bool:
 
 
 def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None, is_busy: bool = False) -> Answer:
-    """An error: a small page for a browser, problem+json (RFC 9457) for everyone else."""
+    """Return an error: a small page for a browser, problem+json (RFC 9457) for everyone else."""
     kind, title, detail = _ERRORS[status]
     if error_format == "html":
         content_type, body = b"text/html; charset=utf-8", _PAGE.format(title=title, detail=detail).encode()
@@ -104,7 +104,7 @@ def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None,
 
 
 def read_error_format(headers: dict[bytes, bytes]) -> ErrorFormat:
-    """What nginx made of the visitor's `Accept`; without nginx, a page for whoever asks for HTML."""
+    """Return what nginx made of the visitor's `Accept`; without nginx, a page if the visitor asks for HTML."""
     chosen = headers.get(b"x-error-format")
     if chosen is None:
         chosen = b"html" if b"text/html" in headers.get(b"accept", b"") else b"json"
@@ -112,9 +112,9 @@ def read_error_format(headers: dict[bytes, bytes]) -> ErrorFormat:
 
 
 def add_query(target: bytes, query: bytes) -> bytes:
-    """Add the visitor's parameters to a target; those that the target has itself win, its fragment stays last.
+    """Add the visitor's parameters to a target; the target's own parameters win, and its fragment stays last.
 
-    A query that would make the location too long for what stands before this service is left out.
+    A query that would make the location too long for nginx is left out.
     """
     base, hash_sign, fragment = target.partition(b"#")
     path, _, own = base.partition(b"?")
@@ -140,7 +140,7 @@ def _is_expired(record: Record, now: float) -> bool:
 
 
 def _cache_control(record: Record, now: float) -> bytes:
-    """A browser may keep the answer as long as the link says, and never past the link's end."""
+    """Return how long a browser may keep the answer: as long as the link says, and never past the link's end."""
     if record.cache_control is None:
         return NO_STORE
     seconds = record.cache_control

@@ -1,4 +1,4 @@
-"""A circuit breaker: a store that keeps failing is left alone for a while, so that no visitor waits for its deadline."""
+"""A circuit breaker: it leaves a store that keeps failing alone for a while, so that no visitor waits for its deadline."""
 
 import random
 from collections.abc import Callable
@@ -10,7 +10,7 @@ LONGEST_PAUSE_S = 2.0
 
 
 class Breaker:
-    """Opens after three failures in a row; then one trial at a time, after pauses that double up to two seconds.
+    """Opens after three failures in a row. Then it allows one trial at a time, after pauses that double up to two seconds.
 
     Args:
         clock: Seconds that only go forward.
@@ -26,7 +26,7 @@ class Breaker:
         return self._failures >= FAILURES_TO_OPEN
 
     def allows(self) -> bool:
-        """Tell whether to call the store now; in an open breaker the caller who is told yes is the trial."""
+        """Tell whether to call the store now; if an open breaker says yes, that call is the trial."""
         if not self.is_open:
             return True
         now = self._clock()

@@ -1,6 +1,6 @@
-"""The Redis tier: readings that all redirectors share, with deadlines and a breaker; it may vanish at any time.
+"""The Redis tier: readings that all redirectors share, behind deadlines and a breaker; it may vanish at any time.
 
-The resolver asks it for the misses of one event-loop tick together and hands it what Postgres said.
+The resolver asks it for all misses of an event-loop tick together, and stores in it what Postgres answered.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Cache:
-    """Readings in Redis. No method raises for what Redis does: a cache that is away knows nothing."""
+    """Readings in Redis. No method raises when Redis fails: a cache that is away knows nothing."""
 
     def __init__(self, redis: Redis, breaker: Breaker) -> None:
         self._redis = redis
@@ -48,7 +48,7 @@ class Cache:
         return not self._breaker.is_open
 
     async def get_many(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Reading]:
-        """Look up the readings of many codes in one round trip; what is not there is left out."""
+        """Look up the readings of many codes in one round trip; codes that are not there are left out."""
         if not self._breaker.allows():
             return {}
         try:
@@ -68,7 +68,7 @@ class Cache:
         return found
 
     async def put_many(self, readings: Mapping[LinkKey, Reading]) -> None:
-        """Store readings in one round trip. That a code is absent is stored only where nothing else is."""
+        """Store readings in one round trip. The absence of a code is stored only if Redis holds nothing for it."""
         if not readings or not self._breaker.allows():
             return
         pipeline = self._redis.pipeline(transaction=False)
@@ -100,7 +100,7 @@ async def open_cache(url: str) -> AsyncIterator[Cache]:
         socket_timeout=DEADLINE_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         max_connections=CONNECTIONS,
-        # The way on after a failure is Postgres, not a second try.
+        # After a failure the resolver asks Postgres; a second try here would cost time.
         retry=Retry(NoBackoff(), 0),
         client_name="tinyurl-redirect",
     )

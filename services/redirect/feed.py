@@ -1,7 +1,7 @@
-"""The change feed as a redirector knows it: which cached readings still count, and the loop that keeps the answer true.
+"""Follows the change feed, so that an edit is visible within a second: knows which cached readings still count.
 
-links writes the feed (`shared/changes.py`); the resolver asks `counts` before it believes Redis or stores a reading,
-and memory is told of each change.
+links writes the feed (`shared/changes.py`). The resolver asks `counts` before it believes Redis or stores a reading,
+and memory drops each link that changed.
 """
 
 import asyncio
@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
-import asyncpg
 import structlog
 
 from shared.changes import EVERYTHING, Change, select_changes, select_recent_changes
-from shared.postgres import FAILURES, Connection, server_settings
+from shared.postgres import FAILURES, Connection, OwnConnection, connect
 from shared.records import RECORD_LIFETIME_S, LinkKey
 
 POLL_INTERVAL_S = 0.25
@@ -22,18 +21,18 @@ POLL_DEADLINE_S = 0.5
 SHORTEST_PAUSE_S = 0.01
 
 REMEMBERED_S = RECORD_LIFETIME_S + 60
-"""Longer than any record lives in Redis, so that every change that could concern one is remembered."""
+"""Longer than any record lives in Redis, so that every change that could concern a record is remembered."""
 
 REMEMBERED_CHANGES = 100_000
 
 LONGEST_GAP_S = 3600.0
-"""After a gap of an hour the feed is not read on but begun anew, long before what was missed is pruned."""
+"""After a gap of an hour the feed begins anew, long before links deletes the changes that were missed."""
 
 log = structlog.get_logger()
 
 
 class Follower(Protocol):
-    """Who must drop what it holds of a changed link."""
+    """Drops what it holds of a changed link."""
 
     def forget(self, key: LinkKey) -> None: ...
 
@@ -41,10 +40,10 @@ class Follower(Protocol):
 
 
 class Feed:
-    """The changes of the last 11 minutes, and a floor: of what happened up to that version nothing is remembered.
+    """The changes of the last 11 minutes, and a floor: nothing is remembered of changes up to that version.
 
     Args:
-        follower: Told of each change when it becomes known.
+        follower: Called for each change when it becomes known.
         clock: Seconds that only go forward.
         remembered_changes: How many changes are remembered at most.
     """
@@ -66,11 +65,11 @@ class Feed:
 
     @property
     def is_known(self) -> bool:
-        """False until the feed was read once; until then, without Postgres, whatever Redis holds is believed."""
+        """Whether the feed was read once. Before that, without Postgres, all that Redis holds is believed."""
         return self.known_at is not None
 
     def age_s(self) -> float:
-        """Seconds since the feed was last read; infinite before the first time."""
+        """Return the seconds since the feed was last read; infinite before the first time."""
         return float("inf") if self.known_at is None else self._clock() - self.known_at
 
     def counts(self, key: LinkKey, as_of: int) -> bool:
@@ -78,7 +77,7 @@ class Feed:
         return not self.is_known or (as_of >= self.floor and as_of >= self._changed.get(key, 0))
 
     def begin(self, changes: Sequence[Change]) -> None:
-        """Start from the recent changes: what was held before counts for nothing."""
+        """Start from the recent changes; nothing that was held before counts."""
         self._changed.clear()
         self._order.clear()
         self.floor = changes[0].version - 1 if changes else 0
@@ -87,7 +86,7 @@ class Feed:
         self.extend(changes)
 
     def extend(self, changes: Sequence[Change]) -> None:
-        """Take in the changes after `version`, oldest first. As many as are remembered may stand for more."""
+        """Take in the changes after `version`, oldest first. If they are as many as are remembered, there may be more."""
         now = self._clock()
         if len(changes) >= self.limit:
             self._raise_floor(changes[0].version - 1)
@@ -112,13 +111,13 @@ class Feed:
 
 
 class FeedReader:
-    """Polls the feed on a connection of its own; a poll that fails is only repeated, four times a second."""
+    """Polls the feed on a connection of its own, four times a second; a poll that fails is only repeated."""
 
     def __init__(self, url: str, feed: Feed, on_success: Callable[[], None] = lambda: None) -> None:
         self._url = url
         self._feed = feed
         self._on_success = on_success
-        self._conn: asyncpg.Connection[asyncpg.Record] | None = None
+        self._conn: OwnConnection | None = None
         self.failures = 0
 
     async def poll(self) -> bool:
@@ -136,7 +135,7 @@ class FeedReader:
                 log.warning("feed_unreachable", error=type(error).__name__)
             self.close()
             return False
-        # In the same tick: whoever misses what was just forgotten may ask Postgres.
+        # This happens in the same tick, so that a miss of what was just forgotten may ask Postgres.
         self._on_success()
         if self.failures:
             log.info("feed_reachable", failed_polls=self.failures)
@@ -159,7 +158,7 @@ class FeedReader:
             try:
                 await self.poll()
             except Exception:
-                # Whatever it was: a process that no longer follows would serve old targets for ever.
+                # It goes on after any error: a process that no longer follows would serve old targets for ever.
                 log.exception("feed_poll_failed")
                 self.close()
             await asyncio.sleep(max(SHORTEST_PAUSE_S, started + POLL_INTERVAL_S - monotonic()))
@@ -171,10 +170,11 @@ class FeedReader:
 
     async def _connection(self) -> Connection:
         if self._conn is None or self._conn.is_closed():
-            self._conn = await asyncpg.connect(
+            self._conn = await connect(
                 self._url,
-                timeout=POLL_DEADLINE_S,
-                server_settings=server_settings("redirect feed", statement_timeout_s=POLL_DEADLINE_S),
+                "redirect feed",
+                connect_timeout_s=POLL_DEADLINE_S,
+                statement_timeout_s=POLL_DEADLINE_S,
             )
         return self._conn
 

@@ -1,6 +1,6 @@
-"""A redirect process's own memory: the finished answers of the links it served last, and their records.
+"""A redirect process's own memory: the finished answers of the links that it served last, and their records.
 
-The lane looks an answer up by a slice of the request itself; the resolver fills it; the feed drops what changed.
+The resolver fills it, the lane looks answers up by a slice of the request itself, and the feed drops what changed.
 """
 
 import sys
@@ -13,11 +13,11 @@ LIFETIME_S = 60.0
 """An entry is looked up anew after this time at the latest; a hit does not prolong it."""
 
 OUTAGE_LIFETIME_S = 1.0
-"""How long an entry that could not be looked up anew goes on before the next try."""
+"""How long an entry that could not be looked up anew is used before the next try."""
 
 
 TABLE_BYTES = 192
-"""An entry's share of the table: its nodes, with the room that a table which grows keeps free."""
+"""An entry's share of the table: its nodes, and the room that a growing table keeps free."""
 
 
 class Entry:
@@ -26,9 +26,9 @@ class Entry:
     Attributes:
         answered_until: The lane answers with `response` until then (Unix seconds); 0 if it must not.
         response: The whole answer to a plain GET.
-        link_id: For the click.
+        link_id: The link's id, for the click.
         fresh_until: The record is believed until then without asking a store.
-        packed: The reading as it is in Redis: as bytes it takes a third of the room.
+        packed: The reading as it is in Redis; as bytes it takes a third of the room.
     """
 
     __slots__ = ("answered_until", "fresh_until", "link_id", "packed", "response")
@@ -41,7 +41,7 @@ class Entry:
         self.response = b""
 
     def size(self, place: bytes) -> int:
-        """What it takes in memory, its key and its share of the table included; bytes."""
+        """Return the bytes that it takes in memory, with its key and its share of the table."""
         parts = (place, self, self.packed, self.response, self.link_id, self.fresh_until, self.answered_until)
         return TABLE_BYTES + sum(map(sys.getsizeof, parts))
 
@@ -53,10 +53,10 @@ class Entry:
 
 
 class Memory:
-    """At most `budget` bytes of links; the one that was stored first goes first.
+    """Keeps at most `budget` bytes of links; the one that was stored first is dropped first.
 
     Attributes:
-        bytes: What the entries take.
+        bytes: The bytes that the entries take.
     """
 
     def __init__(self, budget: int) -> None:
@@ -68,7 +68,7 @@ class Memory:
         return self.entries.get(request_slice(key))
 
     def store(self, key: LinkKey, reading: Reading, now: float) -> None:
-        """Keep a reading that counts; an absent code is kept in Redis only.
+        """Keep a reading that counts; only Redis keeps the absence of a code.
 
         Args:
             key: The link's domain and code.
@@ -86,7 +86,7 @@ class Memory:
         self._shrink()
 
     def prolong(self, entry: Entry, now: float) -> None:
-        """Let an entry go on although no store can confirm it."""
+        """Keep an entry longer although no store can confirm it."""
         entry.fresh_until = now + OUTAGE_LIFETIME_S
         before = sys.getsizeof(entry.response)
         self._finish(entry, entry.record, now)
@@ -110,20 +110,20 @@ class Memory:
             self.bytes -= entry.size(place)
 
     def _finish(self, entry: Entry, record: Record, now: float) -> None:
-        """Write the answer that the lane gives, and until when it may."""
+        """Write the answer that the lane gives, and the time until which it may."""
         if is_plain(record, now):
             entry.response = response_bytes(answer_visit(record, query=b"", now=now, error_format="html"))
             entry.answered_until = min(entry.fresh_until, record.expires_at or entry.fresh_until)
 
 
 def request_slice(key: LinkKey) -> bytes:
-    """The slice of a plain GET that names the link: from its path to the end of its Host header."""
+    """Return the slice of a plain GET that names the link: from its path to the end of its Host header."""
     domain, code = key
     return f"/{code} HTTP/1.1\r\nHost: {domain}".encode()
 
 
 def response_bytes(answer: Answer) -> bytes:
-    """The answer as the server writes it on a connection that stays open."""
+    """Return the answer as the server writes it on a connection that stays open."""
     lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, answer.phrase)]
     lines += [b"%b: %b\r\n" % header for header in answer.headers]
     return b"".join((*lines, b"\r\n", answer.body))

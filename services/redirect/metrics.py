@@ -1,4 +1,4 @@
-"""The metrics of the redirect service: plain integers that a visit adds to, turned into metrics when asked for."""
+"""Collects the metrics of the redirect service: a visit adds to plain integers, and a scrape turns them into metrics."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ class RedirectCollector(Collector):
 
 
 class JournalCollector(Collector):
-    """What became of the clicks, as far as this process knows."""
+    """Tells what became of the clicks, as far as this process knows."""
 
     def __init__(self, journal: Journal, shipper: Shipper) -> None:
         self._journal = journal

@@ -1,7 +1,7 @@
-"""A connection that understands what browsers send, beyond what the standard lets them: uvicorn's own, made lenient.
+"""A connection that understands what browsers send against the standard: uvicorn's own, made lenient.
 
-nginx passes a query on as it came, and headers with whatever is in them. A visitor gets the redirect all the same; what
-cannot be understood gets an error of ours. The fast lane (`lane.py`) stands before it.
+nginx passes queries and headers on as they came. A visitor gets the redirect all the same; a request that cannot be
+understood gets an error of ours. The fast lane (`lane.py`) comes before it.
 """
 
 import re
@@ -18,7 +18,7 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class VisitProtocol(HttpToolsProtocol):
-    """A connection whose request lines may have raw bytes, and whose headers may have controls."""
+    """A connection whose request lines may hold raw bytes, and whose headers may hold control characters."""
 
     def __init__(
         self,
@@ -30,12 +30,12 @@ class VisitProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)  # type: ignore[arg-type]  # uvicorn's own argument
         self.is_between_messages = True
         self._is_in_request_line = False
-        # Controls in values. nginx has read the message already: where it ends is not in doubt.
+        # Values may hold control characters. nginx has read the message already, so its end is not in doubt.
         self.parser.set_dangerous_leniencies(lenient_headers=True, lenient_data_after_close=True)
 
     def data_received(self, data: bytes) -> None:
         if self.is_between_messages or self._is_in_request_line:
-            # The URL standard's way with what is not ASCII (https://url.spec.whatwg.org/#query-state).
+            # The URL standard encodes what is not ASCII in this way (https://url.spec.whatwg.org/#query-state).
             line, line_end, rest = data.partition(b"\n")
             self._is_in_request_line = not line_end
             if not line.isascii():
@@ -51,7 +51,7 @@ class VisitProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what the parser refuses, and end the connection: where the next request begins is not known."""
+        """Answer what the parser refuses, and end the connection, because the next request's beginning is not known."""
         answer = error(400, read_error_format(dict(self.headers or [])))
         closing = (*answer.headers, *self.server_state.default_headers, (b"connection", b"close"))
         self.transport.write(response_bytes(replace(answer, headers=closing)))

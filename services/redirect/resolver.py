@@ -20,7 +20,7 @@ BATCHES_IN_FLIGHT = 4
 WAITING_LIMIT = 10_000
 
 ATTEMPTS = 3
-"""A reading that a change overtakes on its way is read again; an edit of one link cannot do that for ever."""
+"""A reading is read again if a change overtakes it on its way; edits of one link must not cause that for ever."""
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ Lookup = asyncio.Future[Record | None]
 
 
 class Unresolved(Exception):
-    """No store that can be reached knows this code, which does not mean that there is no such link."""
+    """No store that can be reached knows this code, but the link may exist."""
 
 
 class Crowded(Unresolved):

@@ -1,4 +1,4 @@
-"""The Postgres tier: the truth about many codes in one statement, with a deadline, a bounded pool and a breaker."""
+"""The Postgres tier: reads the truth about many codes in one statement, behind a deadline, a bounded pool and a breaker."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class SourceUnavailable(Exception):
-    """Postgres cannot be asked now: nothing is known of these codes."""
+    """Postgres cannot be asked now, so nothing is known of these codes."""
 
 
 class Source:
@@ -32,14 +32,14 @@ class Source:
         return not self._breaker.is_open
 
     def trust_again(self) -> None:
-        """Ask from now on, though it failed before: someone else has just reached the same server."""
+        """Ask again from now on, because another part has just reached the same server."""
         self._breaker.record_success()
 
     async def read(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Record]:
         """Read the records of many codes; a code without a link is left out.
 
         Raises:
-            SourceUnavailable: It failed, took longer than 0.5 s, or failed so often lately that it was not asked.
+            SourceUnavailable: Postgres failed, took longer than 0.5 s, or failed so often lately that it was not asked.
         """
         if not self._breaker.allows():
             raise SourceUnavailable

@@ -20,9 +20,9 @@ from pydantic import SecretStr
 from deploy.backup.dumps import hash_links
 from deploy.backup.files import Backup, BackupRefused, manifest_path, newest_backup, verify_backup
 from deploy.backup.programs import split_password, with_database
+from deploy.backup.settings import BackupSettings
 from deploy.backup.thinning import choose_kept
 from shared.schema import migrations
-from shared.settings import BackupSettings
 from tests.backup.conftest import Installation, finish
 from tests.conftest import Database
 from tests.nginx.conftest import free_port

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from pyrage import x25519
 
 from deploy.backup.files import Backup, BackupRefused, manifest_path
+from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import Storage
-from shared.settings import BackupSettings
 from tests.backup.conftest import S3, TIMEOUT_S, Done, Installation, finish
 from tests.backup.test_backup import metric, wait_for
 from tests.nginx.conftest import free_port

@@ -1,7 +1,9 @@
 """Raw clicks by day: partitions made ahead, and dropped by `tinyurl retention`."""
 
 import asyncio
+import os
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -91,7 +93,7 @@ async def test_partitions_are_created_while_clicks_are_stored(database: Database
 
 
 async def test_retention_drops_raw_clicks_and_keeps_counts(
-    links: Connection, database: Database, enricher: Enricher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    links: Connection, database: Database, enricher: Enricher, tmp_path: Path
 ) -> None:
     """Whole days before the last N go, with and without a partition; counts stay; doing it again does nothing."""
     (link,) = await make_links(links, 1)
@@ -102,18 +104,15 @@ async def test_retention_drops_raw_clicks_and_keeps_counts(
     ages = [60, 60, 40, 31, 30, 29, 1, 0]
     await take(links, enricher, [click(link, at=now.timestamp() - days * DAY_S) for days in ages])
     before = {table: await links.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table in COUNTS}
-    monkeypatch.setenv("LINKS_DATABASE_URL", database.links_url)
-    runner, here = CliRunner(), ["--data", str(tmp_path)]
+    kept_all = await run_retention(database, tmp_path, days=0)
+    dropped = await run_retention(database, tmp_path, days=30)
+    again = await run_retention(database, tmp_path, days=30)
 
-    kept_all = await asyncio.to_thread(runner.invoke, app, ["retention", "--days", "0", *here])
-    dropped = await asyncio.to_thread(runner.invoke, app, ["retention", "--days", "30", *here])
-    again = await asyncio.to_thread(runner.invoke, app, ["retention", "--days", "30", *here])
-
-    assert (kept_all.exit_code, kept_all.output) == (0, "raw clicks are kept for ever\n")
-    assert dropped.exit_code == 0
-    assert "of 2 days" in dropped.output
-    assert "and 2 of days without" in dropped.output
-    assert again.output == "nothing to do: no raw clicks are older than 30 days\n"
+    assert kept_all == (0, "raw clicks are kept for ever\n")
+    assert dropped[0] == 0
+    assert "of 2 days" in dropped[1]
+    assert "and 2 of days without" in dropped[1]
+    assert again == (0, "nothing to do: no raw clicks are older than 30 days\n")
     assert await links.fetchval("SELECT count(*) FROM clicks") == 4
     assert {table: await links.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table in COUNTS} == before
     assert await links.fetchval("SELECT clicks FROM links") == len(ages)
@@ -136,13 +135,11 @@ async def test_impossible_retention_is_refused_by_name(
     assert "CLICKS_RETENTION_DAYS" in by_setting.output
 
 
-async def test_longest_retention_works(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_longest_retention_works(database: Database, tmp_path: Path) -> None:
     """The largest number of days that is taken leads to a day that Postgres and Python know."""
-    monkeypatch.setenv("LINKS_DATABASE_URL", database.links_url)
-    arguments = ["retention", "--days", str(LONGEST_RETENTION_DAYS), "--data", str(tmp_path)]
-    done = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    done = await run_retention(database, tmp_path, days=LONGEST_RETENTION_DAYS)
 
-    assert (done.exit_code, done.output) == (0, "nothing to do: no raw clicks are older than 36500 days\n")
+    assert done == (0, "nothing to do: no raw clicks are older than 36500 days\n")
 
 
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e12"])
@@ -155,6 +152,19 @@ def test_impossible_interval_is_refused_by_name(
 
     assert refused.exit_code == 2
     assert "--every" in unstyled(refused.output)
+
+
+async def run_retention(database: Database, folder: Path, *, days: int) -> tuple[int, str]:
+    """Run `tinyurl retention` as a process of its own, and return its exit status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy.command.cli", "retention", "--days", str(days), "--data", str(folder)),
+        env={**os.environ, "LINKS_DATABASE_URL": database.links_url},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
 
 
 def unstyled(output: str) -> str:

@@ -10,8 +10,9 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from deploy.backup import settings as backup_settings
 from deploy.command.cli import app
-from shared import settings as module
+from shared import settings as shared_settings
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,8 @@ DOCUMENTS = ["README.md", "deploy/README.md", *DECISIONS, "PROMISES.md", "CHANGE
 
 def all_settings() -> dict[str, object]:
     """Every setting of every service with its default."""
-    classes = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Settings)]
+    members = {**vars(shared_settings), **vars(backup_settings)}.values()
+    classes = [each for each in members if isinstance(each, type) and issubclass(each, Settings)]
     return {name.upper(): field.get_default() for each in classes for name, field in each.model_fields.items()}
 
 

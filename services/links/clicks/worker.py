@@ -30,7 +30,7 @@ from services.links.clicks.enrichment import COUNTRIES, Enricher
 from services.links.clicks.pipe import Mark, Part, Taken, pack_frame, read_frame
 from services.links.clicks.upkeep import create_partitions
 from shared.logs import configure_logs
-from shared.postgres import CONNECT_TIMEOUT_S, UNAVAILABLE, server_settings
+from shared.postgres import UNAVAILABLE, OwnConnection, connect
 from shared.settings import Settings
 
 STATEMENT_TIMEOUT_S = 10.0
@@ -78,7 +78,7 @@ class ClickWorker:
         self._database_url = database_url
         self._enricher = enricher
         self._mark = mark
-        self._conn: asyncpg.Connection[asyncpg.Record] | None = None
+        self._conn: OwnConnection | None = None
 
     async def take(self, segment: bytes, offset: int, is_gzip: bool, body: bytes, part: Part) -> Taken:
         """Take a part of a batch, whatever happens: what went wrong is in the status."""
@@ -103,10 +103,9 @@ class ClickWorker:
             took_too_long = isinstance(error, asyncpg.QueryCanceledError)
             return Taken(HTTPStatus.GATEWAY_TIMEOUT if took_too_long else HTTPStatus.SERVICE_UNAVAILABLE, 0)
 
-    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+    async def _connect(self) -> OwnConnection:
         if self._conn is None or self._conn.is_closed():
-            settings = server_settings("clicks", statement_timeout_s=STATEMENT_TIMEOUT_S)
-            self._conn = await asyncpg.connect(self._database_url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+            self._conn = await connect(self._database_url, "clicks", statement_timeout_s=STATEMENT_TIMEOUT_S)
             # Before the first clicks: those of a day without a partition would have to move into it later.
             try:
                 async with asyncio.timeout(PARTITIONS_TIMEOUT_S):
