@@ -17,13 +17,13 @@ from streamlit.starlette import App
 
 # With the script's own libraries: the first visitor waits for none of them, and a page that cannot be imported stops the start.
 from services.dashboard import main
-from services.dashboard.cookies import KeyCookies
-from services.dashboard.failures import explain
-from services.dashboard.frontend import Frontend
-from services.dashboard.guard import Guard, page_policy
+from services.dashboard.door.cookies import KeyCookies
+from services.dashboard.door.frontend import Frontend
+from services.dashboard.door.guard import Guard, page_policy
+from services.dashboard.door.sign_in import SignIn
 from services.dashboard.health import Health
 from services.dashboard.metrics import Metrics
-from services.dashboard.sign_in import SignIn
+from services.dashboard.widgets.failures import explain
 from shared.logs import configure_logs
 from shared.settings import DashboardSettings, load_settings
 

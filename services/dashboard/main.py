@@ -7,11 +7,11 @@ import streamlit as st
 import structlog
 from streamlit.navigation.page import StreamlitPage
 
-from services.dashboard.client import ApiError, Client, Key
-from services.dashboard.failures import explain, form_button
-from services.dashboard.guard import SIGN_OUT
+from services.dashboard.api.client import ApiError, Client, Key
+from services.dashboard.door.guard import SIGN_OUT
+from services.dashboard.door.session import SignedOut, current_client, current_key
 from services.dashboard.pages import keys, links, shorten, statistics
-from services.dashboard.session import SignedOut, current_client, current_key
+from services.dashboard.widgets.failures import explain, form_button
 
 ICON = Path(__file__).parent / "icon.svg"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services.dashboard.client import ApiError, Client, KeyRefused, Unreachable
-from services.dashboard.questions import LinkFilter
+from services.dashboard.api.client import ApiError, Client, KeyRefused, Unreachable
+from services.dashboard.api.questions import LinkFilter
 from tests.dashboard.stack import Stack
 
 TARGET = "https://www.example.com/"

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.client import Client
+from services.dashboard.api.client import Client
 from services.dashboard.pages.links import page as links_page
 from services.links.clicks.enrichment import Enricher
 from tests.dashboard.hostile import HOSTILE

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from websockets.exceptions import InvalidStatus
 
-from services.dashboard.cookies import COOKIE, DAY_S, KeyCookies
+from services.dashboard.door.cookies import COOKIE, DAY_S, KeyCookies
+from services.dashboard.door.sign_in import SignIn
 from services.dashboard.metrics import Metrics
-from services.dashboard.sign_in import SignIn
 from shared.settings import DashboardSettings
 from tests.dashboard.process import HOST, SECRET, Dashboard, cookie_of, running_dashboard
 from tests.dashboard.stack import Stack

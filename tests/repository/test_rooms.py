@@ -47,7 +47,7 @@ BREAKS = [
 MOST_MODULES = 15
 MOST_LINES = 350
 
-FULL_FOLDERS = {"services/links/links", "services/dashboard"}
+FULL_FOLDERS = {"services/links/links"}
 LONG_MODULES = {"services/links/links/rows.py"}
 
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Unreachable
-from services.dashboard.copying import show_copyable
-from services.dashboard.forms import Errors, errors_of, show_error, show_other_errors
-from services.dashboard.results import NewKey
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Unreachable
+from services.dashboard.api.results import NewKey
 from services.dashboard.texts import format_instant, plain
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.copying import show_copyable
+from services.dashboard.widgets.inputs import Errors, errors_of, show_error, show_other_errors
 
 SCOPES = {
     "links:read": "links:read: see links",

@@ -5,14 +5,22 @@ from uuid import uuid4
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
-from services.dashboard.copying import show_copyable
-from services.dashboard.forms import LONGEST_URL, Errors, Fields, LinkInputs, errors_of, show_error, show_other_errors
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link
+from services.dashboard.api.problems import Unreachable
 from services.dashboard.known import known_domains, known_tags
-from services.dashboard.pages.qr import show_qr
-from services.dashboard.problems import Unreachable
 from services.dashboard.texts import is_web_address
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.copying import show_copyable
+from services.dashboard.widgets.inputs import (
+    LONGEST_URL,
+    Errors,
+    Fields,
+    LinkInputs,
+    errors_of,
+    show_error,
+    show_other_errors,
+)
+from services.dashboard.widgets.qr import show_qr
 
 REASONS = {
     "taken": "is taken, or was: a code is never given out twice",

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
-from services.dashboard.forms import errors_of
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
+from services.dashboard.api.questions import LinkFilter
+from services.dashboard.api.results import Page
 from services.dashboard.pages.links.actions import show_actions, show_dialog
 from services.dashboard.pages.links.bulk import show_bulk
 from services.dashboard.pages.links.export import show_export
@@ -23,10 +24,9 @@ from services.dashboard.pages.links.table import (
     table_height,
     ticked_names,
 )
-from services.dashboard.questions import LinkFilter
-from services.dashboard.results import Page
 from services.dashboard.texts import format_count, plain
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.inputs import errors_of
 
 
 @dataclass

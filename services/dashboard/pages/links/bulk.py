@@ -9,11 +9,11 @@ from uuid import uuid4
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Unreachable
-from services.dashboard.encodings import LARGEST_FILE_BYTES, RowsRefused
+from services.dashboard.api.client import ApiError, Client, Unreachable
+from services.dashboard.api.results import BatchRow
+from services.dashboard.lists.encodings import LARGEST_FILE_BYTES, RowsRefused
+from services.dashboard.lists.parsing import MOST_ROWS, parse_rows, result_text, results_csv, slices
 from services.dashboard.pages.links.import_preview import show_preview
-from services.dashboard.results import BatchRow
-from services.dashboard.rows import MOST_ROWS, parse_rows, result_text, results_csv, slices
 from services.dashboard.texts import format_count, is_web_address, plain
 
 LARGEST_TEXT = 2_000_000

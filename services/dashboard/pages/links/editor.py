@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
-from services.dashboard.copying import show_copyable
-from services.dashboard.forms import LONGEST_URL, Errors, LinkInputs, errors_of, show_error, show_other_errors
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.known import known_tags
 from services.dashboard.texts import format_instant, shorten
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.copying import show_copyable
+from services.dashboard.widgets.inputs import LONGEST_URL, Errors, LinkInputs, errors_of, show_error, show_other_errors
 
 DIALOG = "links_dialog"
 """Where the page remembers which dialog is open, and for which links."""

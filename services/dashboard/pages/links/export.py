@@ -4,8 +4,8 @@ from codecs import BOM_UTF8
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, KeyRefused
-from services.dashboard.questions import LinkFilter
+from services.dashboard.api.client import ApiError, Client, KeyRefused
+from services.dashboard.api.questions import LinkFilter
 from services.dashboard.texts import format_count, plain
 
 LARGEST_MB = 64

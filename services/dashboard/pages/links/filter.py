@@ -5,9 +5,9 @@ from typing import Any
 
 import streamlit as st
 
-from services.dashboard.client import Client, Key
+from services.dashboard.api.client import Client, Key
+from services.dashboard.api.questions import LinkFilter
 from services.dashboard.known import known_domains, known_tags
-from services.dashboard.questions import LinkFilter
 
 PAGE_SIZES = (25, 50, 100)
 SORTS = {

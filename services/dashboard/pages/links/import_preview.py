@@ -3,9 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.encodings import WINDOWS_1252
-from services.dashboard.layouts import DELIMITERS
-from services.dashboard.rows import Understood
+from services.dashboard.lists.encodings import WINDOWS_1252
+from services.dashboard.lists.layouts import DELIMITERS
+from services.dashboard.lists.parsing import Understood
 from services.dashboard.texts import format_count, plain, shorten
 
 FIRST_ROWS = 5

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.counts import Recent
-from services.dashboard.forms import LONGEST_TITLE, LONGEST_URL
-from services.dashboard.results import Link
+from services.dashboard.api.counts import Recent
+from services.dashboard.api.results import Link
 from services.dashboard.texts import is_web_address, shorten
+from services.dashboard.widgets.inputs import LONGEST_TITLE, LONGEST_URL
 
 SPARKLINE_DAYS = 14
 SELECT_PX, NARROW_PX, WIDE_PX = 92, 85, 160

@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.charts import clicks_over_time, top_values, value_name, world_map
-from services.dashboard.client import ApiError, Client, Key, Link
-from services.dashboard.counts import Click, Stats
-from services.dashboard.failures import explain
-from services.dashboard.questions import StatsQuery
+from services.dashboard.api.client import ApiError, Client, Key, Link
+from services.dashboard.api.counts import Click, Stats
+from services.dashboard.api.questions import StatsQuery
+from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
+from services.dashboard.widgets.failures import explain
 
 MOST_COUNTRIES = 100
 """Asked for, so that the map has them all; the bars show the first ten."""

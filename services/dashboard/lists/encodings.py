@@ -1,6 +1,6 @@
 """Bytes of a file as text: UTF-8 and UTF-16 are told by their form, Windows-1252 is what is left.
 
-`rows.py` reads links from the text; what no one would save as a list is refused here by what it is.
+`parsing.py` reads links from the text; what no one would save as a list is refused here by what it is.
 """
 
 import codecs

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.dashboard.columns import Column
-from services.dashboard.encodings import RowsRefused, check_text, decode
-from services.dashboard.layouts import Layout, Record, find_layout, read_records
-from services.dashboard.results import BatchRow
+from services.dashboard.api.results import BatchRow
+from services.dashboard.lists.columns import Column
+from services.dashboard.lists.encodings import RowsRefused, check_text, decode
+from services.dashboard.lists.layouts import Layout, Record, find_layout, read_records
 from services.dashboard.texts import format_count
 from shared.csv_cells import csv_line, split_tags, unguard
 

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.dashboard.cookies import COOKIE, PATH, KeyCookies
+from services.dashboard.door.cookies import COOKIE, PATH, KeyCookies
 from shared.health import OPERATIONS
 
 SIGN_IN = f"{PATH}/sign-in"

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from streamlit import file_util
 
-from services.dashboard.cookies import PATH
+from services.dashboard.door.cookies import PATH
 
 _LOCATE = f'<script>window.__streamlit = {{BACKEND_BASE_URL: location.origin + "{PATH}/"}}</script>'
 

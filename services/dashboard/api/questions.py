@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.dashboard.counts import Bots, Interval
+from services.dashboard.api.counts import Bots, Interval
 
 Parameters = dict[str, str | int | list[str]]
 

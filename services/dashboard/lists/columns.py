@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.dashboard.encodings import RowsRefused
+from services.dashboard.lists.encodings import RowsRefused
 
 _FIELDS = {
     "url": "url, long url, long link, long, target, target url, destination, destination url, original url, "

@@ -7,8 +7,8 @@ from time import monotonic
 import httpx
 from pydantic_core import to_jsonable_python
 
-from services.dashboard.problems import Unreachable, problem_of, unreachable
-from services.dashboard.questions import Parameters
+from services.dashboard.api.problems import Unreachable, problem_of, unreachable
+from services.dashboard.api.questions import Parameters
 
 CONNECT_TIMEOUT_S = 3
 

@@ -14,11 +14,11 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from services.dashboard.connection import Connection, chunks
-from services.dashboard.counts import Bots, Clicks, Recent, Stats
-from services.dashboard.problems import ApiError, KeyRefused, Unreachable
-from services.dashboard.questions import ALL_LINKS, LinkFilter, Parameters, StatsQuery
-from services.dashboard.results import (
+from services.dashboard.api.connection import Connection, chunks
+from services.dashboard.api.counts import Bots, Clicks, Recent, Stats
+from services.dashboard.api.problems import ApiError, KeyRefused, Unreachable
+from services.dashboard.api.questions import ALL_LINKS, LinkFilter, Parameters, StatsQuery
+from services.dashboard.api.results import (
     Availability,
     BatchResult,
     Domains,

@@ -10,9 +10,9 @@ from typing import Any
 
 import streamlit as st
 
-from services.dashboard.client import Client, Key
-from services.dashboard.cookies import COOKIE, KeyCookies
-from services.dashboard.upstream import links_url
+from services.dashboard.api.client import Client, Key
+from services.dashboard.api.upstream import links_url
+from services.dashboard.door.cookies import COOKIE, KeyCookies
 
 _STATE = "_signed_in"
 

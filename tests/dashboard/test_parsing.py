@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dashboard.encodings import RowsRefused
-from services.dashboard.results import BatchRow, FieldProblem, RowProblem
-from services.dashboard.rows import MOST_ROWS, SLICE_ROWS, parse_rows, results_csv, slices
+from services.dashboard.api.results import BatchRow, FieldProblem, RowProblem
+from services.dashboard.lists.encodings import RowsRefused
+from services.dashboard.lists.parsing import MOST_ROWS, SLICE_ROWS, parse_rows, results_csv, slices
 from services.links.links.exports import BOM, COLUMNS, write_csv
 from services.links.links.forms import LinkIn, LinkOut
 

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from services.dashboard.client import ApiError, Client, KeyRefused
-from services.dashboard.cookies import COOKIE, PATH, KeyCookies
-from services.dashboard.guard import ICON, SIGN_IN, SIGN_OUT, digest_source, is_same_origin
+from services.dashboard.api.client import ApiError, Client, KeyRefused
+from services.dashboard.api.upstream import links_url
+from services.dashboard.door.cookies import COOKIE, PATH, KeyCookies
+from services.dashboard.door.guard import ICON, SIGN_IN, SIGN_OUT, digest_source, is_same_origin
 from services.dashboard.metrics import Metrics
-from services.dashboard.upstream import links_url
 from shared.settings import DashboardSettings
 
 LARGEST_FORM = 4096
@@ -149,7 +149,7 @@ class SignIn:
 
 
 async def _icon(request: Request) -> Response:
-    return FileResponse(Path(__file__).parent / "icon.svg", headers={"Cache-Control": "public, max-age=86400"})
+    return FileResponse(Path(__file__).parents[1] / "icon.svg", headers={"Cache-Control": "public, max-age=86400"})
 
 
 async def _read_key(request: Request) -> str | None:

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.problems import ApiError
-from services.dashboard.results import Link
+from services.dashboard.api.problems import ApiError
+from services.dashboard.api.results import Link
 from services.dashboard.texts import plain
 
 STATUS_CODES = {

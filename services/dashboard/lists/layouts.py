@@ -1,7 +1,7 @@
 """How a text holds links: a plain list of addresses, or a table whose first line names the columns.
 
 Nothing is guessed from the rows: only a first line of known names makes a table, because a comma or semicolon belongs to an
-address as well. `rows.py` reads the rows by what is found here.
+address as well. `parsing.py` reads the rows by what is found here.
 """
 
 import csv
@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from services.dashboard.columns import Column, find_field, read_columns
-from services.dashboard.encodings import RowsRefused
+from services.dashboard.lists.columns import Column, find_field, read_columns
+from services.dashboard.lists.encodings import RowsRefused
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 

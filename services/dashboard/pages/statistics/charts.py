@@ -10,8 +10,8 @@ from typing import Any
 
 import altair as alt
 
-from services.dashboard.countries import country_name, world_shapes
-from services.dashboard.counts import Bots, Bucket, Count, Dimension, Interval
+from services.dashboard.api.counts import Bots, Bucket, Count, Dimension, Interval
+from services.dashboard.pages.statistics.countries import country_name, world_shapes
 from services.dashboard.texts import shorten
 
 HUMANS, ROBOTS = "Humans", "Bots"
