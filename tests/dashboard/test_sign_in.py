@@ -21,6 +21,21 @@ from tests.dashboard.stack import Stack
 CODE = "a code of the local stack that nobody guesses"
 OLD_SECRET = "the secret that it had before this one"  # noqa: S105  # of these tests alone
 
+LEAVE_A_KEY = """
+import streamlit
+
+set_page_config = streamlit.set_page_config
+
+
+def leave_a_key(**options):
+    streamlit.session_state["api_key"] = "{key}"
+    set_page_config(**options)
+
+
+streamlit.set_page_config = leave_a_key
+"""
+"""Before the script looks who is signed in."""
+
 FORMS = [
     "",
     "key=",
@@ -138,6 +153,18 @@ def test_old_cookies_end(dashboard: Dashboard, stack: Stack) -> None:
 
         assert is_let_in(dashboard, cookie) is counts
         assert ("not signed in any more" in dashboard.visit(cookie).text) is not counts
+
+
+def test_key_that_is_in_no_cookie(stack: Stack, socket: Path, tmp_path: Path) -> None:
+    """A valid key in the session's state signs nobody in: the script believes the cookie alone."""
+    key = stack.key("alice")
+    (tmp_path / "sitecustomize.py").write_text(LEAVE_A_KEY.format(key=key))
+    long_ago = KeyCookies(SECRET, clock=lambda: 0).write(key)
+    with running_dashboard(socket, stack.socket, PYTHONPATH=str(tmp_path)) as dashboard:
+        seen = dashboard.visit(long_ago)
+
+    assert "not signed in any more" in seen.text
+    assert "alice" not in seen.text
 
 
 def test_cookies_outlive_a_change_of_the_secret(dashboard: Dashboard, stack: Stack) -> None:

@@ -1,7 +1,6 @@
 """Who is signed in, for the pages: the key from the cookie of the browser's connection, and a client that speaks with it.
 
-A test that has no cookies puts the key into `st.session_state["api_key"]`, and the address of the API into
-`st.secrets["dashboard"]["links_address"]`.
+The settings come in `st.secrets["dashboard"]`, where `app.py` puts them; nothing else than the cookie tells who somebody is.
 """
 
 from collections.abc import Mapping
@@ -71,7 +70,5 @@ def _signed_in() -> _SignedIn:
 
 
 def _api_key(settings: Mapping[str, Any]) -> str | None:
-    if "api_key" in st.session_state:
-        return str(st.session_state["api_key"])
     cookies = KeyCookies(settings["cookie_secret"], settings["cookie_secret_previous"], days=settings["sign_in_days"])
     return cookies.read(st.context.cookies.get(COOKIE))
