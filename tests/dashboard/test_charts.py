@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.dashboard.api.counts import Bots, Bucket, Count, Dimension, Rest
+from services.dashboard.api.counts import Bucket, Count, Dimension, Rest
 from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
+from shared.api import Bots
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NOTHING = Rest(0, 0, 0)

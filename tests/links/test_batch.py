@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.links.links.batch import LARGEST_BATCH, UPLOADS_AT_ONCE, BatchGate
-from services.links.links.batch_rows import MOST_ROWS
 from services.links.web.bodies import LARGEST_BODY
 from services.links.web.errors import Busy
+from shared.api import MOST_ROWS
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
 from tests.links.test_links import changes

@@ -15,7 +15,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from services.dashboard.api.connection import Connection, chunks
-from services.dashboard.api.counts import Bots, Clicks, Recent, Stats
+from services.dashboard.api.counts import Clicks, Recent, Stats
 from services.dashboard.api.problems import ApiError, KeyRefused, Unreachable
 from services.dashboard.api.questions import ALL_LINKS, LinkFilter, Parameters, StatsQuery
 from services.dashboard.api.results import (
@@ -31,6 +31,7 @@ from services.dashboard.api.results import (
     Tags,
     read,
 )
+from shared.api import Bots, Sort
 
 __all__ = ["ApiError", "Client", "Key", "KeyRefused", "Link", "Unreachable"]
 
@@ -74,7 +75,7 @@ class Client:
         self,
         wanted: LinkFilter = ALL_LINKS,
         *,
-        sort: str = "-created_at",
+        sort: Sort = "-created_at",
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:

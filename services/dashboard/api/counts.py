@@ -1,11 +1,9 @@
 """What the API answers about clicks, as frozen dataclasses: totals, series, dimensions, single clicks."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Literal
+from datetime import datetime
 
-Bots = Literal["include", "exclude", "only"]
-Interval = Literal["hour", "day", "week", "month"]
+from shared.api import Bots, Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +110,4 @@ class DailyClicks:
 class Recent:
     """The clicks of each of some links by day, the oldest first."""
 
-    days: tuple[date, ...]
     items: tuple[DailyClicks, ...]

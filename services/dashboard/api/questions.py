@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.dashboard.api.counts import Bots, Interval
+from shared.api import Bots, Interval
 
 Parameters = dict[str, str | int | list[str]]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from services.dashboard.lists.encodings import RowsRefused
 
-_FIELDS = {
+FIELDS = {
     "url": "url, long url, long link, long, target, target url, destination, destination url, original url, "
     "original link, original, full url, redirect url, redirect to, url to shorten, link, links, urls, address, addresses, "
     "web address, website, page url",
@@ -62,10 +62,10 @@ def read_columns(names: Sequence[str]) -> list[Column]:
     if unknown:
         raise RowsRefused(
             f"The first line names columns that are not known: {', '.join(unknown[:10])}. Rename them or take them out. "
-            f"Known are {', '.join(field for field in _FIELDS if field)}, and the names that other shorteners give them."
+            f"Known are {', '.join(field for field in FIELDS if field)}, and the names that other shorteners give them."
         )
     fields = _settle_links(names, fields)
-    for field in _FIELDS:
+    for field in FIELDS:
         same = [name.strip() for name, each in zip(names, fields, strict=True) if each == field]
         if field and field != "short_url" and len(same) > 1:
             raise RowsRefused(f"Several columns are {field}: {', '.join(same[:10])}. Leave one of them.")
@@ -93,4 +93,4 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
-_names = {_plain(name): field for field, names in _FIELDS.items() for name in names.split(", ")}
+_names = {_plain(name): field for field, names in FIELDS.items() for name in names.split(", ")}

@@ -14,9 +14,9 @@ from services.dashboard.lists.columns import Column
 from services.dashboard.lists.encodings import RowsRefused, check_text, decode
 from services.dashboard.lists.layouts import Layout, Record, find_layout, read_records
 from services.dashboard.texts import format_count
-from shared.csv_cells import csv_line, split_tags, unguard
+from shared.api import MOST_ROWS
+from shared.csv_cells import csv_lines, split_tags, unguard
 
-MOST_ROWS = 10_000
 SLICE_ROWS = 500
 SLICE_CHARACTERS = 500_000
 """Of targets and titles in one request; a slice ends with whichever comes first."""
@@ -100,12 +100,16 @@ def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int
 
 def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results: Sequence[BatchRow]) -> str:
     """What became of each row, by the number of its line, as CSV that no spreadsheet takes for formulas."""
-    lines = ["line,url,short_url,result\r\n"]
-    for result in results:
-        short_url = result.link.short_url if result.link else ""
-        target = str(rows[result.index].get("url", ""))
-        lines.append(csv_line((numbers[result.index], target, short_url, result_text(result))))
-    return "".join(lines)
+    lines = (
+        (
+            numbers[result.index],
+            str(rows[result.index].get("url", "")),
+            result.link.short_url if result.link else "",
+            result_text(result),
+        )
+        for result in results
+    )
+    return "".join(csv_lines(("line", "url", "short_url", "result"), lines))
 
 
 def result_text(result: BatchRow) -> str:

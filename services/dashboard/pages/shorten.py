@@ -12,7 +12,6 @@ from services.dashboard.texts import is_web_address
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
 from services.dashboard.widgets.inputs import (
-    LONGEST_URL,
     Errors,
     Fields,
     LinkInputs,
@@ -21,6 +20,7 @@ from services.dashboard.widgets.inputs import (
     show_other_errors,
 )
 from services.dashboard.widgets.qr import show_qr
+from shared.api import LONGEST_URL
 
 REASONS = {
     "taken": "is taken, or was: a code is never given out twice",

@@ -14,13 +14,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.links.keys.authentication import MayWrite, run_while_valid
-from services.links.links.batch_rows import MOST_ROWS, Batch, BatchRow, Outcome, read_batch, write_answer
+from services.links.links.batch_rows import Batch, BatchRow, Outcome, read_batch, write_answer
 from services.links.links.batch_storage import store_batch
 from services.links.links.forms import LinkOut
 from services.links.links.routes import IDEMPOTENCY_KEY
 from services.links.web.bodies import check_content_type, read_body
 from services.links.web.errors import Busy, ProblemOut
 from services.links.web.idempotency import Answer, forget_request, recall_or_begin, store_answer
+from shared.api import MOST_ROWS
 from shared.changes import insert_changes
 from shared.postgres import connection
 

@@ -12,9 +12,10 @@ import streamlit as st
 from services.dashboard.api.client import ApiError, Client, Unreachable
 from services.dashboard.api.results import BatchRow
 from services.dashboard.lists.encodings import LARGEST_FILE_BYTES, RowsRefused
-from services.dashboard.lists.parsing import MOST_ROWS, parse_rows, result_text, results_csv, slices
+from services.dashboard.lists.parsing import parse_rows, result_text, results_csv, slices
 from services.dashboard.pages.links.import_preview import show_preview
 from services.dashboard.texts import format_count, is_web_address, plain
+from shared.api import MOST_ROWS
 
 LARGEST_TEXT = 2_000_000
 LONGEST_REFUSAL = 1000

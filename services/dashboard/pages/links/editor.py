@@ -7,7 +7,8 @@ from services.dashboard.known import known_tags
 from services.dashboard.texts import format_instant, shorten
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
-from services.dashboard.widgets.inputs import LONGEST_URL, Errors, LinkInputs, errors_of, show_error, show_other_errors
+from services.dashboard.widgets.inputs import Errors, LinkInputs, errors_of, show_error, show_other_errors
+from shared.api import LONGEST_URL
 
 DIALOG = "links_dialog"
 """Where the page remembers which dialog is open, and for which links."""

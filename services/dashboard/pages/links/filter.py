@@ -1,16 +1,17 @@
 """What the list of links is limited to and sorted by: the inputs above it, which its export obeys, too."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
 from services.dashboard.api.client import Client, Key
 from services.dashboard.api.questions import LinkFilter
 from services.dashboard.known import known_domains, known_tags
+from shared.api import LONGEST_SEARCH, MOST_LISTED, LinkState, Sort
 
-PAGE_SIZES = (25, 50, 100)
-SORTS = {
+PAGE_SIZES = (25, 50, MOST_LISTED)
+SORTS: dict[Sort, str] = {
     "-created_at": "Newest first",
     "created_at": "Oldest first",
     "-clicks": "Most clicks first",
@@ -19,11 +20,10 @@ SORTS = {
     "code": "Code A to Z",
     "-code": "Code Z to A",
 }
-STATES = ("active", "disabled", "expired", "scheduled")
-LONGEST_SEARCH = 1000
+STATES: tuple[LinkState, ...] = get_args(LinkState)
 
 
-def draw_filter(client: Client, key: Key) -> tuple[str, int]:
+def draw_filter(client: Client, key: Key) -> tuple[Sort, int]:
     """Draw the inputs.
 
     Returns:

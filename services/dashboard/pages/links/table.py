@@ -11,7 +11,7 @@ import streamlit as st
 from services.dashboard.api.counts import Recent
 from services.dashboard.api.results import Link
 from services.dashboard.texts import is_web_address, shorten
-from services.dashboard.widgets.inputs import LONGEST_TITLE, LONGEST_URL
+from shared.api import LONGEST_TITLE, LONGEST_URL
 
 SPARKLINE_DAYS = 14
 SELECT_PX, NARROW_PX, WIDE_PX = 92, 85, 160

@@ -10,15 +10,15 @@ from typing import Any
 
 import altair as alt
 
-from services.dashboard.api.counts import Bots, Bucket, Count, Dimension, Interval
+from services.dashboard.api.counts import Bucket, Count, Dimension
 from services.dashboard.pages.statistics.countries import country_name, world_shapes
 from services.dashboard.texts import shorten
+from shared.api import UNKNOWN, Bots, Interval
 
 HUMANS, ROBOTS = "Humans", "Bots"
 HUMANS_COLOR, BOTS_COLOR, LAND_COLOR = "#3b82f6", "#d97706", "#8b949e"
 """Blue and orange are told apart by all, and both have a contrast of 3:1 to white and to near black (WCAG 1.4.11)."""
 
-UNKNOWN = "unknown"
 OTHER = "All others"
 LONGEST_LABEL = 40
 

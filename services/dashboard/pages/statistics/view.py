@@ -11,11 +11,11 @@ from services.dashboard.api.counts import Click, Stats
 from services.dashboard.api.questions import StatsQuery
 from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
 from services.dashboard.widgets.failures import explain
-
-MOST_COUNTRIES = 100
-"""Asked for, so that the map has them all; the bars show the first ten."""
+from shared.api import MOST_VALUES
 
 SHOWN_VALUES = 10
+"""In the bars; more are asked for, so that the map has all countries."""
+
 LAST_CLICKS = 20
 TITLES = {
     "referrer": "Referrers",
@@ -29,7 +29,7 @@ TITLES = {
 def show_statistics(client: Client, key: Key, query: StatsQuery, link: Link | None, owner: str | None) -> None:
     """Show what a question counts to."""
     try:
-        stats = client.stats(query.top_of(MOST_COUNTRIES), link, owner)
+        stats = client.stats(query.top_of(MOST_VALUES), link, owner)
         last = client.clicks(link, limit=LAST_CLICKS, bots=query.bots).items if link is not None else ()
     except ApiError as error:
         explain(error)
@@ -49,7 +49,7 @@ def show_statistics(client: Client, key: Key, query: StatsQuery, link: Link | No
         _show_last(last, zone)
     st.download_button(
         "Download as CSV",
-        lambda: client.stats_csv(query.top_of(MOST_COUNTRIES), link, owner),
+        lambda: client.stats_csv(query.top_of(MOST_VALUES), link, owner),
         file_name=f"statistics-{link.code}.csv" if link else "statistics.csv",
         mime="text/csv",
         on_click="ignore",
