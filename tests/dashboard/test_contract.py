@@ -142,7 +142,8 @@ def find_misfits(read: Schema, reader: Schema, sent: Schema, sender: Schema, at:
     misfits: list[str] = []
     for each in merge_objects(alternatives(sent, sender)):
         found: list[list[str]] = [_find_in_one(one, reader, each, sender, at) for one in accepted]
-        misfits += sorted(found, key=len)[0]
+        least = min(found, key=len)
+        misfits += least
     return misfits
 
 

@@ -51,6 +51,7 @@ class Link:
     version: int
     created_at: datetime
     updated_at: datetime
+    humans: int = 0
 
     @property
     def name(self) -> str:

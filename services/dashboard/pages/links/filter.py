@@ -16,6 +16,8 @@ SORTS: dict[Sort, str] = {
     "created_at": "Oldest first",
     "-clicks": "Most clicks first",
     "clicks": "Fewest clicks first",
+    "-humans": "Most humans first",
+    "humans": "Fewest humans first",
     "-updated_at": "Last changed first",
     "code": "Code A to Z",
     "-code": "Code Z to A",

@@ -20,7 +20,8 @@ SELECT_PX, NARROW_PX, WIDE_PX = 92, 85, 160
 ROW_PX, MOST_ROWS_SHOWN = 35, 15
 
 SELECT, SHORT, TARGET, TITLE, TAGS, ENABLED = "Select", "Short link", "Target", "Title", "Tags", "On"
-CLICKS, RECENT, STATE, EXPIRES, CREATED, OWNER = "Clicks", "Last 14 days", "State", "Expires", "Created", "Owner"
+CLICKS, HUMANS, RECENT, STATE = "Clicks", "Humans", "Last 14 days", "State"
+EXPIRES, CREATED, OWNER = "Expires", "Created", "Owner"
 
 EDITABLE = {TARGET: "url", TITLE: "title", TAGS: "tags", ENABLED: "enabled"}
 """The columns that can be edited, and the fields that they are."""
@@ -63,6 +64,7 @@ def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset
             TITLE: [link.title or "" for link in links],
             TARGET: [link.url for link in links],
             CLICKS: [link.clicks for link in links],
+            HUMANS: [link.humans for link in links],
             RECENT: [clicks.get(link.name, []) for link in links],
             ENABLED: [link.enabled for link in links],
             TAGS: [list(link.tags) for link in links],
@@ -88,6 +90,9 @@ def link_columns() -> dict[str, Any]:
         TAGS: column.ListColumn(TAGS, width=WIDE_PX),
         ENABLED: column.CheckboxColumn(ENABLED, width=NARROW_PX, help="Whether the link works"),
         CLICKS: column.NumberColumn(CLICKS, width="small", disabled=True, format="localized"),
+        HUMANS: column.NumberColumn(
+            HUMANS, width="small", disabled=True, format="localized", help="Clicks without those of known bots"
+        ),
         RECENT: column.LineChartColumn(RECENT, width=110, y_min=0),
         STATE: column.TextColumn(STATE, width="small", disabled=True),
         EXPIRES: column.TextColumn(EXPIRES, width="small", disabled=True),
