@@ -126,10 +126,14 @@ def write_csv(links: list[LinkOut]) -> str:
 
 
 class ExportGate:
-    """Bounds the memory of exports: each holds a page for as long as its client reads."""
+    """Bounds the memory of exports: each holds a page for as long as its client reads.
 
-    def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(EXPORTS_AT_ONCE)
+    Args:
+        at_once: Exports that run at once.
+    """
+
+    def __init__(self, at_once: int = EXPORTS_AT_ONCE) -> None:
+        self._turns = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
