@@ -22,7 +22,7 @@ from services.dashboard.door.frontend import Frontend
 from services.dashboard.door.guard import Guard, page_policy
 from services.dashboard.door.sign_in import SignIn
 from services.dashboard.health import Health
-from services.dashboard.metrics import Metrics
+from services.dashboard.metrics import DashboardMetrics
 from services.dashboard.widgets.failures import explain
 from shared.logs import configure_logs
 from shared.settings import DashboardSettings, load_settings
@@ -47,7 +47,7 @@ def create_app(settings: DashboardSettings | None = None, clock: Callable[[], fl
     """Build the service; without settings they are read from the environment. There can be one in a process."""
     settings = settings or load_settings(DashboardSettings)
     configure_logs(settings)
-    metrics = Metrics()
+    metrics = DashboardMetrics()
     secret = settings.dashboard_secret_key.get_secret_value()
     previous = settings.dashboard_secret_key_previous
     secret_before = previous.get_secret_value() if previous else ""

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from services.dashboard.metrics import Metrics
+from services.dashboard.metrics import DashboardMetrics
 
 
 class Health:
@@ -16,7 +16,7 @@ class Health:
         metrics: What `/metrics` tells.
     """
 
-    def __init__(self, release: str, metrics: Metrics) -> None:
+    def __init__(self, release: str, metrics: DashboardMetrics) -> None:
         self._release = release
         self._metrics = metrics
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter
 Result = Literal["signed in", "key refused", "code refused", "not reached"]
 
 
-class Metrics:
+class DashboardMetrics:
     """How many tried to sign in, and with what result."""
 
     def __init__(self) -> None:

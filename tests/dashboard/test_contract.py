@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from services.dashboard.api import counts, results
 from services.dashboard.api.counts import Clicks, Recent, Stats
 from services.dashboard.api.results import (
-    Availability,
     BatchResult,
+    CodeAvailability,
     Domains,
     Key,
     Keys,
@@ -40,7 +40,7 @@ ANSWERS: list[tuple[str, str, str, Any]] = [
     ("post", "/links/batch", "200", BatchResult),
     ("get", "/links/{code}", "200", Link),
     ("patch", "/links/{code}", "200", Link),
-    ("get", "/links/{code}/availability", "200", Availability),
+    ("get", "/links/{code}/availability", "200", CodeAvailability),
     ("get", "/links/{code}/stats", "200", Stats),
     ("get", "/links/{code}/clicks", "200", Clicks),
     ("get", "/stats", "200", Stats),

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from services.dashboard.door.cookies import COOKIE, DAY_S, KeyCookies
 from services.dashboard.door.sign_in import SignIn
-from services.dashboard.metrics import Metrics
+from services.dashboard.metrics import DashboardMetrics
 from shared.settings import DashboardSettings
 from tests.dashboard.process import HOST, SECRET, Dashboard, cookie_of, running_dashboard
 from tests.dashboard.stack import Stack
@@ -221,7 +221,7 @@ async def test_code_is_void_after_five_minutes(age_s: int, status: int) -> None:
         sign_in_code_key=SecretStr("tu_key"),
         sign_in_code_until=made_at + 300,
     )
-    sign_in = SignIn(settings, KeyCookies(SECRET), Metrics(), clock=lambda: made_at + age_s)
+    sign_in = SignIn(settings, KeyCookies(SECRET), DashboardMetrics(), clock=lambda: made_at + age_s)
     transport = httpx.ASGITransport(Starlette(routes=sign_in.routes()))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
         response = await client.get("/dashboard/sign-in", params={"code": CODE})

@@ -14,13 +14,13 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from services.dashboard.api.connection import Connection, chunks
+from services.dashboard.api.connection import ApiConnection, chunks
 from services.dashboard.api.counts import Clicks, Recent, Stats
 from services.dashboard.api.problems import ApiError, KeyRefused, Unreachable
-from services.dashboard.api.questions import ALL_LINKS, LinkFilter, Parameters, StatsQuery
+from services.dashboard.api.questions import ALL_LINKS, LinkQuestion, Parameters, StatsQuestion
 from services.dashboard.api.results import (
-    Availability,
     BatchResult,
+    CodeAvailability,
     Domains,
     Key,
     Keys,
@@ -53,7 +53,7 @@ class Client:
 
     def __init__(self, base_url: str, api_key: str, timeout_s: float = 10) -> None:
         self._timeout_s = timeout_s
-        self._connection = Connection(base_url, api_key, timeout_s)
+        self._connection = ApiConnection(base_url, api_key, timeout_s)
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -73,7 +73,7 @@ class Client:
 
     def links(
         self,
-        wanted: LinkFilter = ALL_LINKS,
+        wanted: LinkQuestion = ALL_LINKS,
         *,
         sort: Sort = "-created_at",
         limit: int = 50,
@@ -108,10 +108,10 @@ class Client:
         headers = {"If-Match": f'"{link.version}"'}
         self._connection.send(self._connection.request("DELETE", _path(link), {"domain": link.domain}, headers=headers))
 
-    def availability(self, code: str, domain: str | None = None) -> Availability:
+    def availability(self, code: str, domain: str | None = None) -> CodeAvailability:
         """Tell whether a code can be had, on the site's first domain if none is given."""
         asked: Parameters = {"domain": domain} if domain else {}
-        return self._get(Availability, f"/links/{quote(code, safe='')}/availability", asked)
+        return self._get(CodeAvailability, f"/links/{quote(code, safe='')}/availability", asked)
 
     def qr(
         self, link: Link, kind: Literal["svg", "png"], *, scale: int = 8, border: int = 4, correction: str = "M"
@@ -137,18 +137,18 @@ class Client:
         return self._get(Tags, "/tags").items
 
     @contextmanager
-    def export(self, wanted: LinkFilter, media_type: str) -> Iterator[Iterator[bytes]]:
+    def export(self, wanted: LinkQuestion, media_type: str) -> Iterator[Iterator[bytes]]:
         """Stream all links that a filter wants, as `text/csv` or `application/x-ndjson`."""
         deadline = monotonic() + EXPORT_TIMEOUT_S
         request = self._connection.request("GET", "/exports", wanted.parameters(), headers={"Accept": media_type})
         with self._connection.open(request) as answer:
             yield chunks(answer, deadline)
 
-    def stats(self, query: StatsQuery, link: Link | None = None, owner: str | None = None) -> Stats:
+    def stats(self, query: StatsQuestion, link: Link | None = None, owner: str | None = None) -> Stats:
         """Count the clicks of a link; without one, of all links that the key sees, or of one owner's."""
         return self._get(Stats, *_stats_request(query, link, owner))
 
-    def stats_csv(self, query: StatsQuery, link: Link | None = None, owner: str | None = None) -> bytes:
+    def stats_csv(self, query: StatsQuestion, link: Link | None = None, owner: str | None = None) -> bytes:
         """The same counts as CSV."""
         return self._connection.send(
             self._connection.request("GET", *_stats_request(query, link, owner), headers={"Accept": "text/csv"})
@@ -220,7 +220,7 @@ def _path(link: Link) -> str:
     return f"/links/{quote(link.code, safe='')}"
 
 
-def _stats_request(query: StatsQuery, link: Link | None, owner: str | None) -> tuple[str, Parameters]:
+def _stats_request(query: StatsQuestion, link: Link | None, owner: str | None) -> tuple[str, Parameters]:
     asked = query.parameters()
     if link is None:
         return "/stats", asked | ({"owner": owner} if owner else {})

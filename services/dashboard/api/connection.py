@@ -13,7 +13,7 @@ from services.dashboard.api.questions import Parameters
 CONNECT_TIMEOUT_S = 3
 
 
-class Connection:
+class ApiConnection:
     """Sends requests with the user's key, and turns every failure into an `ApiError`.
 
     Args:

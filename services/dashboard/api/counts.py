@@ -25,7 +25,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class ValueCount:
     """The clicks with one value of a dimension."""
 
     value: str
@@ -35,7 +35,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class OtherCount:
     """The clicks with all values that are not among the first."""
 
     clicks: int
@@ -47,15 +47,15 @@ class Rest:
 class Dimension:
     """The clicks by value: the first ones, and the rest."""
 
-    top: tuple[Count, ...]
-    other: Rest
+    top: tuple[ValueCount, ...]
+    other: OtherCount
 
     def first(self, number: int) -> "Dimension":
         """The same with fewer values; those that are left out are among the rest."""
         left_out = self.top[number:]
         return Dimension(
             self.top[:number],
-            Rest(
+            OtherCount(
                 self.other.clicks + sum(count.clicks for count in left_out),
                 self.other.humans + sum(count.humans for count in left_out),
                 self.other.bots + sum(count.bots for count in left_out),

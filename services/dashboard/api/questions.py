@@ -9,7 +9,7 @@ Parameters = dict[str, str | int | list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class LinkFilter:
+class LinkQuestion:
     """Which links a list or an export has; None and an empty text do not limit."""
 
     q: str | None = None
@@ -23,11 +23,11 @@ class LinkFilter:
         return {name: value for name, value in asked.items() if value}
 
 
-ALL_LINKS = LinkFilter()
+ALL_LINKS = LinkQuestion()
 
 
 @dataclass(frozen=True, slots=True)
-class StatsQuery:
+class StatsQuestion:
     """Which clicks to count, and how; times without an end go up to now, without a start 30 days back."""
 
     start: datetime | None = None
@@ -37,7 +37,7 @@ class StatsQuery:
     bots: Bots = "include"
     top: int = 10
 
-    def top_of(self, number: int) -> "StatsQuery":
+    def top_of(self, number: int) -> "StatsQuestion":
         """The same question, with more or fewer values of each dimension."""
         return replace(self, top=number)
 

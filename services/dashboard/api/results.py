@@ -116,7 +116,7 @@ class RowProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchRow:
+class RowResult:
     """What became of one row: a link, or a problem."""
 
     index: int
@@ -130,11 +130,11 @@ class BatchResult:
     created: int
     found: int
     failed: int
-    results: tuple[BatchRow, ...]
+    results: tuple[RowResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Availability:
+class CodeAvailability:
     """Whether a code can be had, and if not, why: taken, reserved or malformed."""
 
     code: str

@@ -22,7 +22,7 @@ from services.dashboard.api.client import ApiError, Client, KeyRefused
 from services.dashboard.api.upstream import links_url
 from services.dashboard.door.cookies import COOKIE, PATH, KeyCookies
 from services.dashboard.door.guard import ICON, SIGN_IN, SIGN_OUT, digest_source, is_same_origin
-from services.dashboard.metrics import Metrics
+from services.dashboard.metrics import DashboardMetrics
 from shared.settings import DashboardSettings
 
 LARGEST_FORM = 4096
@@ -56,7 +56,7 @@ class SignIn:
         self,
         settings: DashboardSettings,
         cookies: KeyCookies,
-        metrics: Metrics,
+        metrics: DashboardMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings

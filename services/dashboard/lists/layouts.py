@@ -47,7 +47,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TableRow:
     """The cells of a row, and the number of its first line."""
 
     line: int
@@ -90,7 +90,7 @@ def find_layout(text: str) -> Layout:
     )
 
 
-def read_records(text: str, layout: Layout) -> Iterator[Record]:
+def read_records(text: str, layout: Layout) -> Iterator[TableRow]:
     """Read the rows that are not empty, without the first line if it names the columns.
 
     Raises:
@@ -105,7 +105,7 @@ def read_records(text: str, layout: Layout) -> Iterator[Record]:
     yield from table
 
 
-def _read_list(text: str, has_header: bool) -> Iterator[Record]:
+def _read_list(text: str, has_header: bool) -> Iterator[TableRow]:
     for number, line in enumerate(_line_end.split(text), 1):
         cell = line.strip()
         if has_header and cell:
@@ -117,10 +117,10 @@ def _read_list(text: str, has_header: bool) -> Iterator[Record]:
         elif _several.search(cell):
             raise RowsRefused(f"Line {number} has more than one address, and it cannot be told what. {_ACCEPTED}")
         if cell:
-            yield Record(number, [cell])
+            yield TableRow(number, [cell])
 
 
-def _read_table(text: str, delimiter: str, first_line: int) -> Iterator[Record]:
+def _read_table(text: str, delimiter: str, first_line: int) -> Iterator[TableRow]:
     lines = io.StringIO(text, newline="")
     for _ in range(1, first_line):
         next(lines)
@@ -134,7 +134,7 @@ def _read_table(text: str, delimiter: str, first_line: int) -> Iterator[Record]:
         except csv.Error as error:
             raise RowsRefused(f"The row that begins in line {line} is no CSV: {error}.") from None
         if any(map(str.strip, cells)):
-            yield Record(line, cells)
+            yield TableRow(line, cells)
 
 
 def _without_empty_end(names: list[str]) -> list[str]:

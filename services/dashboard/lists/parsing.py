@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.dashboard.api.results import BatchRow
+from services.dashboard.api.results import RowResult
 from services.dashboard.lists.columns import Column
 from services.dashboard.lists.encodings import RowsRefused, check_text, decode
-from services.dashboard.lists.layouts import Layout, Record, find_layout, read_records
+from services.dashboard.lists.layouts import Layout, TableRow, find_layout, read_records
 from services.dashboard.texts import format_count
 from shared.api import MOST_ROWS
 from shared.csv_cells import csv_lines, split_tags, unguard
@@ -34,7 +34,7 @@ _short_url = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?([^/?#]*)/?([^?#]*)", re.IGNO
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class ParsedList:
     """What a text was taken for.
 
     Args:
@@ -54,7 +54,7 @@ class Understood:
     doubts: list[str]
 
 
-def parse_rows(content: str | bytes) -> Understood:
+def parse_rows(content: str | bytes) -> ParsedList:
     """Read links to create from a pasted text, or from the bytes of a file.
 
     Raises:
@@ -65,7 +65,7 @@ def parse_rows(content: str | bytes) -> Understood:
     else:
         text, encoding = decode(content)
     layout = find_layout(text)
-    understood = Understood([], [], layout, encoding, [], [])
+    understood = ParsedList([], [], layout, encoding, [], [])
     count = 0
     for count, record in enumerate(read_records(text, layout), 1):
         if count <= MOST_ROWS:
@@ -98,7 +98,7 @@ def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int
         yield first, taken
 
 
-def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results: Sequence[BatchRow]) -> str:
+def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results: Sequence[RowResult]) -> str:
     """What became of each row, by the number of its line, as CSV that no spreadsheet takes for formulas."""
     lines = (
         (
@@ -112,14 +112,14 @@ def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results:
     return "".join(csv_lines(("line", "url", "short_url", "result"), lines))
 
 
-def result_text(result: BatchRow) -> str:
+def result_text(result: RowResult) -> str:
     """What became of one row, in words."""
     if result.link is not None:
         return "created" if result.status == 201 else "was there"
     return str(result.problem) if result.problem is not None else "failed"
 
 
-def _add(understood: Understood, record: Record) -> None:
+def _add(understood: ParsedList, record: TableRow) -> None:
     columns, cells = understood.layout.columns, record.cells
     if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
         understood.left_out.append(

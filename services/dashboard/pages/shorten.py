@@ -31,7 +31,7 @@ FIELDS = ("url", "code", "domain", *LinkInputs.names)
 
 
 @dataclass
-class _State:
+class _ShortenState:
     """What the page remembers between two runs."""
 
     made: Link | None = None
@@ -46,7 +46,7 @@ class _State:
 
 def page(client: Client, key: Key) -> None:
     """Show the page."""
-    state: _State = st.session_state.setdefault("shorten", _State())
+    state: _ShortenState = st.session_state.setdefault("shorten", _ShortenState())
     if state.refused is not None:
         refused, state.refused = state.refused, None
         raise refused
@@ -76,7 +76,7 @@ def page(client: Client, key: Key) -> None:
             st.caption("The short link appears here, with a button to copy it and its QR code.")
 
 
-def _options(client: Client, key: Key, state: _State) -> Fields:
+def _options(client: Client, key: Key, state: _ShortenState) -> Fields:
     """The inputs that are folded away; opened while one of them is wrong."""
     is_wrong = any(name in state.errors for name in FIELDS if name != "url")
     with st.expander("Options", expanded=is_wrong, icon=":material/tune:", key=f"shorten_options_{is_wrong}"):
@@ -86,7 +86,7 @@ def _options(client: Client, key: Key, state: _State) -> Fields:
     return {name: value for name, value in fields.items() if value not in (None, [], False)}
 
 
-def _code(client: Client, key: Key, state: _State) -> Fields:
+def _code(client: Client, key: Key, state: _ShortenState) -> Fields:
     # Only a key that reads may list the domains; without them it is the site's first one.
     domains = known_domains(client) if key.may("links:read") else ()
     domain = domains[0] if domains else None
@@ -112,7 +112,7 @@ def _code(client: Client, key: Key, state: _State) -> Fields:
     return {"code": code or None, "domain": domain}
 
 
-def _create(client: Client, fields: Fields, state: _State) -> None:
+def _create(client: Client, fields: Fields, state: _ShortenState) -> None:
     repeat_key = state.tried[1] if state.tried is not None and state.tried[0] == fields else uuid4().hex
     state.errors, state.away, state.tried = {}, False, None
     if not fields["url"]:

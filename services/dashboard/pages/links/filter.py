@@ -6,7 +6,7 @@ from typing import Any, get_args
 import streamlit as st
 
 from services.dashboard.api.client import Client, Key
-from services.dashboard.api.questions import LinkFilter
+from services.dashboard.api.questions import LinkQuestion
 from services.dashboard.known import known_domains, known_tags
 from shared.api import LONGEST_SEARCH, MOST_LISTED, LinkState, Sort
 
@@ -66,8 +66,8 @@ def draw_filter(client: Client, key: Key) -> tuple[Sort, int]:
     return sort, size
 
 
-def wanted_links(key: Key) -> LinkFilter:
+def wanted_links(key: Key) -> LinkQuestion:
     """The filter as it stands, for the list and for the export."""
     asked: Mapping[str, Any] = {name: st.session_state.get(f"links_{name}") for name in ("q", "tag", "state", "domain")}
     owner = st.session_state.get("links_owner") if key.may("admin") else None
-    return LinkFilter(**{name: (value or "").strip() or None for name, value in {**asked, "owner": owner}.items()})
+    return LinkQuestion(**{name: (value or "").strip() or None for name, value in {**asked, "owner": owner}.items()})

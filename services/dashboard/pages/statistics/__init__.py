@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link
-from services.dashboard.api.questions import StatsQuery
+from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.known import known_domains
 from services.dashboard.pages.links.actions import STATISTICS_LINK
 from services.dashboard.pages.statistics.view import show_statistics
@@ -40,7 +40,7 @@ class _Span:
     last: date | None = None
     interval: Interval = "day"
 
-    def query(self, zone: ZoneInfo, bots: Bots) -> StatsQuery:
+    def query(self, zone: ZoneInfo, bots: Bots) -> StatsQuestion:
         now = datetime.now(zone)
         midnight = datetime.combine(now.date(), time(), zone)
         start, end = midnight, None
@@ -51,7 +51,7 @@ class _Span:
             start = now - timedelta(days=1)
         elif self.days is not None:
             start = midnight - timedelta(days=self.days - 1)
-        return StatsQuery(start=start, end=end, interval=self.interval, time_zone=zone.key, bots=bots)
+        return StatsQuestion(start=start, end=end, interval=self.interval, time_zone=zone.key, bots=bots)
 
 
 def page(client: Client, key: Key) -> None:

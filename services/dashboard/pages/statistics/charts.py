@@ -10,7 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from services.dashboard.api.counts import Bucket, Count, Dimension
+from services.dashboard.api.counts import Bucket, Dimension, ValueCount
 from services.dashboard.pages.statistics.countries import country_name, world_shapes
 from services.dashboard.texts import shorten
 from shared.api import UNKNOWN, Bots, Interval
@@ -84,7 +84,7 @@ def top_values(dimension: Dimension, name: str, bots: Bots) -> alt.Chart:
     counts = [*dimension.top]
     if dimension.other.clicks:
         other = dimension.other
-        counts.append(Count(OTHER, other.clicks, other.humans, other.bots))
+        counts.append(ValueCount(OTHER, other.clicks, other.humans, other.bots))
     rows = [
         {"value": value_name(count.value, name), "rank": rank, "part": part, "clicks": clicks}
         for rank, count in enumerate(counts)
@@ -148,7 +148,7 @@ def value_name(value: str, dimension: str) -> str:
     return country_name(value) if dimension == "country" else shorten(value, LONGEST_LABEL)
 
 
-def _parts(count: Bucket | Count, bots: Bots) -> list[tuple[str, int]]:
+def _parts(count: Bucket | ValueCount, bots: Bots) -> list[tuple[str, int]]:
     parts = []
     if bots != "only":
         parts.append((HUMANS, count.humans))

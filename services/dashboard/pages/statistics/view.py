@@ -8,7 +8,7 @@ import streamlit as st
 
 from services.dashboard.api.client import ApiError, Client, Key, Link
 from services.dashboard.api.counts import Click, Stats
-from services.dashboard.api.questions import StatsQuery
+from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
 from services.dashboard.widgets.failures import explain
 from shared.api import MOST_VALUES
@@ -26,7 +26,7 @@ TITLES = {
 }
 
 
-def show_statistics(client: Client, key: Key, query: StatsQuery, link: Link | None, owner: str | None) -> None:
+def show_statistics(client: Client, key: Key, query: StatsQuestion, link: Link | None, owner: str | None) -> None:
     """Show what a question counts to."""
     try:
         stats = client.stats(query.top_of(MOST_VALUES), link, owner)
