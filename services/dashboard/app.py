@@ -44,7 +44,7 @@ FIXED_OPTIONS = {
 
 
 def create_app(settings: DashboardSettings | None = None, clock: Callable[[], float] = time.time) -> ASGIApp:
-    """Build the service; without settings they are read from the environment. There can be one in a process."""
+    """Build the service. Without settings it reads them from the environment. A process has at most one."""
     settings = settings or load_settings(DashboardSettings)
     configure_logs(settings)
     metrics = DashboardMetrics()
@@ -92,7 +92,7 @@ def create_app(settings: DashboardSettings | None = None, clock: Callable[[], fl
 
 
 def _join_logs() -> None:
-    """Let Streamlit's loggers write as all others do, instead of each on its own."""
+    """Make Streamlit's loggers write like all others."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] == "streamlit":
             logger = logging.getLogger(name)

@@ -27,7 +27,7 @@ class Health:
         return JSONResponse({"status": "alive"})
 
     async def readyz(self, request: Request) -> Response:
-        """Ready until it is asked to stop: while the API is away the pages say so, and come back by themselves."""
+        """Answer that it is ready until it stops. Pages work again by themselves when an API that was away is back."""
         if getattr(request.state, "is_draining", False):
             return JSONResponse({"status": "not ready", "missing": ["draining"]}, status_code=503)
         return JSONResponse({"status": "ready", "release": self._release})

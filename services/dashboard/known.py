@@ -11,7 +11,7 @@ KNOWN_S = 30
 
 
 def known_tags(client: Client) -> list[str]:
-    """The tags in use, by name; one that was just added may be missing for half a minute."""
+    """Return the tags in use, by name. A new tag may be missing for half a minute."""
     until, tags = st.session_state.get("known_tags", (0.0, []))
     if monotonic() >= until:
         tags = [each.tag for each in client.tags()]
@@ -20,7 +20,7 @@ def known_tags(client: Client) -> list[str]:
 
 
 def known_domains(client: Client) -> tuple[str, ...]:
-    """The domains of the site, the default one first."""
+    """Return the domains of the site, the default one first."""
     domains: tuple[str, ...] = st.session_state.get("known_domains", ())
     if not domains:
         domains = st.session_state["known_domains"] = client.domains()

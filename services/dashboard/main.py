@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _pages(key: Key) -> list[StreamlitPage]:
-    """Those that the key's scopes open, the first of them at `/dashboard/`."""
+    """Return the pages that the key's scopes open; the first is also at `/dashboard/`."""
     return [
         st.Page(_guarded(show), title=title, icon=icon, url_path=path)
         for path, title, icon, scope, show in PAGES
@@ -62,7 +62,7 @@ def _pages(key: Key) -> list[StreamlitPage]:
 
 
 def _guarded(show: Callable[[Client, Key], None]) -> Callable[[], None]:
-    """A page that explains what it does not catch."""
+    """Wrap a page, so that people read an explanation of every failure."""
 
     def run() -> None:
         try:

@@ -8,7 +8,7 @@ Result = Literal["signed in", "key refused", "code refused", "not reached"]
 
 
 class DashboardMetrics:
-    """How many tried to sign in, and with what result."""
+    """Counts who tries to sign in, by result."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

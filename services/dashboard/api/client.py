@@ -68,7 +68,7 @@ class Client:
         self.close()
 
     def current_key(self) -> Key:
-        """Read what the key itself is: whose, and what it allows."""
+        """Read the key itself: its owner, its scopes and its end."""
         return self._get(Key, "/keys/current")
 
     def links(
@@ -96,7 +96,7 @@ class Client:
         return self._post(BatchResult, "/links/batch", {"links": list(rows)}, repeat_key, BATCH_TIMEOUT_S)
 
     def edit_link(self, link: Link, changes: Mapping[str, object]) -> Link:
-        """Change fields of a link, if it is still the version that is given; else the status of the error is 412."""
+        """Change fields of a link, if it still has the given version; otherwise the error has the status 412."""
         headers = {"If-Match": f'"{link.version}"'}
         request = self._connection.request(
             "PATCH", _path(link), {"domain": link.domain}, headers=headers, fields=changes
@@ -104,12 +104,12 @@ class Client:
         return _read(Link, self._connection.send(request))
 
     def delete_link(self, link: Link) -> None:
-        """Delete a link for good, if it is still the version that is given."""
+        """Delete a link for good, if it still has the given version."""
         headers = {"If-Match": f'"{link.version}"'}
         self._connection.send(self._connection.request("DELETE", _path(link), {"domain": link.domain}, headers=headers))
 
     def availability(self, code: str, domain: str | None = None) -> CodeAvailability:
-        """Tell whether a code can be had, on the site's first domain if none is given."""
+        """Tell whether a code is available, on the site's first domain if none is given."""
         asked: Parameters = {"domain": domain} if domain else {}
         return self._get(CodeAvailability, f"/links/{quote(code, safe='')}/availability", asked)
 
@@ -149,7 +149,7 @@ class Client:
         return self._get(Stats, *_stats_request(query, link, owner))
 
     def stats_csv(self, query: StatsQuestion, link: Link | None = None, owner: str | None = None) -> bytes:
-        """The same counts as CSV."""
+        """Count the same clicks, and return them as CSV."""
         return self._connection.send(
             self._connection.request("GET", *_stats_request(query, link, owner), headers={"Accept": "text/csv"})
         )

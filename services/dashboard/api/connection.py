@@ -81,7 +81,7 @@ class ApiConnection:
 
 
 def chunks(answer: httpx.Response, deadline: float) -> Iterator[bytes]:
-    """The body as it comes: httpx bounds the silence between two pieces, this bounds the whole."""
+    """Yield the body as it comes. httpx bounds the silence between two pieces; this bounds the whole."""
     for chunk in answer.iter_bytes():
         if monotonic() > deadline:
             raise TimeoutError

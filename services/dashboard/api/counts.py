@@ -36,7 +36,7 @@ class ValueCount:
 
 @dataclass(frozen=True, slots=True)
 class OtherCount:
-    """The clicks with all values that are not among the first."""
+    """The clicks with all other values together."""
 
     clicks: int
     humans: int
@@ -51,7 +51,7 @@ class Dimension:
     other: OtherCount
 
     def first(self, number: int) -> "Dimension":
-        """The same with fewer values; those that are left out are among the rest."""
+        """Return the same with fewer values; the rest counts those that are left out."""
         left_out = self.top[number:]
         return Dimension(
             self.top[:number],

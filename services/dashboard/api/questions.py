@@ -38,7 +38,7 @@ class StatsQuestion:
     top: int = 10
 
     def top_of(self, number: int) -> "StatsQuestion":
-        """The same question, with more or fewer values of each dimension."""
+        """Return the same question, with another number of values of each dimension."""
         return replace(self, top=number)
 
     def parameters(self) -> Parameters:

@@ -55,7 +55,7 @@ class Link:
 
     @property
     def name(self) -> str:
-        """As `stats/recent` takes it, and as people tell links apart."""
+        """The link's domain and code, as `stats/recent` takes them."""
         return f"{self.domain}/{self.code}"
 
 
@@ -85,7 +85,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made; `key` is what its user keeps, and is told this once."""
+    """A new key; `key` is its text, which the API shows only once."""
 
     id: str
     owner: str
@@ -117,7 +117,7 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What became of one row: a link, or a problem."""
+    """The result of one row: a link, or a problem."""
 
     index: int
     status: int
@@ -135,7 +135,7 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class CodeAvailability:
-    """Whether a code can be had, and if not, why: taken, reserved or malformed."""
+    """Whether a code is available; if not, the reason says why."""
 
     code: str
     domain: str

@@ -17,7 +17,7 @@ _STATE = "_signed_in"
 
 
 class SignedOut(Exception):
-    """Nobody is signed in, or it was too long ago."""
+    """Nobody is signed in, or the sign-in is too old."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class _SignedIn:
 
 
 def current_client() -> Client:
-    """The API as the person who is signed in may use it.
+    """Return a client of the API with the key of the person who is signed in.
 
     Raises:
         SignedOut: There is nobody.
@@ -38,7 +38,7 @@ def current_client() -> Client:
 
 
 def current_key() -> Key | None:
-    """The key of the person who is signed in, asked of the API once per session; None if there is nobody.
+    """Return the key of the person who is signed in; None if there is nobody. The API is asked once per session.
 
     Raises:
         ApiError: The API refuses the key, or cannot be reached.

@@ -75,7 +75,7 @@ class SignIn:
         ]
 
     async def show(self, request: Request) -> Response:
-        """The form; with the code of the local stack, it signs in at once."""
+        """Show the form. With the code of the local stack, sign in at once."""
         code = request.query_params.get("code")
         if code is None:
             return _form()
@@ -138,7 +138,7 @@ class SignIn:
         return response
 
     def _key_of(self, code: str) -> str | None:
-        """The key that the code stands for, once and for a while."""
+        """Return the key that belongs to the code: once, and until the code expires."""
         wanted, key = self._settings.sign_in_code, self._settings.sign_in_code_key
         if wanted is None or key is None or self._is_code_used or self._clock() >= self._settings.sign_in_code_until:
             return None
@@ -153,7 +153,7 @@ async def _icon(request: Request) -> Response:
 
 
 async def _read_key(request: Request) -> str | None:
-    """The field of the form; None if there is none."""
+    """Return the field `key` of the form; None if there is none."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -40,14 +40,14 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, and the field that it is: None if a link cannot be given it, `short_url` if a code is taken from it."""
+    """A column and its field: None if links have no such field to set, `short_url` if it holds a link's code."""
 
     name: str
     field: str | None
 
 
 def find_field(name: str) -> str | None:
-    """The field that a column's name means; an empty text if it is known and cannot be set, None if it is not known."""
+    """Return the field that a column's name means: empty if it is known but cannot be set, None if it is unknown."""
     return _names.get(_plain(name))
 
 
@@ -76,7 +76,7 @@ def read_columns(names: Sequence[str]) -> list[Column]:
 
 
 def _settle_links(names: Sequence[str], fields: Sequence[str | None]) -> list[str | None]:
-    """Tell what Link is beside other addresses: the short one. Where the code has a column, the short one says nothing new."""
+    """Decide between addresses: beside another one, Link is the short one. A column with codes makes short ones useless."""
     settled = list(fields)
     if settled.count("url") > 1:
         settled = [
@@ -89,7 +89,7 @@ def _settle_links(names: Sequence[str], fields: Sequence[str | None]) -> list[st
 
 
 def _plain(name: str) -> str:
-    """A name without its case, blanks, and what stands between words."""
+    """Return a name in lower case, without blanks and separators."""
     return re.sub(r"[\W_]", "", name.casefold())
 
 

@@ -31,7 +31,7 @@ _several = re.compile(r"\s|\"|[,;|]https?://|,,|;;|\|\||[,;|]\Z", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What was found.
+    """How a text holds links.
 
     Args:
         delimiter: Between cells; empty for a list, where each line is one cell.
@@ -48,14 +48,14 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """The cells of a row, and the number of its first line."""
+    """The cells of a row of a text, and the number of its first line."""
 
     line: int
     cells: list[str]
 
 
 def find_layout(text: str) -> Layout:
-    """Find out how a text holds links.
+    """Find out how a text holds its links.
 
     Raises:
         RowsRefused: There are none, or it cannot be told.
@@ -144,5 +144,5 @@ def _without_empty_end(names: list[str]) -> list[str]:
 
 
 def _line(text: str, number: int) -> str:
-    """The first line that is not empty."""
+    """Return the first line that is not empty."""
     return next((line for line in _line_end.split(text)[number - 1 :] if line.strip()), "")

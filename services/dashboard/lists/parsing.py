@@ -35,7 +35,7 @@ _short_url = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?([^/?#]*)/?([^?#]*)", re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class ParsedList:
-    """What a text was taken for.
+    """The links that were read from a text, and how.
 
     Args:
         rows: The links, as the API takes them.
@@ -99,7 +99,7 @@ def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int
 
 
 def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results: Sequence[RowResult]) -> str:
-    """What became of each row, by the number of its line, as CSV that no spreadsheet takes for formulas."""
+    """Write the result of each row as CSV, with the number of its line. No spreadsheet takes a cell for a formula."""
     lines = (
         (
             numbers[result.index],
@@ -113,7 +113,7 @@ def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results:
 
 
 def result_text(result: RowResult) -> str:
-    """What became of one row, in words."""
+    """Say the result of one row in words."""
     if result.link is not None:
         return "created" if result.status == 201 else "was there"
     return str(result.problem) if result.problem is not None else "failed"
@@ -154,7 +154,7 @@ def _row(columns: Sequence[Column], cells: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(field: str, cell: str) -> object:
-    """A cell as the field's type; what is not of that type goes as it is, and the API says why it will not have it."""
+    """Convert a cell to the field's type. A text that is not of that type stays a text, which the API refuses with a reason."""
     text = cell.strip()
     if field == "tags":
         return split_tags(cell)
@@ -169,7 +169,7 @@ def _value(field: str, cell: str) -> object:
 
 
 def _code_of(short_url: str) -> str:
-    """The code in an address such as `https://bit.ly/3xYz`, with or without its beginning."""
+    """Return the code in an address such as `https://bit.ly/3xYz` or `bit.ly/3xYz`."""
     found = _short_url.match(short_url)
     host, path = found.groups() if found else ("", "")
     return path.strip("/") if path or "." in host or "://" in short_url else host

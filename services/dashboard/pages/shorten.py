@@ -77,7 +77,7 @@ def page(client: Client, key: Key) -> None:
 
 
 def _options(client: Client, key: Key, state: _ShortenState) -> Fields:
-    """The inputs that are folded away; opened while one of them is wrong."""
+    """Draw the inputs that are folded away. They are open while one of them is wrong."""
     is_wrong = any(name in state.errors for name in FIELDS if name != "url")
     with st.expander("Options", expanded=is_wrong, icon=":material/tune:", key=f"shorten_options_{is_wrong}"):
         fields = _code(client, key, state)

@@ -40,7 +40,7 @@ def explain(error: Exception) -> bool:
 
 
 def form_button(label: str, action: str, method: str) -> None:
-    """A button that sends a form to one of our own routes, which leaves Streamlit's page.
+    """Show a button that sends a form to one of our own routes, which leaves Streamlit's page.
 
     Args:
         label: On the button.

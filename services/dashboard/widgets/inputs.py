@@ -32,7 +32,7 @@ Fields = dict[str, object]
 
 
 def errors_of(error: ApiError) -> Errors:
-    """The reason for each field at fault; what is about no field is under the empty name."""
+    """Return the reason for each wrong field; the empty name has the reason that concerns no field."""
     if error.type == problem_type(CODE_TAKEN):
         return {"code": "is taken, or was: a code is never given out twice"}
     errors: Errors = {}
@@ -48,7 +48,7 @@ def show_error(errors: Mapping[str, str], field: str, name: str) -> None:
 
 
 def show_other_errors(errors: Mapping[str, str], fields: Sequence[str]) -> None:
-    """Show what is wrong with none of the fields that have inputs."""
+    """Show the reasons that concern no field with an input."""
     for field, reason in errors.items():
         if field not in fields:
             st.error(plain(f"{field} {reason}".strip()), icon=":material/error:")

@@ -117,7 +117,7 @@ def _take_edits(client: Client, key: Key, state: _ListState) -> frozenset[str]:
 
 
 def _begin_anew(state: _ListState, selected: frozenset[str]) -> frozenset[str]:
-    """Let the table forget its edits."""
+    """Make the table forget its edits."""
     state.selected = selected
     state.round += 1
     return selected

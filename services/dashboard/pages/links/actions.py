@@ -83,7 +83,7 @@ def _delete_dialog(client: Client, links: tuple[Link, ...]) -> None:
 
 
 def _apply(links: Sequence[Link], act: Callable[[Link], object], done: str) -> None:
-    """Do something with each link, and run the page anew with what is to be told."""
+    """Do something with each link, then run the page again with a message."""
     told: list[tuple[str, str]] = []
     for link in links:
         try:

@@ -22,7 +22,7 @@ def close_dialog() -> None:
 
 @st.dialog("Edit link", position="right", on_dismiss=close_dialog)
 def edit_dialog(client: Client, key: Key, link: Link) -> None:
-    """Edit a link, at the version that was in the list; a newer one may be loaded here."""
+    """Edit the version of a link that was in the list, or a newer version that was loaded here."""
     _, (link,) = st.session_state.get(DIALOG, ("edit", (link,)))
     errors: Errors = st.session_state.pop("edit_errors", {})
     prefix = f"edit_{link.name}_{link.version}"
@@ -58,7 +58,7 @@ def _save(client: Client, link: Link, fields: dict[str, object]) -> None:
 
 
 def _show_conflict(client: Client, link: Link) -> None:
-    """Somebody was quicker: show what they stored, beside what is in the inputs."""
+    """Show what somebody else stored meanwhile, beside what is in the inputs."""
     now = client.link(link.code, link.domain)
     st.warning("Somebody else changed this link meanwhile. Nothing of yours is stored yet.")
     zone = viewer_zone()

@@ -26,7 +26,7 @@ SHOW_EVERY_BYTES = 2**18
 
 
 class ExportTooLarge(Exception):
-    """It is more than the dashboard keeps in memory."""
+    """The export is larger than what the dashboard keeps in memory."""
 
 
 def show_export(client: Client, wanted: LinkQuestion) -> None:

@@ -67,7 +67,7 @@ def draw_filter(client: Client, key: Key) -> tuple[Sort, int]:
 
 
 def wanted_links(key: Key) -> LinkQuestion:
-    """The filter as it stands, for the list and for the export."""
+    """Return the filter that is set, for the list and for the export."""
     asked: Mapping[str, Any] = {name: st.session_state.get(f"links_{name}") for name in ("q", "tag", "state", "domain")}
     owner = st.session_state.get("links_owner") if key.may("admin") else None
     return LinkQuestion(**{name: (value or "").strip() or None for name, value in {**asked, "owner": owner}.items()})

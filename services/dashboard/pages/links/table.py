@@ -36,7 +36,7 @@ class Edit:
 
 
 def link_state(link: Link, now: datetime) -> str:
-    """Why a link works, or does not."""
+    """Return the state of a link, as the API calls it."""
     if not link.enabled:
         return "disabled"
     if link.expires_at is not None and link.expires_at <= now:
@@ -47,7 +47,7 @@ def link_state(link: Link, now: datetime) -> str:
 
 
 def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset[str], zone: tzinfo) -> pd.DataFrame:
-    """The rows of the table.
+    """Make the rows of the table.
 
     Args:
         links: In their order.
@@ -78,7 +78,7 @@ def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset
 
 
 def link_columns() -> dict[str, Any]:
-    """How the columns look. Texts of users are plain text everywhere; the one link is the short one."""
+    """Return how the columns look. Texts of users are plain text; only the short link is a link."""
     column = st.column_config
     return {
         SELECT: column.CheckboxColumn(
@@ -104,14 +104,14 @@ def link_columns() -> dict[str, Any]:
 def ticked_names(
     links: Sequence[Link], selected: frozenset[str], edited: Mapping[int, Mapping[str, Any]]
 ) -> frozenset[str]:
-    """The names of the links whose box is ticked: as the table began, unless it was touched."""
+    """Return the names of the links whose box is ticked: as the table began, with what was clicked since."""
     return frozenset(
         link.name for row, link in enumerate(links) if edited.get(row, {}).get(SELECT, link.name in selected)
     )
 
 
 def read_edits(links: Sequence[Link], edited: Mapping[int, Mapping[str, Any]]) -> list[Edit]:
-    """What was edited, row by row, without what is as before."""
+    """Return what was changed in each row."""
     edits = []
     for row, cells in edited.items():
         if not 0 <= row < len(links):
@@ -143,10 +143,10 @@ def _times(instants: Sequence[datetime | None], zone: tzinfo) -> list[str]:
 
 
 def describe(link: Link) -> str:
-    """A link in one line, for lists within a dialog."""
+    """Describe a link in one line, for lists within a dialog."""
     return f"{shorten(link.name, 80)} → {shorten(link.url, 80)}"
 
 
 def table_height(rows: int) -> int:
-    """As tall as the rows of a page are, up to fifteen of them."""
+    """Return the height of the table in pixels, for at most fifteen rows."""
     return ROW_PX * (min(rows, MOST_ROWS_SHOWN) + 1) + 3

@@ -33,7 +33,7 @@ HOURLY_UP_TO, DAILY_UP_TO, WEEKLY_UP_TO = timedelta(days=3), timedelta(days=120)
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """What is asked for; without an end it goes up to now, and moves on with it."""
+    """The range that is asked for. Without an end it goes up to now."""
 
     days: int | None = None
     first: date | None = None
@@ -81,7 +81,7 @@ def page(client: Client, key: Key) -> None:
 
 
 def _choose_link(client: Client, key: Key) -> Link | None:
-    """The link that is asked for; None for all."""
+    """Return the link that is asked for; None for all."""
     if STATISTICS_LINK in st.session_state:
         st.session_state["statistics_name"] = st.session_state.pop(STATISTICS_LINK)
     if not key.may("links:read"):
@@ -107,13 +107,13 @@ def _choose_link(client: Client, key: Key) -> Link | None:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """The domain, if any, and the code of a link, from its name or its short URL."""
+    """Split a link's name or short URL into its domain, if any, and its code."""
     domain, _, code = re.sub(r"^https?://", "", name.strip()).rpartition("/")
     return re.sub(r":\d{1,5}$", "", domain), code
 
 
 def _choose_span() -> _Span | None:
-    """The range that is asked for; None while its second day is not chosen yet."""
+    """Return the range that is asked for; None while its second day is not chosen yet."""
     name = st.segmented_control("Range", [*RANGES, OWN_RANGE], default="30 days", required=True, key="statistics_range")
     if name != OWN_RANGE:
         days, interval = RANGES[name]

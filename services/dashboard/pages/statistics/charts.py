@@ -142,7 +142,7 @@ def world_map(dimension: Dimension, bots: Bots) -> alt.LayerChart | None:
 
 
 def value_name(value: str, dimension: str) -> str:
-    """What a value of a dimension is called."""
+    """Return the name of a dimension's value, for people."""
     if value == UNKNOWN:
         return "Unknown or direct" if dimension == "referrer" else "Unknown"
     return country_name(value) if dimension == "country" else shorten(value, LONGEST_LABEL)
@@ -158,7 +158,7 @@ def _parts(count: Bucket | ValueCount, bots: Bots) -> list[tuple[str, int]]:
 
 
 def _count_axis() -> alt.Axis:
-    """Whole numbers, shortened where they are long."""
+    """Make an axis of whole numbers, shortened where they are long."""
     label = "datum.value >= 10000 ? format(datum.value, '~s') : format(datum.value, ',')"
     return alt.Axis(tickMinStep=1, tickCount=4, labelExpr=label)
 

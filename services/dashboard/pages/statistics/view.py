@@ -27,7 +27,7 @@ TITLES = {
 
 
 def show_statistics(client: Client, key: Key, query: StatsQuestion, link: Link | None, owner: str | None) -> None:
-    """Show what a question counts to."""
+    """Show the counts that answer a question."""
     try:
         stats = client.stats(query.top_of(MOST_VALUES), link, owner)
         last = client.clicks(link, limit=LAST_CLICKS, bots=query.bots).items if link is not None else ()
