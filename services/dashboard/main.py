@@ -12,10 +12,11 @@ from services.dashboard.door.guard import SIGN_OUT
 from services.dashboard.door.session import SignedOut, current_client, current_key
 from services.dashboard.pages import keys, links, shorten, statistics
 from services.dashboard.widgets.failures import explain, form_button
+from shared.api import Scope
 
 ICON = Path(__file__).parent / "icon.svg"
 
-PAGES: tuple[tuple[str, str, str, str, Callable[[Client, Key], None]], ...] = (
+PAGES: tuple[tuple[str, str, str, Scope, Callable[[Client, Key], None]], ...] = (
     ("shorten", "Shorten", ":material/add_link:", "links:write", shorten.page),
     ("links", "Links", ":material/link:", "links:read", links.page),
     ("statistics", "Statistics", ":material/bar_chart:", "stats:read", statistics.page),

@@ -5,7 +5,6 @@ It speaks with the user's key and nothing else. Every failure is an `ApiError`, 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from time import monotonic
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -113,17 +112,9 @@ class Client:
         asked: Parameters = {"domain": domain} if domain else {}
         return self._get(CodeAvailability, f"/links/{quote(code, safe='')}/availability", asked)
 
-    def qr(
-        self, link: Link, kind: Literal["svg", "png"], *, scale: int = 8, border: int = 4, correction: str = "M"
-    ) -> bytes:
+    def qr(self, link: Link, kind: Literal["svg", "png"]) -> bytes:
         """Draw the QR code of a link's short URL."""
-        asked: Parameters = {
-            "domain": link.domain,
-            "format": kind,
-            "scale": scale,
-            "border": border,
-            "error_correction": correction,
-        }
+        asked: Parameters = {"domain": link.domain, "format": kind}
         return self._connection.send(
             self._connection.request("GET", f"{_path(link)}/qr", asked, headers={"Accept": "image/*"})
         )
@@ -154,26 +145,9 @@ class Client:
             self._connection.request("GET", *_stats_request(query, link, owner), headers={"Accept": "text/csv"})
         )
 
-    def clicks(
-        self,
-        link: Link,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        bots: Bots = "include",
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Clicks:
-        """List a page of a link's clicks, the newest first."""
-        asked: Parameters = {"domain": link.domain, "bots": bots, "limit": limit}
-        optional = {
-            "from": start.isoformat() if start else None,
-            "to": end.isoformat() if end else None,
-            "cursor": cursor,
-        }
-        return self._get(
-            Clicks, f"{_path(link)}/clicks", asked | {name: value for name, value in optional.items() if value}
-        )
+    def clicks(self, link: Link, *, bots: Bots, limit: int) -> Clicks:
+        """List a link's last clicks, the newest first."""
+        return self._get(Clicks, f"{_path(link)}/clicks", {"domain": link.domain, "bots": bots, "limit": limit})
 
     def recent(self, links: Sequence[Link], *, days: int, time_zone: str) -> Recent:
         """Count the clicks of up to 100 links by day, in one request."""

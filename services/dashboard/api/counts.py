@@ -89,10 +89,9 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class Clicks:
-    """A page of clicks, the newest first."""
+    """Clicks, the newest first."""
 
     items: tuple[Click, ...]
-    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

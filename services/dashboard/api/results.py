@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from shared.api import Scope
+
 T = TypeVar("T")
 
 
@@ -79,7 +81,7 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
 
-    def may(self, scope: str) -> bool:
+    def may(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from services.dashboard.api.counts import Recent
 from services.dashboard.api.results import Link
 from services.dashboard.texts import is_web_address, shorten
-from shared.api import LONGEST_TITLE, LONGEST_URL
+from shared.api import LONGEST_TITLE, LONGEST_URL, LinkState
 
 SPARKLINE_DAYS = 14
 SELECT_PX, NARROW_PX, WIDE_PX = 92, 85, 160
@@ -35,7 +35,7 @@ class Edit:
     changes: dict[str, object]
 
 
-def link_state(link: Link, now: datetime) -> str:
+def link_state(link: Link, now: datetime) -> LinkState:
     """Return the state of a link, as the API calls it."""
     if not link.enabled:
         return "disabled"
