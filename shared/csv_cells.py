@@ -1,10 +1,10 @@
-"""What a cell of our CSV is: quoted, never a formula, and read back as the text that it was.
+"""CSV as we write and read it: a cell is quoted, never a formula, and read back as the text that it was.
 
 The write service writes exports and statistics with it, the dashboard reads what is imported and writes results.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 FORMULA_SIGNS = "=+-@＝＋－＠"  # noqa: RUF001  # Japanese spreadsheets take full-width ones
@@ -34,6 +34,13 @@ def guard(text: str) -> str:
 def unguard(cell: str) -> str:
     """Take away the apostrophes of `guard`, and no other: `'tis` was never guarded."""
     return _guarded_later.sub(r"\1", cell[1:] if _guarded_first(cell) else cell)
+
+
+def csv_lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Write a table: the names of the columns, which are plain words, then a line for each row."""
+    yield ",".join(header) + "\r\n"
+    for row in rows:
+        yield csv_line(row)
 
 
 def csv_line(cells: Sequence[object]) -> str:

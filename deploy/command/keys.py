@@ -9,7 +9,8 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from deploy.command.runner import DEFAULT_DATA, Data, fail, load_command_settings, run
-from services.links.keys.rows import SCOPES, LastAdminKey, Owner, create_key, revoke_key, select_keys
+from services.links.keys.rows import LastAdminKey, Owner, create_key, revoke_key, select_keys
+from shared.api import LONGEST_OWNER, SCOPES, USUAL_SCOPES
 from shared.postgres import Connection, open_connection
 from shared.settings import KeyCommandSettings
 
@@ -24,11 +25,7 @@ keys = typer.Typer(
 @keys.command()
 def create(
     owner: Annotated[str, typer.Option(help="Whose links the key sees.")],
-    scope: Annotated[list[str], typer.Option(help=f"One or more of {', '.join(SCOPES)}.")] = [  # noqa: B006  # typer copies it
-        "links:read",
-        "links:write",
-        "stats:read",
-    ],
+    scope: Annotated[list[str], typer.Option(help=f"One or more of {', '.join(SCOPES)}.")] = [*USUAL_SCOPES],  # noqa: B006  # typer copies it
     name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; never if left out.")] = None,
     data: Data = DEFAULT_DATA,
@@ -43,7 +40,7 @@ def create(
     try:
         TypeAdapter(Owner).validate_python(owner)
     except ValidationError:
-        raise typer.BadParameter("up to 64 of letters, digits, . _ @ + -", param_hint="--owner") from None
+        raise typer.BadParameter(f"up to {LONGEST_OWNER} of letters, digits, . _ @ + -", param_hint="--owner") from None
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     _, text = _run(data, lambda conn: create_key(conn, owner=owner, name=name, scopes=scope, expires_at=expires_at))
     typer.echo(text)

@@ -23,7 +23,8 @@ from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
-from services.links.keys.rows import SCOPES, create_key, is_valid_key
+from services.links.keys.rows import create_key, is_valid_key
+from shared.api import SCOPES
 from shared.postgres import open_connection
 
 LOCAL_OWNER = "local"

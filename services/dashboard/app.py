@@ -17,13 +17,13 @@ from streamlit.starlette import App
 
 # With the script's own libraries: the first visitor waits for none of them, and a page that cannot be imported stops the start.
 from services.dashboard import main
-from services.dashboard.cookies import KeyCookies
-from services.dashboard.failures import explain
-from services.dashboard.frontend import Frontend
-from services.dashboard.guard import Guard, page_policy
+from services.dashboard.door.cookies import KeyCookies
+from services.dashboard.door.frontend import Frontend
+from services.dashboard.door.guard import Guard, page_policy
+from services.dashboard.door.sign_in import SignIn
 from services.dashboard.health import Health
-from services.dashboard.metrics import Metrics
-from services.dashboard.sign_in import SignIn
+from services.dashboard.metrics import DashboardMetrics
+from services.dashboard.widgets.failures import explain
 from shared.logs import configure_logs
 from shared.settings import DashboardSettings, load_settings
 
@@ -44,10 +44,10 @@ FIXED_OPTIONS = {
 
 
 def create_app(settings: DashboardSettings | None = None, clock: Callable[[], float] = time.time) -> ASGIApp:
-    """Build the service; without settings they are read from the environment. There can be one in a process."""
+    """Build the service. Without settings it reads them from the environment. A process has at most one."""
     settings = settings or load_settings(DashboardSettings)
     configure_logs(settings)
-    metrics = Metrics()
+    metrics = DashboardMetrics()
     secret = settings.dashboard_secret_key.get_secret_value()
     previous = settings.dashboard_secret_key_previous
     secret_before = previous.get_secret_value() if previous else ""
@@ -92,7 +92,7 @@ def create_app(settings: DashboardSettings | None = None, clock: Callable[[], fl
 
 
 def _join_logs() -> None:
-    """Let Streamlit's loggers write as all others do, instead of each on its own."""
+    """Make Streamlit's loggers write like all others."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] == "streamlit":
             logger = logging.getLogger(name)

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from services.dashboard.metrics import Metrics
+from services.dashboard.metrics import DashboardMetrics
 
 
 class Health:
@@ -16,7 +16,7 @@ class Health:
         metrics: What `/metrics` tells.
     """
 
-    def __init__(self, release: str, metrics: Metrics) -> None:
+    def __init__(self, release: str, metrics: DashboardMetrics) -> None:
         self._release = release
         self._metrics = metrics
 
@@ -27,7 +27,7 @@ class Health:
         return JSONResponse({"status": "alive"})
 
     async def readyz(self, request: Request) -> Response:
-        """Ready until it is asked to stop: while the API is away the pages say so, and come back by themselves."""
+        """Answer that it is ready until it stops. Pages work again by themselves when an API that was away is back."""
         if getattr(request.state, "is_draining", False):
             return JSONResponse({"status": "not ready", "missing": ["draining"]}, status_code=503)
         return JSONResponse({"status": "ready", "release": self._release})

@@ -4,14 +4,14 @@ from time import monotonic
 
 import streamlit as st
 
-from services.dashboard.client import Client
+from services.dashboard.api.client import Client
 
 KNOWN_S = 30
 """Listing the tags of 100,000 links takes 0.2 s, and a page runs anew with every press."""
 
 
 def known_tags(client: Client) -> list[str]:
-    """The tags in use, by name; one that was just added may be missing for half a minute."""
+    """Return the tags in use, by name. A new tag may be missing for half a minute."""
     until, tags = st.session_state.get("known_tags", (0.0, []))
     if monotonic() >= until:
         tags = [each.tag for each in client.tags()]
@@ -20,7 +20,7 @@ def known_tags(client: Client) -> list[str]:
 
 
 def known_domains(client: Client) -> tuple[str, ...]:
-    """The domains of the site, the default one first."""
+    """Return the domains of the site, the default one first."""
     domains: tuple[str, ...] = st.session_state.get("known_domains", ())
     if not domains:
         domains = st.session_state["known_domains"] = client.domains()

@@ -7,15 +7,16 @@ import streamlit as st
 import structlog
 from streamlit.navigation.page import StreamlitPage
 
-from services.dashboard.client import ApiError, Client, Key
-from services.dashboard.failures import explain, form_button
-from services.dashboard.guard import SIGN_OUT
+from services.dashboard.api.client import ApiError, Client, Key
+from services.dashboard.door.guard import SIGN_OUT
+from services.dashboard.door.session import SignedOut, current_client, current_key
 from services.dashboard.pages import keys, links, shorten, statistics
-from services.dashboard.session import SignedOut, current_client, current_key
+from services.dashboard.widgets.failures import explain, form_button
+from shared.api import Scope
 
 ICON = Path(__file__).parent / "icon.svg"
 
-PAGES: tuple[tuple[str, str, str, str, Callable[[Client, Key], None]], ...] = (
+PAGES: tuple[tuple[str, str, str, Scope, Callable[[Client, Key], None]], ...] = (
     ("shorten", "Shorten", ":material/add_link:", "links:write", shorten.page),
     ("links", "Links", ":material/link:", "links:read", links.page),
     ("statistics", "Statistics", ":material/bar_chart:", "stats:read", statistics.page),
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def _pages(key: Key) -> list[StreamlitPage]:
-    """Those that the key's scopes open, the first of them at `/dashboard/`."""
+    """Return the pages that the key's scopes open; the first is also at `/dashboard/`."""
     return [
         st.Page(_guarded(show), title=title, icon=icon, url_path=path)
         for path, title, icon, scope, show in PAGES
@@ -62,7 +63,7 @@ def _pages(key: Key) -> list[StreamlitPage]:
 
 
 def _guarded(show: Callable[[Client, Key], None]) -> Callable[[], None]:
-    """A page that explains what it does not catch."""
+    """Wrap a page, so that people read an explanation of every failure."""
 
     def run() -> None:
         try:

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, Counter
 Result = Literal["signed in", "key refused", "code refused", "not reached"]
 
 
-class Metrics:
-    """How many tried to sign in, and with what result."""
+class DashboardMetrics:
+    """Counts who tries to sign in, by result."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -41,7 +41,7 @@ def shorten(text: str, longest: int) -> str:
 
 
 def is_web_address(text: str) -> bool:
-    """Whether a text may become a link."""
+    """Tell whether a text may become a link."""
     try:
         return urlsplit(text).scheme in {"http", "https"}
     except ValueError:
@@ -49,10 +49,10 @@ def is_web_address(text: str) -> bool:
 
 
 def format_instant(instant: datetime | None, zone: tzinfo) -> str:
-    """A time for people, in their time zone."""
+    """Write a time for people, in their time zone."""
     return "" if instant is None else instant.astimezone(zone).strftime("%d %b %Y, %H:%M")
 
 
 def format_count(count: int, noun: str) -> str:
-    """`1 link`, `2,000 links`."""
+    """Write a number with its noun: `1 link`, `2,000 links`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

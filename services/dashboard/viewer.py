@@ -1,4 +1,4 @@
-"""Where the person sits who looks at the page: their time zone, as their browser tells it."""
+"""The time zone of the person who looks at the page, as their browser tells it."""
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 
 def viewer_zone() -> ZoneInfo:
-    """The browser's time zone; UTC where it tells none that is known here."""
+    """Return the browser's time zone; UTC if it tells none that is known here."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):

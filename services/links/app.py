@@ -107,12 +107,20 @@ class State(TypedDict):
     release: str
 
 
-def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[str] = WORKER) -> ASGIApp:
+def create_app(
+    settings: LinksSettings | None = None,
+    *,
+    click_worker: Sequence[str] = WORKER,
+    shares: Shares | None = None,
+    batch_gate: BatchGate | None = None,
+) -> ASGIApp:
     """Build the service.
 
     Args:
         settings: Without them they are read from the environment.
         click_worker: The command line of the process that parses and stores clicks.
+        shares: What each owner may have at once; without them those of the pool's size.
+        batch_gate: What all batches together may have at once.
     """
     settings = settings or load_settings(LinksSettings)
     configure_logs(settings)
@@ -146,11 +154,11 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
                 "list_pool": list_pool,
                 "export_pool": export_pool,
                 "stats_pool": stats_pool,
-                "shares": open_shares(settings.links_pool_size),
+                "shares": shares or open_shares(settings.links_pool_size),
                 "memory": Memory(),
                 "keyring": Keyring(key_pool),
                 "creator": Creator(pool),
-                "batch_gate": BatchGate(),
+                "batch_gate": batch_gate or BatchGate(),
                 "export_gate": ExportGate(),
                 "metrics": metrics,
                 "internal_tokens": internal_tokens,

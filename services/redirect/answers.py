@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
+from shared.api import problem_type
 from shared.busy import BUSY
 from shared.records import READER, Record
 
@@ -86,7 +87,7 @@ def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None,
     if error_format == "html":
         content_type, body = b"text/html; charset=utf-8", _PAGE.format(title=title, detail=detail).encode()
     else:
-        problem = {"type": f"urn:tinyurl:problem:{kind}", "title": title, "status": status, "detail": detail}
+        problem = {"type": problem_type(kind), "title": title, "status": status, "detail": detail}
         content_type, body = b"application/problem+json", json.dumps(problem).encode()
     headers = [
         (b"content-type", content_type),

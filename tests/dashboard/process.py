@@ -14,7 +14,7 @@ from websockets.sync.client import ClientConnection, unix_connect
 from websockets.typing import Subprotocol
 
 from deploy.local.services import service
-from services.dashboard.cookies import COOKIE
+from services.dashboard.door.cookies import COOKIE
 from tests.conftest import running
 
 HOST = "sho.rt"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from services.links.clicks.counts import EnrichedClick
-from services.links.clicks.dimensions import Dimensions
+from shared.api import Dimensions
 from shared.postgres import Connection
 from tests.dashboard.site import Site
 

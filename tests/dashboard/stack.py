@@ -13,8 +13,8 @@ import uvloop
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.client import ApiError, Client, Key
-from services.dashboard.failures import explain
+from services.dashboard.api.client import ApiError, Client, Key
+from services.dashboard.widgets.failures import explain
 from services.links.app import create_app
 from services.links.clicks.batches import take_batch
 from services.links.clicks.enrichment import Enricher

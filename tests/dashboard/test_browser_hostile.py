@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from deploy.local.stack import LOCAL_OWNER
 from services.links.clicks.counts import EnrichedClick
-from services.links.clicks.dimensions import Dimensions
+from shared.api import Dimensions
 from shared.postgres import Connection
 from tests.dashboard.browser import (
     LOOKS,

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.client import Client, Key, Link
-from services.dashboard.pages.links.bulk import Batch, show_bulk
+from services.dashboard.api.client import Client, Key, Link
+from services.dashboard.api.questions import ALL_LINKS
+from services.dashboard.lists.parsing import SLICE_ROWS
+from services.dashboard.pages.links.bulk import BulkCreation, show_bulk
 from services.dashboard.pages.links.export import show_export
-from services.dashboard.questions import ALL_LINKS
-from services.dashboard.rows import SLICE_ROWS
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 
@@ -116,7 +116,7 @@ def test_a_file_beside_a_text_is_a_question(stack: Stack) -> None:
 def test_a_batch_whose_answer_was_lost_goes_on(stack: Stack) -> None:
     """A slice that was created without the page's knowing is asked again under its own key: nothing is there twice."""
     rows = [{"url": f"{TARGET}{n}"} for n in range(3)]
-    batch = Batch(rows, [1, 2, 3])
+    batch = BulkCreation(rows, [1, 2, 3])
     with stack.client() as client:
         lost = client.create_links(rows, f"{batch.name}-0")
         page = stack.page(show_many)
@@ -135,7 +135,7 @@ def test_a_service_that_is_away_leaves_a_way_on(stack: Stack) -> None:
     rows = [{"url": f"{TARGET}{n}"} for n in range(3)]
     with Client("http://127.0.0.1:9", "none") as away:
         page = stack.page(lambda client, key: show_bulk(away))
-        page.session_state["bulk"] = Batch(rows, [1, 2, 3])
+        page.session_state["bulk"] = BulkCreation(rows, [1, 2, 3])
         page.run()
 
     assert not page.exception

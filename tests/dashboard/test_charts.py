@@ -7,11 +7,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.dashboard.charts import clicks_over_time, top_values, value_name, world_map
-from services.dashboard.counts import Bots, Bucket, Count, Dimension, Rest
+from services.dashboard.api.counts import Bucket, Dimension, OtherCount, ValueCount
+from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
+from shared.api import Bots
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-NOTHING = Rest(0, 0, 0)
+NOTHING = OtherCount(0, 0, 0)
 HOSTILE = ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "{{constructor}}"]
 
 
@@ -59,7 +60,9 @@ def test_an_empty_series_is_a_chart() -> None:
 
 def test_the_values_of_a_dimension_keep_their_order() -> None:
     """The first value is on top, all others are last, and countries have names."""
-    dimension = Dimension((Count("DE", 9, 8, 1), Count("ZZ", 5, 5, 0), Count("unknown", 1, 0, 1)), Rest(3, 2, 1))
+    dimension = Dimension(
+        (ValueCount("DE", 9, 8, 1), ValueCount("ZZ", 5, 5, 0), ValueCount("unknown", 1, 0, 1)), OtherCount(3, 2, 1)
+    )
     spec = top_values(dimension, "country", "exclude").to_dict()
 
     assert [(row["value"], row["clicks"]) for row in rows(spec)] == [
@@ -73,7 +76,7 @@ def test_the_values_of_a_dimension_keep_their_order() -> None:
 
 def test_a_map_has_the_countries_that_clicked() -> None:
     """Countries are joined to their shapes by code; where all are unknown there is no map."""
-    dimension = Dimension((Count("DE", 9, 8, 1), Count("unknown", 4, 4, 0)), NOTHING)
+    dimension = Dimension((ValueCount("DE", 9, 8, 1), ValueCount("unknown", 4, 4, 0)), NOTHING)
     chart = world_map(dimension, "exclude")
     assert chart is not None
     spec = chart.to_dict()
@@ -82,14 +85,14 @@ def test_a_map_has_the_countries_that_clicked() -> None:
 
     assert joined == [{"id": "DE", "name": "Germany", "clicks": 8}]
     assert {"DE", "US", "XK"} < {shape.get("id") for shape in shapes}
-    assert world_map(Dimension((Count("unknown", 4, 4, 0),), NOTHING), "include") is None
-    assert world_map(Dimension((Count("DE", 1, 0, 1),), NOTHING), "exclude") is None
+    assert world_map(Dimension((ValueCount("unknown", 4, 4, 0),), NOTHING), "include") is None
+    assert world_map(Dimension((ValueCount("DE", 1, 0, 1),), NOTHING), "exclude") is None
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_text_of_a_visitor_is_data_and_nothing_else(text: str) -> None:
     """A referrer is a value that is drawn; it is in no expression, no link, no image and no title of the chart."""
-    spec = top_values(Dimension((Count(text, 1, 1, 0),), NOTHING), "referrer", "include").to_dict()
+    spec = top_values(Dimension((ValueCount(text, 1, 1, 0),), NOTHING), "referrer", "include").to_dict()
     drawn = {row.pop("value") for row in rows(spec)}
 
     assert drawn == {value_name(text, "referrer")}
@@ -99,7 +102,7 @@ def test_a_text_of_a_visitor_is_data_and_nothing_else(text: str) -> None:
 
 def test_no_chart_asks_another_host() -> None:
     """All data is in the chart; the browser is given no address to fetch."""
-    dimension = Dimension((Count("DE", 9, 8, 1),), NOTHING)
+    dimension = Dimension((ValueCount("DE", 9, 8, 1),), NOTHING)
     chart = world_map(dimension, "include")
     assert chart is not None
     text = json.dumps([chart.to_dict(), top_values(dimension, "country", "include").to_dict()])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services.dashboard.client import ApiError, Client, KeyRefused, Unreachable
-from services.dashboard.questions import LinkFilter
+from services.dashboard.api.client import ApiError, Client, KeyRefused, Unreachable
+from services.dashboard.api.questions import LinkQuestion
 from tests.dashboard.stack import Stack
 
 TARGET = "https://www.example.com/"
@@ -44,7 +44,7 @@ def test_a_list_is_read_page_by_page(stack: Stack) -> None:
             client.create_link({"url": f"{TARGET}{n}", "tags": ["odd"] if n % 2 else []})
         first = client.links(limit=3)
         second = client.links(limit=3, cursor=first.next_cursor)
-        odd = client.links(LinkFilter(tag="odd"), sort="created_at")
+        odd = client.links(LinkQuestion(tag="odd"), sort="created_at")
 
     assert [link.url[-1] for link in first.items + second.items] == ["4", "3", "2", "1", "0"]
     assert second.next_cursor is None

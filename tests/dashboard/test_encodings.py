@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from services.dashboard.encodings import LARGEST_FILE_BYTES, WINDOWS_1252, RowsRefused, decode
+from services.dashboard.lists.encodings import LARGEST_FILE_BYTES, WINDOWS_1252, RowsRefused, decode
 
 TEXT = "url,title\r\nhttps://a.example/,Größe – Žižkov\r\n"
 

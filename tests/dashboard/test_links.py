@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.client import Client
+from services.dashboard.api.client import Client
 from services.dashboard.pages.links import page as links_page
 from services.links.clicks.enrichment import Enricher
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
-from tests.links.click_data import click
+from tests.links.click_data import GOOGLEBOT, click
 
 TARGET = "https://www.example.com/"
 
@@ -53,11 +53,12 @@ def test_an_empty_list_says_what_to_do(stack: Stack) -> None:
 
 
 def test_the_table_shows_the_links(stack: Stack, enricher: Enricher) -> None:
-    """Each link has its row, with its clicks in all and by day."""
+    """Each link has its row, with its clicks in all, those of humans, and by day."""
     with stack.client() as client:
         make(client, "one", title="First", tags=["x", "y"])
         make(client, "two", enabled=False)
-    stack.store_clicks([click(stack.link_id("one"))] * 3, enricher)
+    one = stack.link_id("one")
+    stack.store_clicks([click(one), click(one), click(one, agent=GOOGLEBOT)], enricher)
     page = stack.page(links_page).run()
     shown = table(page)
 
@@ -67,6 +68,7 @@ def test_the_table_shows_the_links(stack: Stack, enricher: Enricher) -> None:
     assert [list(tags) for tags in shown["Tags"]] == [[], ["x", "y"]]
     assert shown["State"].tolist() == ["disabled", "active"]
     assert shown["Clicks"].tolist() == [0, 3]
+    assert shown["Humans"].tolist() == [0, 2]
     assert [int(days[-1]) for days in shown["Last 14 days"]] == [0, 3]
     assert {len(days) for days in shown["Last 14 days"]} == {14}
 

@@ -11,15 +11,30 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from websockets.exceptions import InvalidStatus
 
-from services.dashboard.cookies import COOKIE, DAY_S, KeyCookies
-from services.dashboard.metrics import Metrics
-from services.dashboard.sign_in import SignIn
+from services.dashboard.door.cookies import COOKIE, DAY_S, KeyCookies
+from services.dashboard.door.sign_in import SignIn
+from services.dashboard.metrics import DashboardMetrics
 from shared.settings import DashboardSettings
 from tests.dashboard.process import HOST, SECRET, Dashboard, cookie_of, running_dashboard
 from tests.dashboard.stack import Stack
 
 CODE = "a code of the local stack that nobody guesses"
 OLD_SECRET = "the secret that it had before this one"  # noqa: S105  # of these tests alone
+
+LEAVE_A_KEY = """
+import streamlit
+
+set_page_config = streamlit.set_page_config
+
+
+def leave_a_key(**options):
+    streamlit.session_state["api_key"] = "{key}"
+    set_page_config(**options)
+
+
+streamlit.set_page_config = leave_a_key
+"""
+"""Before the script looks who is signed in."""
 
 FORMS = [
     "",
@@ -140,6 +155,18 @@ def test_old_cookies_end(dashboard: Dashboard, stack: Stack) -> None:
         assert ("not signed in any more" in dashboard.visit(cookie).text) is not counts
 
 
+def test_key_that_is_in_no_cookie(stack: Stack, socket: Path, tmp_path: Path) -> None:
+    """A valid key in the session's state signs nobody in: the script believes the cookie alone."""
+    key = stack.key("alice")
+    (tmp_path / "sitecustomize.py").write_text(LEAVE_A_KEY.format(key=key))
+    long_ago = KeyCookies(SECRET, clock=lambda: 0).write(key)
+    with running_dashboard(socket, stack.socket, PYTHONPATH=str(tmp_path)) as dashboard:
+        seen = dashboard.visit(long_ago)
+
+    assert "not signed in any more" in seen.text
+    assert "alice" not in seen.text
+
+
 def test_cookies_outlive_a_change_of_the_secret(dashboard: Dashboard, stack: Stack) -> None:
     """One of the secret before still counts; one of no secret of ours does not."""
     key = stack.key()
@@ -194,7 +221,7 @@ async def test_code_is_void_after_five_minutes(age_s: int, status: int) -> None:
         sign_in_code_key=SecretStr("tu_key"),
         sign_in_code_until=made_at + 300,
     )
-    sign_in = SignIn(settings, KeyCookies(SECRET), Metrics(), clock=lambda: made_at + age_s)
+    sign_in = SignIn(settings, KeyCookies(SECRET), DashboardMetrics(), clock=lambda: made_at + age_s)
     transport = httpx.ASGITransport(Starlette(routes=sign_in.routes()))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
         response = await client.get("/dashboard/sign-in", params={"code": CODE})

@@ -9,7 +9,7 @@ from netaddr import IPSet
 from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.client import Client
+from services.dashboard.api.client import Client
 from services.dashboard.pages.statistics import page as statistics_page
 from services.links.clicks.enrichment import Enricher
 from tests.dashboard.hostile import HOSTILE

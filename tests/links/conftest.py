@@ -12,6 +12,8 @@ from pydantic import SecretStr
 from services.links.app import create_app
 from services.links.clicks.enrichment import Enricher
 from services.links.keys.rows import create_key
+from services.links.links.batch import BatchGate
+from services.links.web.shares import Shares, open_shares
 from shared.postgres import Connection
 from shared.settings import LinksSettings
 from tests.conftest import Database
@@ -22,9 +24,23 @@ ClientOf = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
 @pytest.fixture
-async def service(links_settings: LinksSettings, socket: Path) -> AsyncIterator[Path]:
+def shares(links_settings: LinksSettings) -> Shares:
+    """What each owner may have at once."""
+    return open_shares(links_settings.links_pool_size)
+
+
+@pytest.fixture
+def batch_gate() -> BatchGate:
+    """What all batches may have at once."""
+    return BatchGate()
+
+
+@pytest.fixture
+async def service(
+    links_settings: LinksSettings, shares: Shares, batch_gate: BatchGate, socket: Path
+) -> AsyncIterator[Path]:
     """The write service; its socket."""
-    async with serve(create_app(links_settings), socket):
+    async with serve(create_app(links_settings, shares=shares, batch_gate=batch_gate), socket):
         yield socket
 
 

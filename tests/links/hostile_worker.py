@@ -14,8 +14,8 @@ from pathlib import Path
 
 from services.links.clicks import reading as click_reading
 from services.links.clicks import worker as click_worker
-from services.links.clicks.dimensions import Dimensions
 from services.links.clicks.enrichment import Enricher
+from shared.api import Dimensions
 
 COMMAND = (sys.executable, "-m", "tests.links.hostile_worker")
 

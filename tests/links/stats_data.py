@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from services.links.clicks.counts import EnrichedClick
-from services.links.clicks.dimensions import Dimensions
 from services.links.clicks.rows import insert_clicks
+from shared.api import Dimensions
 from tests.conftest import Database
 from tests.links.click_data import make_links
 

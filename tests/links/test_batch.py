@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.links.links.batch import LARGEST_BATCH, UPLOADS_AT_ONCE, BatchGate
-from services.links.links.batch_rows import MOST_ROWS
 from services.links.web.bodies import LARGEST_BODY
 from services.links.web.errors import Busy
+from services.links.web.shares import Shares, open_shares
+from shared.api import MOST_ROWS
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
 from tests.links.test_links import changes
@@ -417,12 +418,12 @@ async def test_hostile_body_is_bounded(alice: httpx.AsyncClient, body: bytes) ->
     assert served > 1 or response.status_code == 422
 
 
+@pytest.mark.parametrize("shares", [open_shares(10, wait_s=0.05)], ids=["impatient"])
+@pytest.mark.parametrize("batch_gate", [BatchGate(body_timeout_s=3.0)], ids=["brief"])
 async def test_uploads_at_once_are_bounded(
-    service: Path, alice: httpx.AsyncClient, client_with: ClientOf, monkeypatch: pytest.MonkeyPatch
+    shares: Shares, batch_gate: BatchGate, service: Path, alice: httpx.AsyncClient, client_with: ClientOf
 ) -> None:
     """Of an owner's batches that are sent slowly two are let in, the others told so; nothing else of anyone is turned away."""
-    monkeypatch.setattr("services.links.links.batch.BODY_TIMEOUT_S", 3.0)
-    monkeypatch.setattr("services.links.web.shares.WAIT_S", 0.05)
     bob = await client_with("bob")
     head = (
         f"POST {BATCH} HTTP/1.1\r\nHost: sho.rt\r\nAuthorization: {alice.headers['authorization']}\r\n"
@@ -445,10 +446,9 @@ async def test_uploads_at_once_are_bounded(
     assert statuses(await send(alice, {"url": URL})) == [201]
 
 
-async def test_turn_is_waited_for_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_turn_is_waited_for_and_given_back() -> None:
     """One batch is worked on at a time; who waits too long is told so, and a failure gives the turn back."""
-    monkeypatch.setattr("services.links.links.batch.WAIT_S", 0.05)
-    gate = BatchGate()
+    gate = BatchGate(wait_s=0.05)
     async with gate.turn():
         with pytest.raises(Busy):
             await gate.turn().__aenter__()

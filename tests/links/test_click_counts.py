@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.links.clicks.counts import DAY_S, SECOND_US, SLOT_S, Columns, DimensionCounts, EnrichedClick, count_clicks
-from services.links.clicks.dimensions import Dimensions
+from shared.api import Dimensions
 
 # Few values of each kind, so that many clicks share a row, on both sides of a slot's and of a day's border.
 _times = st.builds(

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 
 from services.links.clicks.counts import EnrichedClick
-from services.links.clicks.dimensions import Dimensions
 from services.links.clicks.rows import EPOCH, insert_clicks
 from services.links.clicks.upkeep import SORTED_AFTER_DAYS, SORTED_BACK_DAYS, sort_counts
+from shared.api import Dimensions
 from shared.postgres import Connection
 from tests.conftest import Database
 from tests.links.click_data import COUNTS, check_sums, make_links

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.links.clicks.dimensions import UNKNOWN
 from services.links.clicks.enrichment import Enricher
+from shared.api import UNKNOWN
 from shared.clicks import Click
 from shared.postgres import Connection
 from tests.links.click_data import CHROME, DAY_S, GOOGLEBOT, IPHONE, NOON, check_sums, click, make_links, take

@@ -10,8 +10,8 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from services.links.clicks.agents import Agent
-from services.links.clicks.dimensions import UNKNOWN
 from services.links.clicks.enrichment import COUNTRIES, Enricher, VisitorHash
+from shared.api import UNKNOWN
 
 IPAD = (
     b"Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "

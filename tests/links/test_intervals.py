@@ -12,13 +12,13 @@ from services.links.stats.intervals import (
     DAY,
     MOST_INTERVALS,
     SLOT,
-    Interval,
     TooManyIntervals,
     ceil_time,
     floor_time,
     interval_starts,
     start_of_day,
 )
+from shared.api import Interval
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = timedelta(hours=1)

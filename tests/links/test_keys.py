@@ -8,7 +8,8 @@ import asyncpg
 import httpx
 import pytest
 
-from services.links.keys.rows import SCOPES, create_key, generate_key, select_key, split_key
+from services.links.keys.rows import create_key, generate_key, select_key, split_key
+from shared.api import SCOPES
 from shared.postgres import Connection
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault

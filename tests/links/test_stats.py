@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.links.clicks.dimensions import Dimensions
 from services.links.clicks.upkeep import delete_from_default
 from services.links.stats.coverage import LARGEST_PART
+from shared.api import Dimensions
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
 from tests.links.stats_data import DAYS, FIRST, Known, store_clicks, top_values, unique_visitors

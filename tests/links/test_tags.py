@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from services.links.keys.rows import SCOPES
 from services.links.links.rows import select_tags
+from shared.api import SCOPES
 from shared.postgres import Connection
 from tests.links.conftest import ClientOf, fields_at_fault
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from services.links.links.targets import LONGEST_TARGET, TargetRefused, TargetRules
+from services.links.links.targets import TargetRefused, TargetRules
 from services.links.site import Site
+from shared.api import LONGEST_URL
 from shared.settings import LinksSettings
 
 RULES = TargetRules(own_domains=["sho.rt", "go.example.org"], allow_private=False)
@@ -75,7 +76,7 @@ REFUSED = [
     ),
     *("http://metadata.google.internal/", "http://router.lan/", "http://wiki/", "http://nas.home.arpa/"),
     *("https://sho.rt/abc", "http://SHO.RT./abc", "https://go.example.org/x", "https://sho.rt:8443/"),
-    "https://example.com/" + "a" * LONGEST_TARGET,
+    "https://example.com/" + "a" * LONGEST_URL,
 ]
 
 
@@ -110,7 +111,7 @@ def test_stored_target_is_printable_and_stable(text: str) -> None:
 
     assert all(0x21 <= ord(character) <= 0x7E for character in href)
     assert RULES.parse(href) == href
-    assert len(href) <= LONGEST_TARGET
+    assert len(href) <= LONGEST_URL
 
 
 def test_alias_of_a_domain_is_ours() -> None:

@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from services.links.links.exports import ExportGate
-from services.links.web import shares
 from services.links.web.errors import Unavailable
 from services.links.web.shares import Share
 from shared.postgres import Connection
@@ -120,10 +119,9 @@ async def test_exports_of_one_owner_are_bounded(
         await until(begins(alice))
 
 
-async def test_all_exports_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_exports_are_bounded() -> None:
     """The exports of all owners together have a bound, past which one is told to come again; an end frees a place."""
-    monkeypatch.setattr("services.links.links.exports.EXPORTS_AT_ONCE", 2)
-    gate = ExportGate()
+    gate = ExportGate(at_once=2)
     async with gate.turn(), gate.turn():
         with pytest.raises(Unavailable):
             await gate.turn().__aenter__()
@@ -169,10 +167,9 @@ async def test_batch_ends_with_its_key(client_with: ClientOf, blocker: Connectio
     await watcher.close()
 
 
-async def test_share_runs_some_makes_some_wait_and_refuses_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_share_runs_some_makes_some_wait_and_refuses_the_rest() -> None:
     """Of an owner's requests so many run and so many wait; owners do not count for each other, and a place comes back."""
-    monkeypatch.setattr(shares, "WAIT_S", 0.05)
-    share = Share("lists", at_once=1, waiting=1)
+    share = Share("lists", at_once=1, waiting=1, wait_s=0.05)
     async with share.turn("alice"), share.turn("bob"):
         waits, refused = await asyncio.gather(
             *(share.turn("alice").__aenter__() for _ in range(2)), return_exceptions=True

@@ -24,7 +24,8 @@ from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, accepts_connections, spawn_options, wait_until
 from deploy.local.services import service
 from deploy.local.valkey import Valkey
-from services.links.keys.rows import SCOPES, create_key
+from services.links.keys.rows import create_key
+from shared.api import SCOPES
 from tests.bench.measure import children
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.nginx.conftest import free_port

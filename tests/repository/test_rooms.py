@@ -20,7 +20,7 @@ BREAKS = [
     ("web", "services.links.web.errors", "services.links.keys.rows"),
     ("web", "services.links.web.errors", "services.links.site"),
     ("keys", "services.links.keys.rows", "services.links.links.rows"),
-    ("links", "services.links.links.checks", "services.links.clicks.dimensions"),
+    ("links", "services.links.links.checks", "services.links.clicks.rows"),
     ("links", "services.links.links.checks", "services.links.stats.intervals"),
     ("clicks", "services.links.clicks.intake", "services.links.keys.authentication"),
     ("clicks", "services.links.clicks.rows", "services.links.links.rows"),
@@ -31,9 +31,15 @@ BREAKS = [
     ("foundation", "services.links.metrics", "services.links.clicks.pipe"),
     ("worker", "services.links.clicks.rows", "services.links.web.errors"),
     ("worker", "services.links.clicks.worker", "services.links.metrics"),
-    ("parsers", "services.links.clicks.dimensions", "services.links.clicks.bots"),
+    ("parsers", "services.links.clicks.queue", "services.links.clicks.bots"),
     ("parsers", "services.links.clicks.suspects", "services.links.clicks.reading"),
     ("journal", "services.redirect.journal.writer", "services.redirect.memory"),
+    ("dashboard", "services.dashboard.api.client", "services.dashboard.door.session"),
+    ("dashboard", "services.dashboard.lists.parsing", "services.dashboard.door.cookies"),
+    ("dashboard", "services.dashboard.door.session", "services.dashboard.widgets.failures"),
+    ("dashboard", "services.dashboard.widgets.inputs", "services.dashboard.pages.keys"),
+    ("streamlit", "services.dashboard.lists.layouts", "streamlit"),
+    ("streamlit", "services.dashboard.api.results", "pandas"),
     ("deploy", "deploy.nginx.files", "deploy.backup.files"),
     ("deploy", "deploy.local.programs", "deploy.command.smoke"),
     ("local", "deploy.backup.programs", "deploy.local.postgres"),
@@ -47,7 +53,7 @@ BREAKS = [
 MOST_MODULES = 15
 MOST_LINES = 350
 
-FULL_FOLDERS = {"services/links/links", "services/dashboard"}
+FULL_FOLDERS = {"services/links/links"}
 LONG_MODULES = {"services/links/links/rows.py"}
 
 

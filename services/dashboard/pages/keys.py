@@ -5,20 +5,20 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Unreachable
-from services.dashboard.copying import show_copyable
-from services.dashboard.forms import Errors, errors_of, show_error, show_other_errors
-from services.dashboard.results import NewKey
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Unreachable
+from services.dashboard.api.results import NewKey
 from services.dashboard.texts import format_instant, plain
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.copying import show_copyable
+from services.dashboard.widgets.inputs import Errors, errors_of, show_error, show_other_errors
+from shared.api import LAST_YEAR, LONGEST_OWNER, LONGEST_TITLE, USUAL_SCOPES, Scope
 
-SCOPES = {
+SCOPES: dict[Scope, str] = {
     "links:read": "links:read: see links",
     "links:write": "links:write: create, edit and delete links",
     "stats:read": "stats:read: see statistics",
     "admin": "admin: all of it, for everyone's links, and keys",
 }
-USUAL_SCOPES = ["links:read", "links:write", "stats:read"]
 FIELDS = ("owner", "name", "scopes", "expires_at")
 MADE, ERRORS, REVOKING = "keys_made", "keys_errors", "keys_revoking"
 
@@ -49,11 +49,11 @@ def _ask(client: Client) -> None:
     zone = viewer_zone()
     with st.form("keys_form", border=False):
         owner = st.text_input(
-            "Owner", max_chars=64, key="keys_owner", placeholder="Whose links it is for, such as alice"
+            "Owner", max_chars=LONGEST_OWNER, key="keys_owner", placeholder="Whose links it is for, such as alice"
         )
         show_error(errors, "owner", "The owner")
         name = st.text_input(
-            "Name", max_chars=512, key="keys_name", placeholder="What it is for, such as the newsletter"
+            "Name", max_chars=LONGEST_TITLE, key="keys_name", placeholder="What it is for, such as the newsletter"
         )
         show_error(errors, "name", "The name")
         scopes = st.multiselect(
@@ -64,7 +64,7 @@ def _ask(client: Client) -> None:
             "Expires",
             value=None,
             min_value=datetime.now(zone).replace(tzinfo=None, second=0, microsecond=0),
-            max_value=datetime(2199, 12, 30),  # noqa: DTZ001  # the input has no time zone
+            max_value=datetime(LAST_YEAR, 12, 30),  # noqa: DTZ001  # the input has no time zone
             key="keys_expires_at",
             help=f"In your time zone, {plain(zone.key)}. Empty: never.",
             format="YYYY-MM-DD",

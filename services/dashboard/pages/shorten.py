@@ -5,14 +5,22 @@ from uuid import uuid4
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
-from services.dashboard.copying import show_copyable
-from services.dashboard.forms import LONGEST_URL, Errors, Fields, LinkInputs, errors_of, show_error, show_other_errors
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link
+from services.dashboard.api.problems import Unreachable
 from services.dashboard.known import known_domains, known_tags
-from services.dashboard.pages.qr import show_qr
-from services.dashboard.problems import Unreachable
 from services.dashboard.texts import is_web_address
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.copying import show_copyable
+from services.dashboard.widgets.inputs import (
+    Errors,
+    Fields,
+    LinkInputs,
+    errors_of,
+    show_error,
+    show_other_errors,
+)
+from services.dashboard.widgets.qr import show_qr
+from shared.api import LONGEST_URL
 
 REASONS = {
     "taken": "is taken, or was: a code is never given out twice",
@@ -23,7 +31,7 @@ FIELDS = ("url", "code", "domain", *LinkInputs.names)
 
 
 @dataclass
-class _State:
+class _ShortenState:
     """What the page remembers between two runs."""
 
     made: Link | None = None
@@ -38,7 +46,7 @@ class _State:
 
 def page(client: Client, key: Key) -> None:
     """Show the page."""
-    state: _State = st.session_state.setdefault("shorten", _State())
+    state: _ShortenState = st.session_state.setdefault("shorten", _ShortenState())
     if state.refused is not None:
         refused, state.refused = state.refused, None
         raise refused
@@ -68,8 +76,8 @@ def page(client: Client, key: Key) -> None:
             st.caption("The short link appears here, with a button to copy it and its QR code.")
 
 
-def _options(client: Client, key: Key, state: _State) -> Fields:
-    """The inputs that are folded away; opened while one of them is wrong."""
+def _options(client: Client, key: Key, state: _ShortenState) -> Fields:
+    """Draw the inputs that are folded away. They are open while one of them is wrong."""
     is_wrong = any(name in state.errors for name in FIELDS if name != "url")
     with st.expander("Options", expanded=is_wrong, icon=":material/tune:", key=f"shorten_options_{is_wrong}"):
         fields = _code(client, key, state)
@@ -78,7 +86,7 @@ def _options(client: Client, key: Key, state: _State) -> Fields:
     return {name: value for name, value in fields.items() if value not in (None, [], False)}
 
 
-def _code(client: Client, key: Key, state: _State) -> Fields:
+def _code(client: Client, key: Key, state: _ShortenState) -> Fields:
     # Only a key that reads may list the domains; without them it is the site's first one.
     domains = known_domains(client) if key.may("links:read") else ()
     domain = domains[0] if domains else None
@@ -104,7 +112,7 @@ def _code(client: Client, key: Key, state: _State) -> Fields:
     return {"code": code or None, "domain": domain}
 
 
-def _create(client: Client, fields: Fields, state: _State) -> None:
+def _create(client: Client, fields: Fields, state: _ShortenState) -> None:
     repeat_key = state.tried[1] if state.tried is not None and state.tried[0] == fields else uuid4().hex
     state.errors, state.away, state.tried = {}, False, None
     if not fields["url"]:

@@ -3,6 +3,7 @@
 `enrichment.py` asks it for every user agent that it does not remember.
 """
 
+import re
 from typing import NamedTuple
 
 from ua_parser import Parser, Result
@@ -12,12 +13,16 @@ from ua_parser.loaders import load_lazy_builtins
 from ua_parser.regex import Resolver
 
 from services.links.clicks.bots import BotMatcher
-from services.links.clicks.dimensions import UNKNOWN, clean
+from shared.api import UNKNOWN
 from shared.clicks import LONGEST_AGENT
 
 LONGEST_NAMES = 256
 """Bytes in which browser and system are looked for: they stand in front. ua-parser takes up to 0.5 µs a byte."""
 
+LONGEST_VALUE = 64
+"""Characters of a browser's or a system's name."""
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _ANY_200 = "^.{0,200}?"
 _TABLETS = ("ipad", "tablet", "kindle", "silk/", "playbook")
 _PHONES = ("mobi", "iphone", "ipod", "windows phone", "opera mini", "kaios")
@@ -65,8 +70,8 @@ class AgentParser:
         is_spider = parsed.device is not None and parsed.device.family == "Spider"
         return Agent(
             self._bots.is_bot(raw, is_spider=is_spider),
-            clean(parsed.user_agent.family if parsed.user_agent else None),
-            clean(parsed.os.family if parsed.os else None),
+            _clean(parsed.user_agent.family if parsed.user_agent else None),
+            _clean(parsed.os.family if parsed.os else None),
             "other" if is_spider else _device(parsed, text),
         )
 
@@ -86,6 +91,13 @@ def _uncounted(matcher: Matcher[UserAgent]) -> Matcher[UserAgent]:
         return matcher
     regex = matcher.regex.removeprefix(_ANY_200).replace("{0,50}", "*").replace("{1,50}", "+")
     return UserAgentMatcher(regex, matcher.family, matcher.major, matcher.minor, matcher.patch, matcher.patch_minor)
+
+
+def _clean(text: str | None) -> str:
+    """Text that Postgres takes: bounded, without controls; what is nothing is `unknown`."""
+    if text is None or text == "Other":
+        return UNKNOWN
+    return _CONTROLS.sub(" ", text).strip()[:LONGEST_VALUE].strip() or UNKNOWN
 
 
 def _device(parsed: Result, text: str) -> str:

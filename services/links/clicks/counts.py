@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import NamedTuple
 
-from services.links.clicks.dimensions import Dimensions
+from shared.api import Dimensions
 
 SECOND_US = 1_000_000
 SLOT_S = 900

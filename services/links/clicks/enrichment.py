@@ -15,7 +15,7 @@ import structlog
 from publicsuffixlist import PublicSuffixList
 
 from services.links.clicks.agents import AgentParser
-from services.links.clicks.dimensions import UNKNOWN, Dimensions
+from shared.api import UNKNOWN, Dimensions
 from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE
 
 COUNTRIES = Path(__file__).parents[1] / "vendor" / "countries.mmdb"

@@ -11,9 +11,9 @@ from time import monotonic
 import msgpack
 
 from services.links.clicks.counts import DAY_S, SECOND_US, EnrichedClick
-from services.links.clicks.dimensions import Dimensions
 from services.links.clicks.enrichment import Enricher, VisitorHash
 from services.links.clicks.pipe import ANY_NUMBER, Mark, Part, pack_found
+from shared.api import Dimensions
 from shared.journal import Damaged, split_records, unpack_clicks
 
 READ_TIME_S = 2.0

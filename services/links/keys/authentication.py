@@ -13,8 +13,9 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from services.links.keys.rows import ApiKey, Scope, hash_secret, select_key, split_key
+from services.links.keys.rows import ApiKey, hash_secret, select_key, split_key
 from services.links.web.errors import Forbidden, Unauthenticated
+from shared.api import Scope
 from shared.postgres import FAILURES, Pool, connection
 
 BELIEVED_S = 0.5

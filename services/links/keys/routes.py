@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.links.keys.authentication import AnyKey, MayAdmin
 from services.links.keys.json_routes import JsonRoute
-from services.links.keys.rows import ApiKey, LastAdminKey, Owner, Scope, create_key, revoke_key, select_keys
+from services.links.keys.rows import ApiKey, LastAdminKey, Owner, create_key, revoke_key, select_keys
 from services.links.web.errors import FieldError, InvalidInput, LastKeyKept, NotFound
 from services.links.web.texts import Instant, OptionalTitle
+from shared.api import USUAL_SCOPES, Scope
 from shared.postgres import connection
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=JsonRoute)
@@ -25,7 +26,7 @@ class KeyIn(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     owner: Owner = Field(description="Whose links the key sees; several keys may share one owner.")
-    scopes: Annotated[list[Scope], Field(min_length=1)] = ["links:read", "links:write", "stats:read"]
+    scopes: Annotated[list[Scope], Field(min_length=1)] = [*USUAL_SCOPES]
     name: OptionalTitle = None
     expires_at: Instant | None = None
 

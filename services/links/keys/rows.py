@@ -10,16 +10,14 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import StringConstraints
 
+from shared.api import LONGEST_OWNER
 from shared.postgres import Connection
 
-Scope = Literal["links:read", "links:write", "stats:read", "admin"]
-SCOPES: tuple[Scope, ...] = ("links:read", "links:write", "stats:read", "admin")
-
-Owner = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._@+-]{0,63}$")]
+Owner = Annotated[str, StringConstraints(pattern=rf"^[0-9A-Za-z][0-9A-Za-z._@+-]{{0,{LONGEST_OWNER - 1}}}$")]
 """Whose links they are: a user, a team, a program."""
 
 _ALPHABET = string.digits + string.ascii_letters

@@ -1,7 +1,5 @@
 """Whether a code can still be had, for a form that asks while its user types; only the creation itself decides."""
 
-from typing import Literal
-
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
@@ -9,12 +7,11 @@ from services.links.keys.authentication import MayReadOrWrite
 from services.links.links.checks import check_domain
 from services.links.links.routes import Domain
 from services.links.links.rows import has_code
+from shared.api import CodeRefusal
 from shared.codes import is_code, is_reserved
 from shared.postgres import connection
 
 router = APIRouter(prefix="/api/v1/links", tags=["links"])
-
-Reason = Literal["taken", "reserved", "malformed"]
 
 
 class Availability(BaseModel):
@@ -23,7 +20,7 @@ class Availability(BaseModel):
     code: str
     domain: str
     available: bool
-    reason: Reason | None
+    reason: CodeRefusal | None
 
 
 # A code with a slash in it is malformed, and no path of something else.
@@ -35,7 +32,7 @@ async def read_availability(request: Request, code: str, caller: MayReadOrWrite,
     `0-9A-Za-z_-`), or null for a free code. Another client may be faster: the creation then answers 409.
     """
     domain = check_domain(domain, request.state.site)
-    reason: Reason | None = None
+    reason: CodeRefusal | None = None
     if is_reserved(code):
         reason = "reserved"
     elif not is_code(code):

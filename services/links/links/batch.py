@@ -14,13 +14,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.links.keys.authentication import MayWrite, run_while_valid
-from services.links.links.batch_rows import MOST_ROWS, Batch, BatchRow, Outcome, read_batch, write_answer
+from services.links.links.batch_rows import Batch, BatchRow, Outcome, read_batch, write_answer
 from services.links.links.batch_storage import store_batch
 from services.links.links.forms import LinkOut
 from services.links.links.routes import IDEMPOTENCY_KEY
 from services.links.web.bodies import check_content_type, read_body
 from services.links.web.errors import Busy, ProblemOut
 from services.links.web.idempotency import Answer, forget_request, recall_or_begin, store_answer
+from shared.api import MOST_ROWS
 from shared.changes import insert_changes
 from shared.postgres import connection
 
@@ -62,9 +63,16 @@ class BatchOut(BaseModel):
 
 
 class BatchGate:
-    """Bounds the memory of batches: a few bodies are received at once, and one batch is worked on."""
+    """Bounds the memory of batches: a few bodies are received at once, and one batch is worked on.
 
-    def __init__(self) -> None:
+    Args:
+        wait_s: How long a batch waits for those before it.
+        body_timeout_s: How long a body may take.
+    """
+
+    def __init__(self, wait_s: float = WAIT_S, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+        self._wait_s = wait_s
+        self._body_timeout_s = body_timeout_s
         self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._work = asyncio.Lock()
 
@@ -73,13 +81,13 @@ class BatchGate:
 
         Raises:
             Busy: Too many are being sent.
-            BodyTooSlow: It takes more than a minute.
+            BodyTooSlow: It takes too long.
             BodyTooLarge: It is more than 8 MiB.
         """
         if self._uploads.locked():
             raise Busy("Too many batches are being sent at once.")
         async with self._uploads:
-            return await read_body(request, LARGEST_BATCH, BODY_TIMEOUT_S)
+            return await read_body(request, LARGEST_BATCH, self._body_timeout_s)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -89,7 +97,7 @@ class BatchGate:
             Busy: They take too long.
         """
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self._wait_s):
                 await self._work.acquire()
         except TimeoutError:
             raise Busy("Other batches are being stored.") from None

@@ -24,8 +24,8 @@ from services.links.web.errors import (
     invalid_input,
     problem_json,
 )
+from shared.api import MOST_ROWS
 
-MOST_ROWS = 10_000
 MOST_BRACKETS = 20 * MOST_ROWS
 """A row has an object and a list. The parser stops the whole process, for seconds where a body is millions of them."""
 

@@ -17,11 +17,10 @@ from services.links.keys.authentication import MayRead, run_while_valid
 from services.links.links.checks import check_filter
 from services.links.links.forms import ExportQuery, LinkOut, link_out
 from services.links.links.rows import LinkFilter, LinkRow, select_links_before
-from services.links.web.csv_text import csv_lines
 from services.links.web.errors import Busy, FieldError, InvalidInput, Unauthenticated, refuse_costly
 from services.links.web.head import is_head
 from services.links.web.media import choose_media_type
-from shared.csv_cells import join_tags
+from shared.csv_cells import csv_lines, join_tags
 from shared.postgres import FAILURES, Pool, connection
 
 PAGE_LINKS = 100
@@ -127,10 +126,14 @@ def write_csv(links: list[LinkOut]) -> str:
 
 
 class ExportGate:
-    """Bounds the memory of exports: each holds a page for as long as its client reads."""
+    """Bounds the memory of exports: each holds a page for as long as its client reads.
 
-    def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(EXPORTS_AT_ONCE)
+    Args:
+        at_once: Exports that run at once.
+    """
+
+    def __init__(self, at_once: int = EXPORTS_AT_ONCE) -> None:
+        self._turns = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -1,13 +1,21 @@
 """What a link looks like to a client: the fields it may send, the fields it gets."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from services.links.links.rows import LinkRow, LinkState, Sort, TagMode
-from services.links.links.targets import LONGEST_TARGET
+from services.links.links.rows import LinkRow
 from services.links.web.texts import AskedInstant, Instant, OptionalTitle, Search, Tags, Wanted, empty_is_null
+from shared.api import (
+    LONGEST_URL,
+    MOST_LISTED,
+    MOST_TAGS,
+    LinkState,
+    Sort,
+    StatusCode,
+    TagMode,
+)
 from shared.codes import CODE_PATTERN, is_reserved
 
 LONGEST_LIFETIME_S = 365 * 24 * 3600
@@ -24,12 +32,11 @@ def _check_not_reserved(code: str) -> str:
 
 
 Code = Annotated[str, StringConstraints(pattern=f"^{CODE_PATTERN}$"), AfterValidator(_check_not_reserved)]
-Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TARGET)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
 OptionalUrl = Annotated[
-    Annotated[str, StringConstraints(max_length=LONGEST_TARGET)] | None, BeforeValidator(empty_is_null)
+    Annotated[str, StringConstraints(max_length=LONGEST_URL)] | None, BeforeValidator(empty_is_null)
 ]
-AskedTags = Annotated[list[Wanted], Field(max_length=20)]
-StatusCode = Literal[301, 302, 307, 308]
+AskedTags = Annotated[list[Wanted], Field(max_length=MOST_TAGS)]
 CacheControl = Annotated[int, Field(ge=0, le=LONGEST_LIFETIME_S)]
 
 
@@ -46,7 +53,7 @@ class LinkIn(BaseModel):
         None, description="One of the domains of this site; the first one if left out."
     )
     title: OptionalTitle = None
-    tags: Annotated[Tags, Field(max_length=20)] = []
+    tags: Annotated[Tags, Field(max_length=MOST_TAGS)] = []
     status_code: StatusCode = Field(302, description="Of the redirect.")
     cache_control: CacheControl | None = Field(
         None, description="Seconds for which a browser may keep the redirect; null: it asks every time."
@@ -72,7 +79,7 @@ class LinkPatch(BaseModel):
 
     url: Url = ""
     title: OptionalTitle = None
-    tags: Annotated[Tags, Field(max_length=20)] = []
+    tags: Annotated[Tags, Field(max_length=MOST_TAGS)] = []
     status_code: StatusCode = 302
     cache_control: CacheControl | None = None
     valid_from: Instant | None = None
@@ -87,7 +94,7 @@ class LinkQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(50, ge=1, le=100)
+    limit: int = Field(50, ge=1, le=MOST_LISTED)
     cursor: Annotated[str, StringConstraints(max_length=512)] | None = Field(
         None, description="`next_cursor` of the page before."
     )

@@ -7,20 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
 import asyncpg
 
 from services.links.links.search import Search
 from services.links.web.cursors import Position
+from shared.api import LinkState, Sort, TagMode
 from shared.postgres import Connection
 from shared.records import LinkKey
-
-LinkState = Literal["active", "disabled", "expired", "scheduled"]
-TagMode = Literal["any", "all"]
-Sort = Literal[
-    "created_at", "-created_at", "updated_at", "-updated_at", "clicks", "-clicks", "humans", "-humans", "code", "-code"
-]
 
 _COLUMNS = """
     id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,

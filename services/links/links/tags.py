@@ -10,6 +10,7 @@ from services.links.links.checks import check_owner
 from services.links.links.rows import select_tags
 from services.links.web.errors import refuse_costly
 from services.links.web.texts import Wanted
+from shared.api import LONGEST_TAG
 from shared.postgres import connection
 
 MOST_TAGS = 1000
@@ -22,7 +23,7 @@ class TagQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    q: Annotated[Wanted, StringConstraints(min_length=1, max_length=64)] | None = Field(
+    q: Annotated[Wanted, StringConstraints(min_length=1, max_length=LONGEST_TAG)] | None = Field(
         None, description="Part of the tag, whatever its case."
     )
     owner: Wanted | None = Field(None, description="For the scope `admin`.")

@@ -9,9 +9,7 @@ from collections.abc import Iterable
 import ada_url
 
 from services.links.links.private_hosts import is_private
-
-LONGEST_TARGET = 8192
-"""Bytes of the parsed URL."""
+from shared.api import LONGEST_URL
 
 _ATTRIBUTES = ("href", "protocol", "username", "password", "hostname", "host_type")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -53,8 +51,8 @@ class TargetRules:
             raise TargetRefused("must begin with http:// or https://")
         if url["username"] or url["password"]:
             raise TargetRefused("must not contain a user name or password")
-        if len(href) > LONGEST_TARGET:
-            raise TargetRefused(f"must not be longer than {LONGEST_TARGET} bytes")
+        if len(href) > LONGEST_URL:
+            raise TargetRefused(f"must not be longer than {LONGEST_URL} bytes")
         host = str(url["hostname"]).rstrip(".")
         if host in self._own_domains:
             raise TargetRefused("must not be a short link of this site")

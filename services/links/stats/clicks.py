@@ -14,10 +14,10 @@ from services.links.site import Site
 from services.links.stats.forms import ClickOut, ClickPage, ClicksQuery
 from services.links.stats.routes import CSV_TOO, JSON_OR_CSV, snapshot
 from services.links.stats.rows import Period, select_clicks
-from services.links.web.csv_text import csv_lines
 from services.links.web.cursors import CursorRefused, Position
 from services.links.web.errors import FieldError, InvalidInput
 from services.links.web.media import choose_media_type
+from shared.csv_cells import csv_lines
 
 router = APIRouter(prefix="/api/v1/links", tags=["statistics"])
 

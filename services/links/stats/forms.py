@@ -8,9 +8,9 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from services.links.stats.intervals import Interval
-from services.links.stats.rows import Bots, Count
+from services.links.stats.rows import Count
 from services.links.web.texts import AskedInstant, Wanted
+from shared.api import MOST_LISTED, MOST_VALUES, Bots, Interval
 
 CSV_HEADER = ("section", "value", "clicks", "humans", "bots")
 
@@ -43,7 +43,7 @@ class StatsQuery(BaseModel):
     interval: Interval = Field("day", description="Of the series: at most 2,000 of them.")
     time_zone: TimeZone = Field("UTC", description="Where days begin: a name of the IANA database.")
     bots: Bots = Field("include", description="Whether `clicks` counts them.")
-    top: int = Field(10, ge=1, le=100, description="How many values of each dimension are named.")
+    top: int = Field(10, ge=1, le=MOST_VALUES, description="How many values of each dimension are named.")
 
 
 class LinkStatsQuery(StatsQuery):
@@ -106,9 +106,9 @@ class RecentQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    link: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=320)]], Field(max_length=100)] = (
-        Field(description="`code`, or `domain/code`; can be repeated.", min_length=1)
-    )
+    link: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=320)]], Field(max_length=MOST_LISTED)
+    ] = Field(description="`code`, or `domain/code`; can be repeated.", min_length=1)
     days: int = Field(14, ge=1, le=90, description="Today is the last one.")
     time_zone: TimeZone = "UTC"
     bots: Bots = "include"

@@ -7,10 +7,9 @@ UTC that was in use since 2000 is a multiple of one (IANA time zone database).
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
-from typing import Literal
 from zoneinfo import ZoneInfo
 
-Interval = Literal["hour", "day", "week", "month"]
+from shared.api import Interval
 
 SLOT = timedelta(minutes=15)
 HOUR = timedelta(hours=1)

@@ -51,9 +51,9 @@ from services.links.stats.rows import (
     select_totals_of_links,
     select_visitors,
 )
-from services.links.web.csv_text import csv_lines
 from services.links.web.errors import FieldError, InvalidInput, NotFound, refuse_costly
 from services.links.web.media import choose_media_type
+from shared.csv_cells import csv_lines
 from shared.postgres import Connection, connection
 from shared.records import LinkKey
 

@@ -7,14 +7,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
 
-from services.links.clicks.dimensions import Dimensions
 from services.links.stats.intervals import EPOCH
 from services.links.web.cursors import Position
+from shared.api import Bots, Dimensions
 from shared.postgres import Connection
-
-Bots = Literal["include", "exclude", "only"]
 
 
 @dataclass(frozen=True, slots=True)

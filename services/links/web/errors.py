@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from shared.api import CODE_TAKEN, problem_type
 from shared.busy import BUSY
 from shared.postgres import UNAVAILABLE
 
@@ -44,7 +45,7 @@ class FieldErrorOut(BaseModel):
 class ProblemOut(BaseModel):
     """A problem (RFC 9457) as it is sent; `errors` is there for invalid input alone."""
 
-    type: str = Field(examples=["urn:tinyurl:problem:invalid-input"])
+    type: str = Field(examples=[problem_type("invalid-input")])
     title: str
     status: int
     detail: str
@@ -112,7 +113,7 @@ class NotAcceptable(Problem):
 
 
 class CodeTaken(Problem):
-    status, kind, title = HTTPStatus.CONFLICT, "code-taken", "Code already taken"
+    status, kind, title = HTTPStatus.CONFLICT, CODE_TAKEN, "Code already taken"
 
 
 class LastKeyKept(Problem):
@@ -177,7 +178,7 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
 def problem_json(problem: Problem) -> str:
     """A problem as the client gets it."""
     body: dict[str, object] = {
-        "type": f"urn:tinyurl:problem:{problem.kind}",
+        "type": problem_type(problem.kind),
         "title": problem.title,
         "status": problem.status.value,
         "detail": problem.detail,

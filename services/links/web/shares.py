@@ -7,7 +7,7 @@ what is beyond is refused, with 429: others are unaffected, so this is no 503.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from services.links.web.errors import TooManyRequests
 
@@ -28,11 +28,13 @@ class Share:
     Args:
         kind: What there is too much of, as a client is told: `lists`.
         at_once: Requests of an owner that run at once.
-        waiting: And that wait, at most 3 seconds.
+        waiting: Requests of an owner that wait for these.
+        wait_s: How long they wait at most.
     """
 
-    def __init__(self, kind: str, *, at_once: int, waiting: int = 0) -> None:
+    def __init__(self, kind: str, *, at_once: int, waiting: int = 0, wait_s: float = WAIT_S) -> None:
         self._kind = kind
+        self._wait_s = wait_s
         self._at_once = at_once
         self._most = at_once + waiting
         self._lines: dict[str, _Line] = {}
@@ -52,7 +54,7 @@ class Share:
         line.requests += 1
         try:
             try:
-                async with asyncio.timeout(WAIT_S):
+                async with asyncio.timeout(self._wait_s):
                     await line.turns.acquire()
             except TimeoutError:
                 raise TooManyRequests(f"Your {self._kind} before this one take too long.") from None
@@ -81,17 +83,25 @@ class Shares:
     """
 
     edits: Share
-    creations: Share = field(default_factory=lambda: Share("creations", at_once=256))
-    lists: Share = field(default_factory=lambda: Share("lists", at_once=2, waiting=8))
-    exports: Share = field(default_factory=lambda: Share("exports", at_once=4))
-    batches: Share = field(default_factory=lambda: Share("batches", at_once=2, waiting=6))
-    statistics: Share = field(default_factory=lambda: Share("statistics", at_once=2, waiting=8))
+    creations: Share
+    lists: Share
+    exports: Share
+    batches: Share
+    statistics: Share
 
 
-def open_shares(pool_size: int) -> Shares:
+def open_shares(pool_size: int, wait_s: float = WAIT_S) -> Shares:
     """The shares of a process.
 
     Args:
         pool_size: Connections for single links, of which creations and a batch need three.
+        wait_s: How long a request waits at most.
     """
-    return Shares(edits=Share("requests", at_once=max(1, pool_size * 3 // 10), waiting=100))
+    return Shares(
+        edits=Share("requests", at_once=max(1, pool_size * 3 // 10), waiting=100, wait_s=wait_s),
+        creations=Share("creations", at_once=256, wait_s=wait_s),
+        lists=Share("lists", at_once=2, waiting=8, wait_s=wait_s),
+        exports=Share("exports", at_once=4, wait_s=wait_s),
+        batches=Share("batches", at_once=2, waiting=6, wait_s=wait_s),
+        statistics=Share("statistics", at_once=2, waiting=8, wait_s=wait_s),
+    )

@@ -9,14 +9,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from services.links.web.invisible import find_hidden
+from shared.api import FIRST_YEAR, LAST_YEAR, LONGEST_SEARCH, LONGEST_TAG, LONGEST_TITLE
 
 MOST_MARKS = 30
 """Combining marks in a row, as in the Stream-Safe Text Format (UAX #15): to sort a thousand of them costs 2 ms."""
-
-FIRST_YEAR, LAST_YEAR = 2000, 2199
-
-LONGEST_SEARCH = 1000
-"""Characters; people look for long targets by pasting them."""
 
 _COPIED_ALONG = "\u200b\u200e\u200f\u2060\ufeff \t\r\n"
 """What messengers and word processors put around a text that is copied from them."""
@@ -120,13 +116,13 @@ AskedInstant = Annotated[datetime, BeforeValidator(parse_asked_instant)]
 
 Title = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, max_length=512),
+    StringConstraints(strip_whitespace=True, max_length=LONGEST_TITLE),
     AfterValidator(check_visible),
     BeforeValidator(normalize),
 ]
 Tag = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=64),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_TAG),
     AfterValidator(check_visible),
     BeforeValidator(normalize),
 ]

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
-from services.dashboard.forms import errors_of
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
+from services.dashboard.api.questions import LinkQuestion
+from services.dashboard.api.results import Page
 from services.dashboard.pages.links.actions import show_actions, show_dialog
 from services.dashboard.pages.links.bulk import show_bulk
 from services.dashboard.pages.links.export import show_export
@@ -23,14 +24,13 @@ from services.dashboard.pages.links.table import (
     table_height,
     ticked_names,
 )
-from services.dashboard.questions import LinkFilter
-from services.dashboard.results import Page
 from services.dashboard.texts import format_count, plain
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.inputs import errors_of
 
 
 @dataclass
-class _State:
+class _ListState:
     """Where in the list somebody is, and what the last edit said."""
 
     asked: tuple[object, ...] = ()
@@ -48,7 +48,7 @@ class _State:
 def page(client: Client, key: Key) -> None:
     """Show the page."""
     st.title("Links", anchor=False)
-    state: _State = st.session_state.setdefault("links", _State())
+    state: _ListState = st.session_state.setdefault("links", _ListState())
     names = ["All links", *(["Create many"] if key.may("links:write") else []), "Export"]
     tabs = dict(zip(names, st.tabs(names, key="links_tabs", on_change="rerun"), strict=True))
     for name, tab in tabs.items():
@@ -57,7 +57,7 @@ def page(client: Client, key: Key) -> None:
                 _show_tab(client, key, state, name)
 
 
-def _show_tab(client: Client, key: Key, state: _State, name: str) -> None:
+def _show_tab(client: Client, key: Key, state: _ListState, name: str) -> None:
     if name == "Create many":
         show_bulk(client)
     elif name == "Export":
@@ -66,7 +66,7 @@ def _show_tab(client: Client, key: Key, state: _State, name: str) -> None:
         _show_links(client, key, state)
 
 
-def _show_links(client: Client, key: Key, state: _State) -> None:
+def _show_links(client: Client, key: Key, state: _ListState) -> None:
     sort, size = draw_filter(client, key)
     wanted = wanted_links(key)
     ticked = _take_edits(client, key, state)
@@ -90,8 +90,8 @@ def _show_links(client: Client, key: Key, state: _State) -> None:
     show_dialog(client, key)
 
 
-def _show_nothing(wanted: LinkFilter, state: _State) -> None:
-    if wanted != LinkFilter():
+def _show_nothing(wanted: LinkQuestion, state: _ListState) -> None:
+    if wanted != LinkQuestion():
         st.info("No link is like this. Take a word out of the search, or choose another tag or state.")
     elif state.cursors:
         st.info("This page is empty by now.")
@@ -100,7 +100,7 @@ def _show_nothing(wanted: LinkFilter, state: _State) -> None:
         st.info("There are no links yet. Make the first one on the page Shorten, or many at once under Create many.")
 
 
-def _take_edits(client: Client, key: Key, state: _State) -> frozenset[str]:
+def _take_edits(client: Client, key: Key, state: _ListState) -> frozenset[str]:
     """Store what was edited in the table since it was shown.
 
     Returns:
@@ -116,18 +116,18 @@ def _take_edits(client: Client, key: Key, state: _State) -> frozenset[str]:
     return ticked
 
 
-def _begin_anew(state: _State, selected: frozenset[str]) -> frozenset[str]:
-    """Let the table forget its edits."""
+def _begin_anew(state: _ListState, selected: frozenset[str]) -> frozenset[str]:
+    """Make the table forget its edits."""
     state.selected = selected
     state.round += 1
     return selected
 
 
-def _table_key(state: _State) -> str:
+def _table_key(state: _ListState) -> str:
     return f"links_table_{state.round}"
 
 
-def _show_table(client: Client, key: Key, state: _State) -> None:
+def _show_table(client: Client, key: Key, state: _ListState) -> None:
     zone = viewer_zone()
     recent = None
     if key.may("stats:read"):
@@ -177,7 +177,7 @@ def _store(client: Client, edits: list[Edit]) -> list[tuple[str, str]]:
     return [*told, ("success", f"{format_count(stored, 'link')} changed.")] if stored else told
 
 
-def _show_pager(state: _State, found: Page) -> None:
+def _show_pager(state: _ListState, found: Page) -> None:
     number = len(state.cursors) + 1
     with st.container(horizontal=True, vertical_alignment="center"):
         back = st.button("Previous", disabled=not state.cursors, icon=":material/chevron_left:", key="links_back")

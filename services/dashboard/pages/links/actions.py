@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
-from services.dashboard.copying import show_copyable
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.pages.links.editor import DIALOG, close_dialog, edit_dialog
 from services.dashboard.pages.links.table import describe
-from services.dashboard.pages.qr import show_qr
 from services.dashboard.texts import format_count, plain
+from services.dashboard.widgets.copying import show_copyable
+from services.dashboard.widgets.qr import show_qr
 
 MOST_NAMED = 10
 STATISTICS_LINK = "statistics_link"
@@ -83,7 +83,7 @@ def _delete_dialog(client: Client, links: tuple[Link, ...]) -> None:
 
 
 def _apply(links: Sequence[Link], act: Callable[[Link], object], done: str) -> None:
-    """Do something with each link, and run the page anew with what is to be told."""
+    """Do something with each link, then run the page again with a message."""
     told: list[tuple[str, str]] = []
     for link in links:
         try:

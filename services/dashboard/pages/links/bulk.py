@@ -9,12 +9,13 @@ from uuid import uuid4
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Unreachable
-from services.dashboard.encodings import LARGEST_FILE_BYTES, RowsRefused
+from services.dashboard.api.client import ApiError, Client, Unreachable
+from services.dashboard.api.results import RowResult
+from services.dashboard.lists.encodings import LARGEST_FILE_BYTES, RowsRefused
+from services.dashboard.lists.parsing import parse_rows, result_text, results_csv, slices
 from services.dashboard.pages.links.import_preview import show_preview
-from services.dashboard.results import BatchRow
-from services.dashboard.rows import MOST_ROWS, parse_rows, result_text, results_csv, slices
 from services.dashboard.texts import format_count, is_web_address, plain
+from shared.api import MOST_ROWS
 
 LARGEST_TEXT = 2_000_000
 LONGEST_REFUSAL = 1000
@@ -22,7 +23,7 @@ EXAMPLE = "url,code,title,tags\nhttps://www.example.com/a,,First,news|spring\nht
 
 
 @dataclass
-class Batch:
+class BulkCreation:
     """What is created, and how far it is: kept between runs, so that a page that is left halfway can go on."""
 
     rows: list[dict[str, Any]]
@@ -30,7 +31,7 @@ class Batch:
     """Where each row begins in the text or file."""
     name: str = field(default_factory=lambda: uuid4().hex)
     """Begins the repeat key of each slice: one whose answer was lost is asked again and done once."""
-    results: list[BatchRow] = field(default_factory=list)
+    results: list[RowResult] = field(default_factory=list)
 
     @property
     def is_done(self) -> bool:
@@ -39,7 +40,7 @@ class Batch:
 
 def show_bulk(client: Client) -> None:
     """Show the tab."""
-    batch: Batch | None = st.session_state.get("bulk")
+    batch: BulkCreation | None = st.session_state.get("bulk")
     if batch is None:
         _ask()
         return
@@ -81,11 +82,11 @@ def _ask() -> None:
     # A button of another text is another button: what is created has been shown.
     shown = sha256(content.encode() if isinstance(content, str) else content).hexdigest()
     if st.button("Create links", type="primary", icon=":material/playlist_add:", key=f"bulk_create_{shown}"):
-        st.session_state["bulk"] = Batch(understood.rows, understood.lines)
+        st.session_state["bulk"] = BulkCreation(understood.rows, understood.lines)
         st.rerun()
 
 
-def _create(client: Client, batch: Batch) -> None:
+def _create(client: Client, batch: BulkCreation) -> None:
     total = len(batch.rows)
     progress = st.progress(len(batch.results) / total, "Creating …")
     for first, rows in slices(batch.rows, len(batch.results)):
@@ -102,14 +103,14 @@ def _create(client: Client, batch: Batch) -> None:
             st.button("Go on", key="bulk_go_on")
             break
         batch.results.extend(
-            BatchRow(first + result.index, result.status, result.link, result.problem) for result in answer.results
+            RowResult(first + result.index, result.status, result.link, result.problem) for result in answer.results
         )
         progress.progress(len(batch.results) / total, f"{len(batch.results):,} of {total:,}")
     if batch.is_done:
         progress.empty()
 
 
-def _show_results(batch: Batch) -> None:
+def _show_results(batch: BulkCreation) -> None:
     failed = sum(result.link is None for result in batch.results)
     made = sum(result.status == 201 for result in batch.results)
     if made:
@@ -150,5 +151,5 @@ def _show_results(batch: Batch) -> None:
             st.rerun()
 
 
-def _address(result: BatchRow) -> str:
+def _address(result: RowResult) -> str:
     return result.link.short_url if result.link is not None and is_web_address(result.link.short_url) else ""

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
-from services.dashboard.copying import show_copyable
-from services.dashboard.forms import LONGEST_URL, Errors, LinkInputs, errors_of, show_error, show_other_errors
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.known import known_tags
 from services.dashboard.texts import format_instant, shorten
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.copying import show_copyable
+from services.dashboard.widgets.inputs import Errors, LinkInputs, errors_of, show_error, show_other_errors
+from shared.api import LONGEST_URL
 
 DIALOG = "links_dialog"
 """Where the page remembers which dialog is open, and for which links."""
@@ -21,7 +22,7 @@ def close_dialog() -> None:
 
 @st.dialog("Edit link", position="right", on_dismiss=close_dialog)
 def edit_dialog(client: Client, key: Key, link: Link) -> None:
-    """Edit a link, at the version that was in the list; a newer one may be loaded here."""
+    """Edit the version of a link that was in the list, or a newer version that was loaded here."""
     _, (link,) = st.session_state.get(DIALOG, ("edit", (link,)))
     errors: Errors = st.session_state.pop("edit_errors", {})
     prefix = f"edit_{link.name}_{link.version}"
@@ -57,7 +58,7 @@ def _save(client: Client, link: Link, fields: dict[str, object]) -> None:
 
 
 def _show_conflict(client: Client, link: Link) -> None:
-    """Somebody was quicker: show what they stored, beside what is in the inputs."""
+    """Show what somebody else stored meanwhile, beside what is in the inputs."""
     now = client.link(link.code, link.domain)
     st.warning("Somebody else changed this link meanwhile. Nothing of yours is stored yet.")
     zone = viewer_zone()

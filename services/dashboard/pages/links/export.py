@@ -4,8 +4,8 @@ from codecs import BOM_UTF8
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, KeyRefused
-from services.dashboard.questions import LinkFilter
+from services.dashboard.api.client import ApiError, Client, KeyRefused
+from services.dashboard.api.questions import LinkQuestion
 from services.dashboard.texts import format_count, plain
 
 LARGEST_MB = 64
@@ -26,10 +26,10 @@ SHOW_EVERY_BYTES = 2**18
 
 
 class ExportTooLarge(Exception):
-    """It is more than the dashboard keeps in memory."""
+    """The export is larger than what the dashboard keeps in memory."""
 
 
-def show_export(client: Client, wanted: LinkFilter) -> None:
+def show_export(client: Client, wanted: LinkQuestion) -> None:
     """Show the tab."""
     st.write("Exports have all links that the filter under All links finds, with all their fields.")
     limits = [f"{name}: {value}" for name, value in wanted.parameters().items()]
@@ -65,7 +65,7 @@ def show_export(client: Client, wanted: LinkFilter) -> None:
     )
 
 
-def _fetch(client: Client, wanted: LinkFilter, media_type: str, begin: bytes) -> bytes:
+def _fetch(client: Client, wanted: LinkQuestion, media_type: str, begin: bytes) -> bytes:
     body = bytearray(begin)
     shown = 0
     progress = st.progress(0.0, "Fetching …")

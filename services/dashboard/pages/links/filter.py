@@ -1,29 +1,31 @@
 """What the list of links is limited to and sorted by: the inputs above it, which its export obeys, too."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
-from services.dashboard.client import Client, Key
+from services.dashboard.api.client import Client, Key
+from services.dashboard.api.questions import LinkQuestion
 from services.dashboard.known import known_domains, known_tags
-from services.dashboard.questions import LinkFilter
+from shared.api import LONGEST_SEARCH, MOST_LISTED, LinkState, Sort
 
-PAGE_SIZES = (25, 50, 100)
-SORTS = {
+PAGE_SIZES = (25, 50, MOST_LISTED)
+SORTS: dict[Sort, str] = {
     "-created_at": "Newest first",
     "created_at": "Oldest first",
     "-clicks": "Most clicks first",
     "clicks": "Fewest clicks first",
+    "-humans": "Most humans first",
+    "humans": "Fewest humans first",
     "-updated_at": "Last changed first",
     "code": "Code A to Z",
     "-code": "Code Z to A",
 }
-STATES = ("active", "disabled", "expired", "scheduled")
-LONGEST_SEARCH = 1000
+STATES: tuple[LinkState, ...] = get_args(LinkState)
 
 
-def draw_filter(client: Client, key: Key) -> tuple[str, int]:
+def draw_filter(client: Client, key: Key) -> tuple[Sort, int]:
     """Draw the inputs.
 
     Returns:
@@ -64,8 +66,8 @@ def draw_filter(client: Client, key: Key) -> tuple[str, int]:
     return sort, size
 
 
-def wanted_links(key: Key) -> LinkFilter:
-    """The filter as it stands, for the list and for the export."""
+def wanted_links(key: Key) -> LinkQuestion:
+    """Return the filter that is set, for the list and for the export."""
     asked: Mapping[str, Any] = {name: st.session_state.get(f"links_{name}") for name in ("q", "tag", "state", "domain")}
     owner = st.session_state.get("links_owner") if key.may("admin") else None
-    return LinkFilter(**{name: (value or "").strip() or None for name, value in {**asked, "owner": owner}.items()})
+    return LinkQuestion(**{name: (value or "").strip() or None for name, value in {**asked, "owner": owner}.items()})

@@ -3,9 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.encodings import WINDOWS_1252
-from services.dashboard.layouts import DELIMITERS
-from services.dashboard.rows import Understood
+from services.dashboard.lists.encodings import WINDOWS_1252
+from services.dashboard.lists.layouts import DELIMITERS
+from services.dashboard.lists.parsing import ParsedList
 from services.dashboard.texts import format_count, plain, shorten
 
 FIRST_ROWS = 5
@@ -13,7 +13,7 @@ MOST_PROBLEMS = 5
 LONGEST_CELL = 200
 
 
-def show_preview(understood: Understood) -> None:
+def show_preview(understood: ParsedList) -> None:
     """Show form, encoding, columns, the number of rows and the first of them, and what is wrong."""
     layout = understood.layout
     form = (

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.counts import Recent
-from services.dashboard.forms import LONGEST_TITLE, LONGEST_URL
-from services.dashboard.results import Link
+from services.dashboard.api.counts import Recent
+from services.dashboard.api.results import Link
 from services.dashboard.texts import is_web_address, shorten
+from shared.api import LONGEST_TITLE, LONGEST_URL, LinkState
 
 SPARKLINE_DAYS = 14
 SELECT_PX, NARROW_PX, WIDE_PX = 92, 85, 160
@@ -20,7 +20,8 @@ SELECT_PX, NARROW_PX, WIDE_PX = 92, 85, 160
 ROW_PX, MOST_ROWS_SHOWN = 35, 15
 
 SELECT, SHORT, TARGET, TITLE, TAGS, ENABLED = "Select", "Short link", "Target", "Title", "Tags", "On"
-CLICKS, RECENT, STATE, EXPIRES, CREATED, OWNER = "Clicks", "Last 14 days", "State", "Expires", "Created", "Owner"
+CLICKS, HUMANS, RECENT, STATE = "Clicks", "Humans", "Last 14 days", "State"
+EXPIRES, CREATED, OWNER = "Expires", "Created", "Owner"
 
 EDITABLE = {TARGET: "url", TITLE: "title", TAGS: "tags", ENABLED: "enabled"}
 """The columns that can be edited, and the fields that they are."""
@@ -34,8 +35,8 @@ class Edit:
     changes: dict[str, object]
 
 
-def link_state(link: Link, now: datetime) -> str:
-    """Why a link works, or does not."""
+def link_state(link: Link, now: datetime) -> LinkState:
+    """Return the state of a link, as the API calls it."""
     if not link.enabled:
         return "disabled"
     if link.expires_at is not None and link.expires_at <= now:
@@ -46,7 +47,7 @@ def link_state(link: Link, now: datetime) -> str:
 
 
 def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset[str], zone: tzinfo) -> pd.DataFrame:
-    """The rows of the table.
+    """Make the rows of the table.
 
     Args:
         links: In their order.
@@ -63,6 +64,7 @@ def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset
             TITLE: [link.title or "" for link in links],
             TARGET: [link.url for link in links],
             CLICKS: [link.clicks for link in links],
+            HUMANS: [link.humans for link in links],
             RECENT: [clicks.get(link.name, []) for link in links],
             ENABLED: [link.enabled for link in links],
             TAGS: [list(link.tags) for link in links],
@@ -76,7 +78,7 @@ def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset
 
 
 def link_columns() -> dict[str, Any]:
-    """How the columns look. Texts of users are plain text everywhere; the one link is the short one."""
+    """Return how the columns look. Texts of users are plain text; only the short link is a link."""
     column = st.column_config
     return {
         SELECT: column.CheckboxColumn(
@@ -88,6 +90,9 @@ def link_columns() -> dict[str, Any]:
         TAGS: column.ListColumn(TAGS, width=WIDE_PX),
         ENABLED: column.CheckboxColumn(ENABLED, width=NARROW_PX, help="Whether the link works"),
         CLICKS: column.NumberColumn(CLICKS, width="small", disabled=True, format="localized"),
+        HUMANS: column.NumberColumn(
+            HUMANS, width="small", disabled=True, format="localized", help="Clicks without those of known bots"
+        ),
         RECENT: column.LineChartColumn(RECENT, width=110, y_min=0),
         STATE: column.TextColumn(STATE, width="small", disabled=True),
         EXPIRES: column.TextColumn(EXPIRES, width="small", disabled=True),
@@ -99,14 +104,14 @@ def link_columns() -> dict[str, Any]:
 def ticked_names(
     links: Sequence[Link], selected: frozenset[str], edited: Mapping[int, Mapping[str, Any]]
 ) -> frozenset[str]:
-    """The names of the links whose box is ticked: as the table began, unless it was touched."""
+    """Return the names of the links whose box is ticked: as the table began, with what was clicked since."""
     return frozenset(
         link.name for row, link in enumerate(links) if edited.get(row, {}).get(SELECT, link.name in selected)
     )
 
 
 def read_edits(links: Sequence[Link], edited: Mapping[int, Mapping[str, Any]]) -> list[Edit]:
-    """What was edited, row by row, without what is as before."""
+    """Return what was changed in each row."""
     edits = []
     for row, cells in edited.items():
         if not 0 <= row < len(links):
@@ -138,10 +143,10 @@ def _times(instants: Sequence[datetime | None], zone: tzinfo) -> list[str]:
 
 
 def describe(link: Link) -> str:
-    """A link in one line, for lists within a dialog."""
+    """Describe a link in one line, for lists within a dialog."""
     return f"{shorten(link.name, 80)} → {shorten(link.url, 80)}"
 
 
 def table_height(rows: int) -> int:
-    """As tall as the rows of a page are, up to fifteen of them."""
+    """Return the height of the table in pixels, for at most fifteen rows."""
     return ROW_PX * (min(rows, MOST_ROWS_SHOWN) + 1) + 3

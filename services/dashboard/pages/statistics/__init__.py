@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, Client, Key, KeyRefused, Link
-from services.dashboard.copying import show_copyable
-from services.dashboard.counts import Bots, Interval
+from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link
+from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.known import known_domains
 from services.dashboard.pages.links.actions import STATISTICS_LINK
 from services.dashboard.pages.statistics.view import show_statistics
-from services.dashboard.questions import StatsQuery
 from services.dashboard.viewer import viewer_zone
+from services.dashboard.widgets.copying import show_copyable
+from shared.api import Bots, Interval
 
 RANGES: dict[str, tuple[int, Interval]] = {
     "24 hours": (1, "hour"),
@@ -33,14 +33,14 @@ HOURLY_UP_TO, DAILY_UP_TO, WEEKLY_UP_TO = timedelta(days=3), timedelta(days=120)
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """What is asked for; without an end it goes up to now, and moves on with it."""
+    """The range that is asked for. Without an end it goes up to now."""
 
     days: int | None = None
     first: date | None = None
     last: date | None = None
     interval: Interval = "day"
 
-    def query(self, zone: ZoneInfo, bots: Bots) -> StatsQuery:
+    def query(self, zone: ZoneInfo, bots: Bots) -> StatsQuestion:
         now = datetime.now(zone)
         midnight = datetime.combine(now.date(), time(), zone)
         start, end = midnight, None
@@ -51,7 +51,7 @@ class _Span:
             start = now - timedelta(days=1)
         elif self.days is not None:
             start = midnight - timedelta(days=self.days - 1)
-        return StatsQuery(start=start, end=end, interval=self.interval, time_zone=zone.key, bots=bots)
+        return StatsQuestion(start=start, end=end, interval=self.interval, time_zone=zone.key, bots=bots)
 
 
 def page(client: Client, key: Key) -> None:
@@ -81,7 +81,7 @@ def page(client: Client, key: Key) -> None:
 
 
 def _choose_link(client: Client, key: Key) -> Link | None:
-    """The link that is asked for; None for all."""
+    """Return the link that is asked for; None for all."""
     if STATISTICS_LINK in st.session_state:
         st.session_state["statistics_name"] = st.session_state.pop(STATISTICS_LINK)
     if not key.may("links:read"):
@@ -107,13 +107,13 @@ def _choose_link(client: Client, key: Key) -> Link | None:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """The domain, if any, and the code of a link, from its name or its short URL."""
+    """Split a link's name or short URL into its domain, if any, and its code."""
     domain, _, code = re.sub(r"^https?://", "", name.strip()).rpartition("/")
     return re.sub(r":\d{1,5}$", "", domain), code
 
 
 def _choose_span() -> _Span | None:
-    """The range that is asked for; None while its second day is not chosen yet."""
+    """Return the range that is asked for; None while its second day is not chosen yet."""
     name = st.segmented_control("Range", [*RANGES, OWN_RANGE], default="30 days", required=True, key="statistics_range")
     if name != OWN_RANGE:
         days, interval = RANGES[name]

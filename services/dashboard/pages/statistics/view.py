@@ -6,16 +6,16 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import streamlit as st
 
-from services.dashboard.charts import clicks_over_time, top_values, value_name, world_map
-from services.dashboard.client import ApiError, Client, Key, Link
-from services.dashboard.counts import Click, Stats
-from services.dashboard.failures import explain
-from services.dashboard.questions import StatsQuery
-
-MOST_COUNTRIES = 100
-"""Asked for, so that the map has them all; the bars show the first ten."""
+from services.dashboard.api.client import ApiError, Client, Key, Link
+from services.dashboard.api.counts import Click, Stats
+from services.dashboard.api.questions import StatsQuestion
+from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
+from services.dashboard.widgets.failures import explain
+from shared.api import MOST_VALUES
 
 SHOWN_VALUES = 10
+"""In the bars; more are asked for, so that the map has all countries."""
+
 LAST_CLICKS = 20
 TITLES = {
     "referrer": "Referrers",
@@ -26,10 +26,10 @@ TITLES = {
 }
 
 
-def show_statistics(client: Client, key: Key, query: StatsQuery, link: Link | None, owner: str | None) -> None:
-    """Show what a question counts to."""
+def show_statistics(client: Client, key: Key, query: StatsQuestion, link: Link | None, owner: str | None) -> None:
+    """Show the counts that answer a question."""
     try:
-        stats = client.stats(query.top_of(MOST_COUNTRIES), link, owner)
+        stats = client.stats(query.top_of(MOST_VALUES), link, owner)
         last = client.clicks(link, limit=LAST_CLICKS, bots=query.bots).items if link is not None else ()
     except ApiError as error:
         explain(error)
@@ -49,7 +49,7 @@ def show_statistics(client: Client, key: Key, query: StatsQuery, link: Link | No
         _show_last(last, zone)
     st.download_button(
         "Download as CSV",
-        lambda: client.stats_csv(query.top_of(MOST_COUNTRIES), link, owner),
+        lambda: client.stats_csv(query.top_of(MOST_VALUES), link, owner),
         file_name=f"statistics-{link.code}.csv" if link else "statistics.csv",
         mime="text/csv",
         on_click="ignore",

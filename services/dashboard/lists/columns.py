@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.dashboard.encodings import RowsRefused
+from services.dashboard.lists.encodings import RowsRefused
 
-_FIELDS = {
+FIELDS = {
     "url": "url, long url, long link, long, target, target url, destination, destination url, original url, "
     "original link, original, full url, redirect url, redirect to, url to shorten, link, links, urls, address, addresses, "
     "web address, website, page url",
@@ -40,14 +40,14 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column, and the field that it is: None if a link cannot be given it, `short_url` if a code is taken from it."""
+    """A column and its field: None if links have no such field to set, `short_url` if it holds a link's code."""
 
     name: str
     field: str | None
 
 
 def find_field(name: str) -> str | None:
-    """The field that a column's name means; an empty text if it is known and cannot be set, None if it is not known."""
+    """Return the field that a column's name means: empty if it is known but cannot be set, None if it is unknown."""
     return _names.get(_plain(name))
 
 
@@ -62,10 +62,10 @@ def read_columns(names: Sequence[str]) -> list[Column]:
     if unknown:
         raise RowsRefused(
             f"The first line names columns that are not known: {', '.join(unknown[:10])}. Rename them or take them out. "
-            f"Known are {', '.join(field for field in _FIELDS if field)}, and the names that other shorteners give them."
+            f"Known are {', '.join(field for field in FIELDS if field)}, and the names that other shorteners give them."
         )
     fields = _settle_links(names, fields)
-    for field in _FIELDS:
+    for field in FIELDS:
         same = [name.strip() for name, each in zip(names, fields, strict=True) if each == field]
         if field and field != "short_url" and len(same) > 1:
             raise RowsRefused(f"Several columns are {field}: {', '.join(same[:10])}. Leave one of them.")
@@ -76,7 +76,7 @@ def read_columns(names: Sequence[str]) -> list[Column]:
 
 
 def _settle_links(names: Sequence[str], fields: Sequence[str | None]) -> list[str | None]:
-    """Tell what Link is beside other addresses: the short one. Where the code has a column, the short one says nothing new."""
+    """Decide between addresses: beside another one, Link is the short one. A column with codes makes short ones useless."""
     settled = list(fields)
     if settled.count("url") > 1:
         settled = [
@@ -89,8 +89,8 @@ def _settle_links(names: Sequence[str], fields: Sequence[str | None]) -> list[st
 
 
 def _plain(name: str) -> str:
-    """A name without its case, blanks, and what stands between words."""
+    """Return a name in lower case, without blanks and separators."""
     return re.sub(r"[\W_]", "", name.casefold())
 
 
-_names = {_plain(name): field for field, names in _FIELDS.items() for name in names.split(", ")}
+_names = {_plain(name): field for field, names in FIELDS.items() for name in names.split(", ")}

@@ -7,13 +7,13 @@ from time import monotonic
 import httpx
 from pydantic_core import to_jsonable_python
 
-from services.dashboard.problems import Unreachable, problem_of, unreachable
-from services.dashboard.questions import Parameters
+from services.dashboard.api.problems import Unreachable, problem_of, unreachable
+from services.dashboard.api.questions import Parameters
 
 CONNECT_TIMEOUT_S = 3
 
 
-class Connection:
+class ApiConnection:
     """Sends requests with the user's key, and turns every failure into an `ApiError`.
 
     Args:
@@ -81,7 +81,7 @@ class Connection:
 
 
 def chunks(answer: httpx.Response, deadline: float) -> Iterator[bytes]:
-    """The body as it comes: httpx bounds the silence between two pieces, this bounds the whole."""
+    """Yield the body as it comes. httpx bounds the silence between two pieces; this bounds the whole."""
     for chunk in answer.iter_bytes():
         if monotonic() > deadline:
             raise TimeoutError

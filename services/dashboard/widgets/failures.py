@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import streamlit as st
 
-from services.dashboard.client import ApiError, KeyRefused, Unreachable
-from services.dashboard.guard import SIGN_IN
-from services.dashboard.session import SignedOut
+from services.dashboard.api.client import ApiError, KeyRefused, Unreachable
+from services.dashboard.door.guard import SIGN_IN
+from services.dashboard.door.session import SignedOut
 
 
 def explain(error: Exception) -> bool:
@@ -40,7 +40,7 @@ def explain(error: Exception) -> bool:
 
 
 def form_button(label: str, action: str, method: str) -> None:
-    """A button that sends a form to one of our own routes, which leaves Streamlit's page.
+    """Show a button that sends a form to one of our own routes, which leaves Streamlit's page.
 
     Args:
         label: On the button.

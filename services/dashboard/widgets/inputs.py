@@ -6,29 +6,34 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.problems import ApiError
-from services.dashboard.results import Link
+from services.dashboard.api.problems import ApiError
+from services.dashboard.api.results import Link
 from services.dashboard.texts import plain
+from shared.api import (
+    CODE_TAKEN,
+    FIRST_YEAR,
+    LAST_YEAR,
+    LONGEST_TITLE,
+    LONGEST_URL,
+    MOST_TAGS,
+    StatusCode,
+    problem_type,
+)
 
-STATUS_CODES = {
+STATUS_CODES: dict[StatusCode, str] = {
     302: "302: temporary",
     301: "301: permanent",
     307: "307: temporary, method kept",
     308: "308: permanent, method kept",
 }
-LONGEST_TITLE = 512
-LONGEST_TAG = 64
-MOST_TAGS = 20
-LONGEST_URL = 8192
-CODE_TAKEN = "urn:tinyurl:problem:code-taken"
 
 Errors = dict[str, str]
 Fields = dict[str, object]
 
 
 def errors_of(error: ApiError) -> Errors:
-    """The reason for each field at fault; what is about no field is under the empty name."""
-    if error.type == CODE_TAKEN:
+    """Return the reason for each wrong field; the empty name has the reason that concerns no field."""
+    if error.type == problem_type(CODE_TAKEN):
         return {"code": "is taken, or was: a code is never given out twice"}
     errors: Errors = {}
     for path, reason in error.errors.items():
@@ -43,7 +48,7 @@ def show_error(errors: Mapping[str, str], field: str, name: str) -> None:
 
 
 def show_other_errors(errors: Mapping[str, str], fields: Sequence[str]) -> None:
-    """Show what is wrong with none of the fields that have inputs."""
+    """Show the reasons that concern no field with an input."""
     for field, reason in errors.items():
         if field not in fields:
             st.error(plain(f"{field} {reason}".strip()), icon=":material/error:")
@@ -121,8 +126,8 @@ class LinkInputs:
         until = st.datetime_input(
             "Expires",
             value=begun,
-            min_value=datetime(2000, 1, 1),  # noqa: DTZ001  # the input has no time zone; its reader adds it
-            max_value=datetime(2199, 12, 30),  # noqa: DTZ001
+            min_value=datetime(FIRST_YEAR, 1, 1),  # noqa: DTZ001  # the input has no time zone; its reader adds it
+            max_value=datetime(LAST_YEAR, 12, 30),  # noqa: DTZ001
             key=f"{self._prefix}_expires_at",
             help=f"In your time zone, {plain(self._zone.key)}. Empty: never.",
             format="YYYY-MM-DD",

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from services.dashboard.client import ApiError, Client, KeyRefused
-from services.dashboard.cookies import COOKIE, PATH, KeyCookies
-from services.dashboard.guard import ICON, SIGN_IN, SIGN_OUT, digest_source, is_same_origin
-from services.dashboard.metrics import Metrics
-from services.dashboard.upstream import links_url
+from services.dashboard.api.client import ApiError, Client, KeyRefused
+from services.dashboard.api.upstream import links_url
+from services.dashboard.door.cookies import COOKIE, PATH, KeyCookies
+from services.dashboard.door.guard import ICON, SIGN_IN, SIGN_OUT, digest_source, is_same_origin
+from services.dashboard.metrics import DashboardMetrics
 from shared.settings import DashboardSettings
 
 LARGEST_FORM = 4096
@@ -56,7 +56,7 @@ class SignIn:
         self,
         settings: DashboardSettings,
         cookies: KeyCookies,
-        metrics: Metrics,
+        metrics: DashboardMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -75,7 +75,7 @@ class SignIn:
         ]
 
     async def show(self, request: Request) -> Response:
-        """The form; with the code of the local stack, it signs in at once."""
+        """Show the form. With the code of the local stack, sign in at once."""
         code = request.query_params.get("code")
         if code is None:
             return _form()
@@ -138,7 +138,7 @@ class SignIn:
         return response
 
     def _key_of(self, code: str) -> str | None:
-        """The key that the code stands for, once and for a while."""
+        """Return the key that belongs to the code: once, and until the code expires."""
         wanted, key = self._settings.sign_in_code, self._settings.sign_in_code_key
         if wanted is None or key is None or self._is_code_used or self._clock() >= self._settings.sign_in_code_until:
             return None
@@ -149,11 +149,11 @@ class SignIn:
 
 
 async def _icon(request: Request) -> Response:
-    return FileResponse(Path(__file__).parent / "icon.svg", headers={"Cache-Control": "public, max-age=86400"})
+    return FileResponse(Path(__file__).parents[1] / "icon.svg", headers={"Cache-Control": "public, max-age=86400"})
 
 
 async def _read_key(request: Request) -> str | None:
-    """The field of the form; None if there is none."""
+    """Return the field `key` of the form; None if there is none."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -5,7 +5,6 @@ It speaks with the user's key and nothing else. Every failure is an `ApiError`, 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from time import monotonic
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -14,13 +13,13 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from services.dashboard.connection import Connection, chunks
-from services.dashboard.counts import Bots, Clicks, Recent, Stats
-from services.dashboard.problems import ApiError, KeyRefused, Unreachable
-from services.dashboard.questions import ALL_LINKS, LinkFilter, Parameters, StatsQuery
-from services.dashboard.results import (
-    Availability,
+from services.dashboard.api.connection import ApiConnection, chunks
+from services.dashboard.api.counts import Clicks, Recent, Stats
+from services.dashboard.api.problems import ApiError, KeyRefused, Unreachable
+from services.dashboard.api.questions import ALL_LINKS, LinkQuestion, Parameters, StatsQuestion
+from services.dashboard.api.results import (
     BatchResult,
+    CodeAvailability,
     Domains,
     Key,
     Keys,
@@ -31,6 +30,7 @@ from services.dashboard.results import (
     Tags,
     read,
 )
+from shared.api import Bots, Sort
 
 __all__ = ["ApiError", "Client", "Key", "KeyRefused", "Link", "Unreachable"]
 
@@ -52,7 +52,7 @@ class Client:
 
     def __init__(self, base_url: str, api_key: str, timeout_s: float = 10) -> None:
         self._timeout_s = timeout_s
-        self._connection = Connection(base_url, api_key, timeout_s)
+        self._connection = ApiConnection(base_url, api_key, timeout_s)
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -67,14 +67,14 @@ class Client:
         self.close()
 
     def current_key(self) -> Key:
-        """Read what the key itself is: whose, and what it allows."""
+        """Read the key itself: its owner, its scopes and its end."""
         return self._get(Key, "/keys/current")
 
     def links(
         self,
-        wanted: LinkFilter = ALL_LINKS,
+        wanted: LinkQuestion = ALL_LINKS,
         *,
-        sort: str = "-created_at",
+        sort: Sort = "-created_at",
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
@@ -95,7 +95,7 @@ class Client:
         return self._post(BatchResult, "/links/batch", {"links": list(rows)}, repeat_key, BATCH_TIMEOUT_S)
 
     def edit_link(self, link: Link, changes: Mapping[str, object]) -> Link:
-        """Change fields of a link, if it is still the version that is given; else the status of the error is 412."""
+        """Change fields of a link, if it still has the given version; otherwise the error has the status 412."""
         headers = {"If-Match": f'"{link.version}"'}
         request = self._connection.request(
             "PATCH", _path(link), {"domain": link.domain}, headers=headers, fields=changes
@@ -103,26 +103,18 @@ class Client:
         return _read(Link, self._connection.send(request))
 
     def delete_link(self, link: Link) -> None:
-        """Delete a link for good, if it is still the version that is given."""
+        """Delete a link for good, if it still has the given version."""
         headers = {"If-Match": f'"{link.version}"'}
         self._connection.send(self._connection.request("DELETE", _path(link), {"domain": link.domain}, headers=headers))
 
-    def availability(self, code: str, domain: str | None = None) -> Availability:
-        """Tell whether a code can be had, on the site's first domain if none is given."""
+    def availability(self, code: str, domain: str | None = None) -> CodeAvailability:
+        """Tell whether a code is available, on the site's first domain if none is given."""
         asked: Parameters = {"domain": domain} if domain else {}
-        return self._get(Availability, f"/links/{quote(code, safe='')}/availability", asked)
+        return self._get(CodeAvailability, f"/links/{quote(code, safe='')}/availability", asked)
 
-    def qr(
-        self, link: Link, kind: Literal["svg", "png"], *, scale: int = 8, border: int = 4, correction: str = "M"
-    ) -> bytes:
+    def qr(self, link: Link, kind: Literal["svg", "png"]) -> bytes:
         """Draw the QR code of a link's short URL."""
-        asked: Parameters = {
-            "domain": link.domain,
-            "format": kind,
-            "scale": scale,
-            "border": border,
-            "error_correction": correction,
-        }
+        asked: Parameters = {"domain": link.domain, "format": kind}
         return self._connection.send(
             self._connection.request("GET", f"{_path(link)}/qr", asked, headers={"Accept": "image/*"})
         )
@@ -136,43 +128,26 @@ class Client:
         return self._get(Tags, "/tags").items
 
     @contextmanager
-    def export(self, wanted: LinkFilter, media_type: str) -> Iterator[Iterator[bytes]]:
+    def export(self, wanted: LinkQuestion, media_type: str) -> Iterator[Iterator[bytes]]:
         """Stream all links that a filter wants, as `text/csv` or `application/x-ndjson`."""
         deadline = monotonic() + EXPORT_TIMEOUT_S
         request = self._connection.request("GET", "/exports", wanted.parameters(), headers={"Accept": media_type})
         with self._connection.open(request) as answer:
             yield chunks(answer, deadline)
 
-    def stats(self, query: StatsQuery, link: Link | None = None, owner: str | None = None) -> Stats:
+    def stats(self, query: StatsQuestion, link: Link | None = None, owner: str | None = None) -> Stats:
         """Count the clicks of a link; without one, of all links that the key sees, or of one owner's."""
         return self._get(Stats, *_stats_request(query, link, owner))
 
-    def stats_csv(self, query: StatsQuery, link: Link | None = None, owner: str | None = None) -> bytes:
-        """The same counts as CSV."""
+    def stats_csv(self, query: StatsQuestion, link: Link | None = None, owner: str | None = None) -> bytes:
+        """Count the same clicks, and return them as CSV."""
         return self._connection.send(
             self._connection.request("GET", *_stats_request(query, link, owner), headers={"Accept": "text/csv"})
         )
 
-    def clicks(
-        self,
-        link: Link,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        bots: Bots = "include",
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Clicks:
-        """List a page of a link's clicks, the newest first."""
-        asked: Parameters = {"domain": link.domain, "bots": bots, "limit": limit}
-        optional = {
-            "from": start.isoformat() if start else None,
-            "to": end.isoformat() if end else None,
-            "cursor": cursor,
-        }
-        return self._get(
-            Clicks, f"{_path(link)}/clicks", asked | {name: value for name, value in optional.items() if value}
-        )
+    def clicks(self, link: Link, *, bots: Bots, limit: int) -> Clicks:
+        """List a link's last clicks, the newest first."""
+        return self._get(Clicks, f"{_path(link)}/clicks", {"domain": link.domain, "bots": bots, "limit": limit})
 
     def recent(self, links: Sequence[Link], *, days: int, time_zone: str) -> Recent:
         """Count the clicks of up to 100 links by day, in one request."""
@@ -219,7 +194,7 @@ def _path(link: Link) -> str:
     return f"/links/{quote(link.code, safe='')}"
 
 
-def _stats_request(query: StatsQuery, link: Link | None, owner: str | None) -> tuple[str, Parameters]:
+def _stats_request(query: StatsQuestion, link: Link | None, owner: str | None) -> tuple[str, Parameters]:
     asked = query.parameters()
     if link is None:
         return "/stats", asked | ({"owner": owner} if owner else {})

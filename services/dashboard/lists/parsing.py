@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.dashboard.columns import Column
-from services.dashboard.encodings import RowsRefused, check_text, decode
-from services.dashboard.layouts import Layout, Record, find_layout, read_records
-from services.dashboard.results import BatchRow
+from services.dashboard.api.results import RowResult
+from services.dashboard.lists.columns import Column
+from services.dashboard.lists.encodings import RowsRefused, check_text, decode
+from services.dashboard.lists.layouts import Layout, TableRow, find_layout, read_records
 from services.dashboard.texts import format_count
-from shared.csv_cells import csv_line, split_tags, unguard
+from shared.api import MOST_ROWS
+from shared.csv_cells import csv_lines, split_tags, unguard
 
-MOST_ROWS = 10_000
 SLICE_ROWS = 500
 SLICE_CHARACTERS = 500_000
 """Of targets and titles in one request; a slice ends with whichever comes first."""
@@ -34,8 +34,8 @@ _short_url = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?([^/?#]*)/?([^?#]*)", re.IGNO
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
-    """What a text was taken for.
+class ParsedList:
+    """The links that were read from a text, and how.
 
     Args:
         rows: The links, as the API takes them.
@@ -54,7 +54,7 @@ class Understood:
     doubts: list[str]
 
 
-def parse_rows(content: str | bytes) -> Understood:
+def parse_rows(content: str | bytes) -> ParsedList:
     """Read links to create from a pasted text, or from the bytes of a file.
 
     Raises:
@@ -65,7 +65,7 @@ def parse_rows(content: str | bytes) -> Understood:
     else:
         text, encoding = decode(content)
     layout = find_layout(text)
-    understood = Understood([], [], layout, encoding, [], [])
+    understood = ParsedList([], [], layout, encoding, [], [])
     count = 0
     for count, record in enumerate(read_records(text, layout), 1):
         if count <= MOST_ROWS:
@@ -98,24 +98,28 @@ def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int
         yield first, taken
 
 
-def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results: Sequence[BatchRow]) -> str:
-    """What became of each row, by the number of its line, as CSV that no spreadsheet takes for formulas."""
-    lines = ["line,url,short_url,result\r\n"]
-    for result in results:
-        short_url = result.link.short_url if result.link else ""
-        target = str(rows[result.index].get("url", ""))
-        lines.append(csv_line((numbers[result.index], target, short_url, result_text(result))))
-    return "".join(lines)
+def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results: Sequence[RowResult]) -> str:
+    """Write the result of each row as CSV, with the number of its line. No spreadsheet takes a cell for a formula."""
+    lines = (
+        (
+            numbers[result.index],
+            str(rows[result.index].get("url", "")),
+            result.link.short_url if result.link else "",
+            result_text(result),
+        )
+        for result in results
+    )
+    return "".join(csv_lines(("line", "url", "short_url", "result"), lines))
 
 
-def result_text(result: BatchRow) -> str:
-    """What became of one row, in words."""
+def result_text(result: RowResult) -> str:
+    """Say the result of one row in words."""
     if result.link is not None:
         return "created" if result.status == 201 else "was there"
     return str(result.problem) if result.problem is not None else "failed"
 
 
-def _add(understood: Understood, record: Record) -> None:
+def _add(understood: ParsedList, record: TableRow) -> None:
     columns, cells = understood.layout.columns, record.cells
     if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
         understood.left_out.append(
@@ -150,7 +154,7 @@ def _row(columns: Sequence[Column], cells: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(field: str, cell: str) -> object:
-    """A cell as the field's type; what is not of that type goes as it is, and the API says why it will not have it."""
+    """Convert a cell to the field's type. A text that is not of that type stays a text, which the API refuses with a reason."""
     text = cell.strip()
     if field == "tags":
         return split_tags(cell)
@@ -165,7 +169,7 @@ def _value(field: str, cell: str) -> object:
 
 
 def _code_of(short_url: str) -> str:
-    """The code in an address such as `https://bit.ly/3xYz`, with or without its beginning."""
+    """Return the code in an address such as `https://bit.ly/3xYz` or `bit.ly/3xYz`."""
     found = _short_url.match(short_url)
     host, path = found.groups() if found else ("", "")
     return path.strip("/") if path or "." in host or "://" in short_url else host

@@ -1,6 +1,6 @@
 """Bytes of a file as text: UTF-8 and UTF-16 are told by their form, Windows-1252 is what is left.
 
-`rows.py` reads links from the text; what no one would save as a list is refused here by what it is.
+`parsing.py` reads links from the text; what no one would save as a list is refused here by what it is.
 """
 
 import codecs
@@ -63,7 +63,7 @@ def decode(content: bytes) -> tuple[str, str]:
 
 
 def check_text(text: str) -> str:
-    """Refuse control characters, which no table has and a binary file does."""
+    """Refuse control characters: a table has none, a binary file has many."""
     found = _binary.search(text)
     if found is None:
         return text
@@ -79,7 +79,7 @@ def _decode(content: bytes, codec: str, name: str) -> str:
 
 
 def _find_utf16(content: bytes) -> str | None:
-    """UTF-16 without a mark: some ASCII in it has a zero on one side and never on the other."""
+    """Recognise UTF-16 without a mark: its ASCII has zeros at even or at odd places, and never at both."""
     if b"\0" not in content:
         return None
     little, big = content[1::2].count(0), content[::2].count(0)

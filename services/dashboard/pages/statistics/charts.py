@@ -10,15 +10,15 @@ from typing import Any
 
 import altair as alt
 
-from services.dashboard.countries import country_name, world_shapes
-from services.dashboard.counts import Bots, Bucket, Count, Dimension, Interval
+from services.dashboard.api.counts import Bucket, Dimension, ValueCount
+from services.dashboard.pages.statistics.countries import country_name, world_shapes
 from services.dashboard.texts import shorten
+from shared.api import UNKNOWN, Bots, Interval
 
 HUMANS, ROBOTS = "Humans", "Bots"
 HUMANS_COLOR, BOTS_COLOR, LAND_COLOR = "#3b82f6", "#d97706", "#8b949e"
 """Blue and orange are told apart by all, and both have a contrast of 3:1 to white and to near black (WCAG 1.4.11)."""
 
-UNKNOWN = "unknown"
 OTHER = "All others"
 LONGEST_LABEL = 40
 
@@ -84,7 +84,7 @@ def top_values(dimension: Dimension, name: str, bots: Bots) -> alt.Chart:
     counts = [*dimension.top]
     if dimension.other.clicks:
         other = dimension.other
-        counts.append(Count(OTHER, other.clicks, other.humans, other.bots))
+        counts.append(ValueCount(OTHER, other.clicks, other.humans, other.bots))
     rows = [
         {"value": value_name(count.value, name), "rank": rank, "part": part, "clicks": clicks}
         for rank, count in enumerate(counts)
@@ -142,13 +142,13 @@ def world_map(dimension: Dimension, bots: Bots) -> alt.LayerChart | None:
 
 
 def value_name(value: str, dimension: str) -> str:
-    """What a value of a dimension is called."""
+    """Return the name of a dimension's value, for people."""
     if value == UNKNOWN:
         return "Unknown or direct" if dimension == "referrer" else "Unknown"
     return country_name(value) if dimension == "country" else shorten(value, LONGEST_LABEL)
 
 
-def _parts(count: Bucket | Count, bots: Bots) -> list[tuple[str, int]]:
+def _parts(count: Bucket | ValueCount, bots: Bots) -> list[tuple[str, int]]:
     parts = []
     if bots != "only":
         parts.append((HUMANS, count.humans))
@@ -158,7 +158,7 @@ def _parts(count: Bucket | Count, bots: Bots) -> list[tuple[str, int]]:
 
 
 def _count_axis() -> alt.Axis:
-    """Whole numbers, shortened where they are long."""
+    """Make an axis of whole numbers, shortened where they are long."""
     label = "datum.value >= 10000 ? format(datum.value, '~s') : format(datum.value, ',')"
     return alt.Axis(tickMinStep=1, tickCount=4, labelExpr=label)
 

@@ -14,13 +14,13 @@ _FOLDER = Path(__file__).parent
 
 
 def country_name(code: str) -> str:
-    """The name of a country; a code that nobody has stands for itself."""
+    """Return the name of a country; for an unknown code, the code itself."""
     return _names().get(code, code)
 
 
 @cache
 def world_shapes() -> dict[str, Any]:
-    """A TopoJSON topology; the features of its object `countries` have the countries' codes as ids."""
+    """Return a TopoJSON topology; the features of its object `countries` have the countries' codes as ids."""
     shapes: dict[str, Any] = json.loads((_FOLDER / "world.json").read_bytes())
     return shapes
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from services.dashboard.client import Client, Link
+from services.dashboard.api.client import Client, Link
 from services.dashboard.texts import plain
 
 SHOWN_PX = 180

@@ -1,11 +1,9 @@
 """What the API answers about clicks, as frozen dataclasses: totals, series, dimensions, single clicks."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Literal
+from datetime import datetime
 
-Bots = Literal["include", "exclude", "only"]
-Interval = Literal["hour", "day", "week", "month"]
+from shared.api import Bots, Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class ValueCount:
     """The clicks with one value of a dimension."""
 
     value: str
@@ -37,8 +35,8 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """The clicks with all values that are not among the first."""
+class OtherCount:
+    """The clicks with all other values together."""
 
     clicks: int
     humans: int
@@ -49,15 +47,15 @@ class Rest:
 class Dimension:
     """The clicks by value: the first ones, and the rest."""
 
-    top: tuple[Count, ...]
-    other: Rest
+    top: tuple[ValueCount, ...]
+    other: OtherCount
 
     def first(self, number: int) -> "Dimension":
-        """The same with fewer values; those that are left out are among the rest."""
+        """Return the same with fewer values; the rest counts those that are left out."""
         left_out = self.top[number:]
         return Dimension(
             self.top[:number],
-            Rest(
+            OtherCount(
                 self.other.clicks + sum(count.clicks for count in left_out),
                 self.other.humans + sum(count.humans for count in left_out),
                 self.other.bots + sum(count.bots for count in left_out),
@@ -91,10 +89,9 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class Clicks:
-    """A page of clicks, the newest first."""
+    """Clicks, the newest first."""
 
     items: tuple[Click, ...]
-    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +109,4 @@ class DailyClicks:
 class Recent:
     """The clicks of each of some links by day, the oldest first."""
 
-    days: tuple[date, ...]
     items: tuple[DailyClicks, ...]

@@ -1,7 +1,7 @@
 """How a text holds links: a plain list of addresses, or a table whose first line names the columns.
 
 Nothing is guessed from the rows: only a first line of known names makes a table, because a comma or semicolon belongs to an
-address as well. `rows.py` reads the rows by what is found here.
+address as well. `parsing.py` reads the rows by what is found here.
 """
 
 import csv
@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from services.dashboard.columns import Column, find_field, read_columns
-from services.dashboard.encodings import RowsRefused
+from services.dashboard.lists.columns import Column, find_field, read_columns
+from services.dashboard.lists.encodings import RowsRefused
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
@@ -31,7 +31,7 @@ _several = re.compile(r"\s|\"|[,;|]https?://|,,|;;|\|\||[,;|]\Z", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What was found.
+    """How a text holds links.
 
     Args:
         delimiter: Between cells; empty for a list, where each line is one cell.
@@ -47,15 +47,15 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The cells of a row, and the number of its first line."""
+class TableRow:
+    """The cells of a row of a text, and the number of its first line."""
 
     line: int
     cells: list[str]
 
 
 def find_layout(text: str) -> Layout:
-    """Find out how a text holds links.
+    """Find out how a text holds its links.
 
     Raises:
         RowsRefused: There are none, or it cannot be told.
@@ -90,7 +90,7 @@ def find_layout(text: str) -> Layout:
     )
 
 
-def read_records(text: str, layout: Layout) -> Iterator[Record]:
+def read_records(text: str, layout: Layout) -> Iterator[TableRow]:
     """Read the rows that are not empty, without the first line if it names the columns.
 
     Raises:
@@ -105,7 +105,7 @@ def read_records(text: str, layout: Layout) -> Iterator[Record]:
     yield from table
 
 
-def _read_list(text: str, has_header: bool) -> Iterator[Record]:
+def _read_list(text: str, has_header: bool) -> Iterator[TableRow]:
     for number, line in enumerate(_line_end.split(text), 1):
         cell = line.strip()
         if has_header and cell:
@@ -117,10 +117,10 @@ def _read_list(text: str, has_header: bool) -> Iterator[Record]:
         elif _several.search(cell):
             raise RowsRefused(f"Line {number} has more than one address, and it cannot be told what. {_ACCEPTED}")
         if cell:
-            yield Record(number, [cell])
+            yield TableRow(number, [cell])
 
 
-def _read_table(text: str, delimiter: str, first_line: int) -> Iterator[Record]:
+def _read_table(text: str, delimiter: str, first_line: int) -> Iterator[TableRow]:
     lines = io.StringIO(text, newline="")
     for _ in range(1, first_line):
         next(lines)
@@ -134,7 +134,7 @@ def _read_table(text: str, delimiter: str, first_line: int) -> Iterator[Record]:
         except csv.Error as error:
             raise RowsRefused(f"The row that begins in line {line} is no CSV: {error}.") from None
         if any(map(str.strip, cells)):
-            yield Record(line, cells)
+            yield TableRow(line, cells)
 
 
 def _without_empty_end(names: list[str]) -> list[str]:
@@ -144,5 +144,5 @@ def _without_empty_end(names: list[str]) -> list[str]:
 
 
 def _line(text: str, number: int) -> str:
-    """The first line that is not empty."""
+    """Return the first line that is not empty."""
     return next((line for line in _line_end.split(text)[number - 1 :] if line.strip()), "")

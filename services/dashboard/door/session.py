@@ -1,7 +1,6 @@
 """Who is signed in, for the pages: the key from the cookie of the browser's connection, and a client that speaks with it.
 
-A test that has no cookies puts the key into `st.session_state["api_key"]`, and the address of the API into
-`st.secrets["dashboard"]["links_address"]`.
+The settings come in `st.secrets["dashboard"]`, where `app.py` puts them; nothing else than the cookie tells who somebody is.
 """
 
 from collections.abc import Mapping
@@ -10,15 +9,15 @@ from typing import Any
 
 import streamlit as st
 
-from services.dashboard.client import Client, Key
-from services.dashboard.cookies import COOKIE, KeyCookies
-from services.dashboard.upstream import links_url
+from services.dashboard.api.client import Client, Key
+from services.dashboard.api.upstream import links_url
+from services.dashboard.door.cookies import COOKIE, KeyCookies
 
 _STATE = "_signed_in"
 
 
 class SignedOut(Exception):
-    """Nobody is signed in, or it was too long ago."""
+    """Nobody is signed in, or the sign-in is too old."""
 
 
 @dataclass
@@ -30,7 +29,7 @@ class _SignedIn:
 
 
 def current_client() -> Client:
-    """The API as the person who is signed in may use it.
+    """Return a client of the API with the key of the person who is signed in.
 
     Raises:
         SignedOut: There is nobody.
@@ -39,7 +38,7 @@ def current_client() -> Client:
 
 
 def current_key() -> Key | None:
-    """The key of the person who is signed in, asked of the API once per session; None if there is nobody.
+    """Return the key of the person who is signed in; None if there is nobody. The API is asked once per session.
 
     Raises:
         ApiError: The API refuses the key, or cannot be reached.
@@ -71,7 +70,5 @@ def _signed_in() -> _SignedIn:
 
 
 def _api_key(settings: Mapping[str, Any]) -> str | None:
-    if "api_key" in st.session_state:
-        return str(st.session_state["api_key"])
     cookies = KeyCookies(settings["cookie_secret"], settings["cookie_secret_previous"], days=settings["sign_in_days"])
     return cookies.read(st.context.cookies.get(COOKIE))

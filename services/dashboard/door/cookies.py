@@ -40,11 +40,11 @@ class KeyCookies:
         return self._fernet.encrypt_at_time(api_key.encode(), int(self._clock())).decode()
 
     def read(self, value: str | None) -> str | None:
-        """Read the API key; None if the cookie is none of ours, or too old."""
+        """Return the API key; None if we did not make the cookie, or if it is too old."""
         return self._open(value, self.max_age_s)
 
     def is_ours(self, value: str | None) -> bool:
-        """Tell whether we made it, however long ago."""
+        """Tell whether we made the cookie, even if it is too old."""
         return self._open(value, None) is not None
 
     def _open(self, value: str | None, max_age_s: int | None) -> str | None:

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.dashboard.cookies import COOKIE, PATH, KeyCookies
+from services.dashboard.door.cookies import COOKIE, PATH, KeyCookies
 from shared.health import OPERATIONS
 
 SIGN_IN = f"{PATH}/sign-in"
@@ -105,7 +105,7 @@ class Guard:
 
 
 def is_same_origin(headers: Headers, scheme: str) -> bool:
-    """Tell whether a request comes from a page of the very host that it asks.
+    """Tell whether a request comes from a page of the host that it is sent to.
 
     nginx lets no other host than ours through, and every browser sends `Origin` with a WebSocket and with a POST.
     """
@@ -113,7 +113,7 @@ def is_same_origin(headers: Headers, scheme: str) -> bool:
 
 
 def page_policy(html: str) -> str:
-    """The Content-Security-Policy under which Streamlit's own page works: everything from here, and no script but its own.
+    """Return the Content-Security-Policy for Streamlit's page: everything comes from this host, and only its own scripts run.
 
     Args:
         html: The page; the scripts within it are allowed by their digests.
@@ -140,12 +140,12 @@ def page_policy(html: str) -> str:
 
 
 def digest_source(text: str) -> str:
-    """How a policy names a script or a style within a page."""
+    """Return the name that a policy has for a script or a style within a page."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _secured(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """Streamlit does not know that TLS ends before it."""
+    """Add `Secure` to Streamlit's cookie: Streamlit does not know that nginx speaks TLS for it."""
     if name.lower() == b"set-cookie" and value.startswith(XSRF_COOKIE.encode()) and b"secure" not in value.lower():
         return name, value + b"; Secure"
     return name, value

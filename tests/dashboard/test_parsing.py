@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dashboard.encodings import RowsRefused
-from services.dashboard.results import BatchRow, FieldProblem, RowProblem
-from services.dashboard.rows import MOST_ROWS, SLICE_ROWS, parse_rows, results_csv, slices
+from services.dashboard.api.results import FieldProblem, RowProblem, RowResult
+from services.dashboard.lists.encodings import RowsRefused
+from services.dashboard.lists.parsing import SLICE_ROWS, parse_rows, results_csv, slices
 from services.links.links.exports import BOM, COLUMNS, write_csv
 from services.links.links.forms import LinkIn, LinkOut
+from shared.api import MOST_ROWS
 
 A, B = "https://a.example/", "https://b.example/"
 TEXT = st.text(alphabet=st.sampled_from("a,;|\\\"'\r\n\t =+-@＝＋－＠é😀"), min_size=1, max_size=12) | st.text(
@@ -241,7 +242,9 @@ def test_slices_have_every_row_once(lengths: list[int], start: int) -> None:
 
 def test_results_are_no_formulas() -> None:
     """A target that a spreadsheet would calculate is a text in the results."""
-    results = [BatchRow(0, 422, None, RowProblem("Invalid input", "", (FieldProblem("url", "must be http or https"),)))]
+    results = [
+        RowResult(0, 422, None, RowProblem("Invalid input", "", (FieldProblem("url", "must be http or https"),)))
+    ]
     written = list(csv.reader(io.StringIO(results_csv([{"url": "=cmd|' /C calc'!A1"}], [7], results))))
 
     assert written[1] == ["7", "'=cmd|' /C calc'!A1", "", "url must be http or https"]

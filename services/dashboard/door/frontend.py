@@ -1,4 +1,4 @@
-"""Streamlit's page, in which its script runs, told where its server is.
+"""Streamlit's HTML page, with a script in it that names the server's address.
 
 Its script would guess that from the address, and try `/dashboard/links/_stcore/…` first whenever that page is opened by its
 address: two errors in the browser's console, and a moment lost.
@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from streamlit import file_util
 
-from services.dashboard.cookies import PATH
+from services.dashboard.door.cookies import PATH
 
 _LOCATE = f'<script>window.__streamlit = {{BACKEND_BASE_URL: location.origin + "{PATH}/"}}</script>'
 
@@ -31,7 +31,7 @@ class Frontend:
         self.html = f"{before}{head}{_LOCATE}{after}"
 
     def routes(self, pages: Iterable[str]) -> list[Route]:
-        """Serve it at `/dashboard/` and for each page, by the last part of its address."""
+        """Return routes that serve the page at `/dashboard/` and at the address of each page of ours."""
         return [Route(f"{PATH}/{page}", self._show, methods=["GET"]) for page in ("", *pages)]
 
     async def _show(self, request: Request) -> Response:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from shared.api import Scope
+
 T = TypeVar("T")
 
 
@@ -51,10 +53,11 @@ class Link:
     version: int
     created_at: datetime
     updated_at: datetime
+    humans: int = 0
 
     @property
     def name(self) -> str:
-        """As `stats/recent` takes it, and as people tell links apart."""
+        """The link's domain and code, as `stats/recent` takes them."""
         return f"{self.domain}/{self.code}"
 
 
@@ -78,13 +81,13 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
 
-    def may(self, scope: str) -> bool:
+    def may(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made; `key` is what its user keeps, and is told this once."""
+    """A new key; `key` is its text, which the API shows only once."""
 
     id: str
     owner: str
@@ -115,8 +118,8 @@ class RowProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchRow:
-    """What became of one row: a link, or a problem."""
+class RowResult:
+    """The result of one row: a link, or a problem."""
 
     index: int
     status: int
@@ -129,12 +132,12 @@ class BatchResult:
     created: int
     found: int
     failed: int
-    results: tuple[BatchRow, ...]
+    results: tuple[RowResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Availability:
-    """Whether a code can be had, and if not, why: taken, reserved or malformed."""
+class CodeAvailability:
+    """Whether a code is available; if not, the reason says why."""
 
     code: str
     domain: str

@@ -43,11 +43,11 @@ class KeyRefused(ApiError):
 
 
 class Unreachable(ApiError):
-    """Nobody answered in time, or only to say that the service is away."""
+    """The service did not answer in time, or answered that it is not available."""
 
 
 def problem_of(status: int, body: bytes) -> ApiError:
-    """Read an answer other than success; one that is no problem+json (a proxy's page) keeps its status' own words."""
+    """Turn an answer other than success into an error. A body that is no problem+json, such as a proxy's page, is ignored."""
     problem = _json_object(body)
     errors = {
         str(error["field"]): str(error["reason"])
@@ -66,7 +66,7 @@ def problem_of(status: int, body: bytes) -> ApiError:
 
 
 def unreachable(error: Exception) -> Unreachable:
-    """Say what happened on the way."""
+    """Turn a failure of the network into an error."""
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return Unreachable(0, "", "No answer in time", "The link service did not answer in time.")
     return Unreachable(0, "", "Not reachable", "The link service cannot be reached.")

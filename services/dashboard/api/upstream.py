@@ -1,4 +1,4 @@
-"""Where the API is just now, from the dashboard's setting."""
+"""Finds where the API listens now, from the dashboard's setting."""
 
 import socket
 
@@ -8,7 +8,7 @@ CONNECT_TIMEOUT_S = 1.0
 
 
 def links_url(address: str) -> str:
-    """What the API client is told: `http://host:port`, or `unix:/path` of the newest socket that someone listens at.
+    """Return the address for the API's client: `http://host:port`, or `unix:/path` of the newest socket that answers.
 
     Args:
         address: As `LISTEN` has it. The path of a Unix socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`:

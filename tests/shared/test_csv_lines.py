@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.links.web.csv_text import csv_lines
-from shared.csv_cells import unguard
+from shared.csv_cells import csv_lines, unguard
 
 ODD_TEXT = st.text(alphabet=st.sampled_from("a,;\"'\r\n\t =+-@＝é😀"), max_size=8) | st.text(max_size=8)
 

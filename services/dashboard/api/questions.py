@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.dashboard.counts import Bots, Interval
+from shared.api import Bots, Interval
 
 Parameters = dict[str, str | int | list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class LinkFilter:
+class LinkQuestion:
     """Which links a list or an export has; None and an empty text do not limit."""
 
     q: str | None = None
@@ -23,11 +23,11 @@ class LinkFilter:
         return {name: value for name, value in asked.items() if value}
 
 
-ALL_LINKS = LinkFilter()
+ALL_LINKS = LinkQuestion()
 
 
 @dataclass(frozen=True, slots=True)
-class StatsQuery:
+class StatsQuestion:
     """Which clicks to count, and how; times without an end go up to now, without a start 30 days back."""
 
     start: datetime | None = None
@@ -37,8 +37,8 @@ class StatsQuery:
     bots: Bots = "include"
     top: int = 10
 
-    def top_of(self, number: int) -> "StatsQuery":
-        """The same question, with more or fewer values of each dimension."""
+    def top_of(self, number: int) -> "StatsQuestion":
+        """Return the same question, with another number of values of each dimension."""
         return replace(self, top=number)
 
     def parameters(self) -> Parameters:

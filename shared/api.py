@@ -1,0 +1,70 @@
+"""What the API and its clients have agreed on: scopes, kinds of answers, and how much of what may be sent.
+
+The write service holds every client to it; the dashboard and the command `tinyurl` import it instead of repeating it.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+Scope = Literal["links:read", "links:write", "stats:read", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+USUAL_SCOPES: tuple[Scope, ...] = ("links:read", "links:write", "stats:read")
+"""The scopes of a new key for which nobody chooses others."""
+
+StatusCode = Literal[301, 302, 307, 308]
+LinkState = Literal["active", "disabled", "expired", "scheduled"]
+TagMode = Literal["any", "all"]
+Sort = Literal[
+    "created_at", "-created_at", "updated_at", "-updated_at", "clicks", "-clicks", "humans", "-humans", "code", "-code"
+]
+CodeRefusal = Literal["taken", "reserved", "malformed"]
+"""Why a code is not available."""
+
+Bots = Literal["include", "exclude", "only"]
+Interval = Literal["hour", "day", "week", "month"]
+
+
+class Dimensions(NamedTuple):
+    """What a click is counted by; the names are those of the columns, and of `dimension` in the counts."""
+
+    country: str
+    browser: str
+    os: str
+    device: str
+    referrer: str
+    language: str
+
+
+UNKNOWN = "unknown"
+"""The value of a dimension that a click does not tell."""
+
+LONGEST_URL = 8192
+"""Characters as they are sent, and bytes as they are stored."""
+
+LONGEST_TITLE = 512
+"""Characters of a link's title, and of a key's name."""
+
+LONGEST_TAG = 64
+MOST_TAGS = 20
+LONGEST_OWNER = 64
+LONGEST_SEARCH = 1000
+"""Characters; people look for long targets by pasting them."""
+
+FIRST_YEAR, LAST_YEAR = 2000, 2199
+"""Of every time that is sent."""
+
+MOST_ROWS = 10_000
+"""Links in a batch."""
+
+MOST_LISTED = 100
+"""Links on a page of a list, and links whose clicks are counted in one answer."""
+
+MOST_VALUES = 100
+"""Values of each dimension that statistics name."""
+
+CODE_TAKEN = "code-taken"
+"""The problem of a code that another link has or had."""
+
+
+def problem_type(kind: str) -> str:
+    """Returns the `type` of a problem (RFC 9457)."""
+    return f"urn:tinyurl:problem:{kind}"
