@@ -11,7 +11,7 @@ import pytest
 from services.redirect.journal import writer as module
 from services.redirect.journal.segments import create_segment, draw_name, lock_file
 from services.redirect.journal.writer import Journal, open_journal
-from shared.clicks import LARGEST_CLICK_BYTES, cut
+from shared.clicks import LARGEST_CLICK_BYTES, ClickParts, cut_parts
 from shared.journal import HEADER, Damaged, pack_record, split_records
 from tests.redirect.intake_server import until
 from tests.redirect.journals import GIB, click, read_folder
@@ -41,11 +41,11 @@ async def test_tick_that_is_large_becomes_several_records(journal: Journal, fold
 
 
 async def test_click_has_a_largest_size(journal: Journal, folder: Path) -> None:
-    """Whatever a client sends, its visit takes at most 3.2 KB of the folder."""
-    journal.record([(1_800_000_000.25, 2**62, cut((b"x" * 24_000,) * 7))])
+    """Whatever a client sends, its visit takes at most 2.8 KB of the folder."""
+    journal.record([(1_800_000_000.25, 2**62, cut_parts((b"x" * 24_000,) * len(ClickParts._fields)))])
     (path,) = folder.glob("*.journal")
 
-    assert path.stat().st_size - len(HEADER) == journal.written_bytes <= LARGEST_CLICK_BYTES <= 3200
+    assert path.stat().st_size - len(HEADER) == journal.written_bytes <= LARGEST_CLICK_BYTES <= 2800
 
 
 async def test_hook_does_not_raise(journal: Journal, folder: Path) -> None:
@@ -126,14 +126,14 @@ def test_flipped_byte_is_noticed() -> None:
 async def test_segment_is_complete_at_its_size(folder: Path) -> None:
     """A segment that has grown to its part of the limit is followed by a new one; no click is lost in between."""
     async with open_journal(folder, 2**20) as journal:
-        for number in range(2000):
+        for number in range(3000):
             journal.record([click(number)])
         await until(lambda: journal.complete)
-        journal.record([click(2000)])
+        journal.record([click(3000)])
 
         assert journal.dropped["full"] == 0
         assert len(list(folder.glob("*.journal"))) == 2
-        assert [link_id for _, link_id, _ in read_folder(folder)] == list(range(2001))
+        assert [link_id for _, link_id, _ in read_folder(folder)] == list(range(3001))
 
 
 async def test_segment_is_complete_at_its_age(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

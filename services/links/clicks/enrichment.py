@@ -16,7 +16,7 @@ from publicsuffixlist import PublicSuffixList
 
 from services.links.clicks.agents import AgentParser
 from services.links.clicks.dimensions import UNKNOWN, Dimensions
-from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE
+from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE, ClickParts
 
 COUNTRIES = Path(__file__).parents[1] / "vendor" / "countries.mmdb"
 """The database that is part of every release, for where `COUNTRY_DATABASE` names no other."""
@@ -57,20 +57,17 @@ class Enricher:
         self.parse_referrer = lru_cache(REMEMBERED_ORIGINS)(ReferrerParser().parse)
         self.parse_language = lru_cache(REMEMBERED_LANGUAGES)(parse_language)
 
-    def enrich(self, request: tuple[bytes | None, ...]) -> tuple[bool, Dimensions]:
-        """Find out whether it is a bot, and the values of the dimensions.
-
-        Args:
-            request: Of a click, see `shared/clicks.py`.
-        """
-        agent = self.parse_agent((request[3] or b"")[:LONGEST_AGENT])
-        return agent.is_bot or is_prefetch(request), Dimensions(
-            self.find_country(request[1]) if self._countries is not None else UNKNOWN,
+    def enrich(self, parts: ClickParts) -> tuple[bool, Dimensions]:
+        """Find out whether a click is a program's, and its value of each dimension."""
+        agent = self.parse_agent((parts.agent or b"")[:LONGEST_AGENT])
+        is_prefetch = parts.purpose is not None
+        return agent.is_bot or is_prefetch, Dimensions(
+            self.find_country(parts.address) if self._countries is not None else UNKNOWN,
             agent.browser,
             agent.os,
             agent.device,
-            self.parse_referrer(origin_of(request[4] or b"")),
-            self.parse_language((request[5] or b"")[:LONGEST_LANGUAGE]),
+            self.parse_referrer(origin_of(parts.referrer or b"")),
+            self.parse_language((parts.language or b"")[:LONGEST_LANGUAGE]),
         )
 
     def find_country(self, address: bytes | None) -> str:
@@ -93,11 +90,6 @@ def parse_language(raw: bytes) -> str:
     """The primary subtag of the first language of an Accept-Language (RFC 9110, 12.5.4; RFC 5646)."""
     match = _match_language(raw.decode("latin-1"))
     return UNKNOWN if match is None else match[1].lower()
-
-
-def is_prefetch(request: tuple[bytes | None, ...]) -> bool:
-    """Tell whether a browser fetched the link ahead, before anybody clicked it; older releases do not say so."""
-    return len(request) > 7 and request[7] is not None
 
 
 class ReferrerParser:
@@ -139,12 +131,12 @@ class VisitorHash:
     def __init__(self, key: bytes) -> None:
         self._copy = blake2b(key=key, digest_size=VISITOR_BYTES).copy
 
-    def digest(self, request: tuple[bytes | None, ...]) -> bytes:
-        """The visitor who made a click (`shared/clicks.py`)."""
+    def digest(self, parts: ClickParts) -> bytes:
+        """The visitor who made a click."""
         # A copy costs half of hashing the key anew.
         state = self._copy()
         # An older release records the agent uncut: the visitor is the same.
-        state.update((request[1] or b"") + b"\0" + (request[3] or b"")[:LONGEST_AGENT])
+        state.update((parts.address or b"") + b"\0" + (parts.agent or b"")[:LONGEST_AGENT])
         return state.digest()
 
 

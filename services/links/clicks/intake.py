@@ -13,10 +13,8 @@ from starlette.responses import JSONResponse, Response
 
 from services.links.clicks.pipe import LARGEST_BATCH
 from services.links.web.errors import BodyTooLarge, NotFound, Problem, Unauthenticated, Unavailable, WrongContentType
+from shared.journal import FORMAT, FORMAT_HEADER
 from shared.settings import LinksSettings
-
-FORMAT = "1"
-"""Of the journal, as `X-Journal-Format` names it; see `HEADER` in `shared/journal.py`."""
 
 BODY_TIMEOUT_S = 10.0
 """For a batch to come in, as long as the sender waits for the answer: one that hangs must not hold its place for ever."""
@@ -66,7 +64,7 @@ async def take_clicks(request: Request) -> Response:
     """
     state = request.state
     state.internal_tokens.check(request)
-    if request.headers.get("x-journal-format") != FORMAT:
+    if request.headers.get(FORMAT_HEADER) != FORMAT:
         raise WrongContentType(f"This release reads format {FORMAT} of the journal.")
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity"):

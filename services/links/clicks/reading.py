@@ -14,6 +14,7 @@ from services.links.clicks.counts import DAY_S, SECOND_US, EnrichedClick
 from services.links.clicks.dimensions import Dimensions
 from services.links.clicks.enrichment import Enricher, VisitorHash
 from services.links.clicks.pipe import ANY_NUMBER, Mark, Part, pack_found
+from shared.clicks import ClickParts
 from shared.journal import Damaged, split_records, unpack_clicks
 
 READ_TIME_S = 2.0
@@ -40,13 +41,13 @@ class SentRecord:
         start: Where it begins in the segment.
         end: Where the next one does.
         sent: How many clicks it has; 1 if it cannot be read.
-        clicks: Those that can be clicks: number, microseconds since 1970, link, request.
+        clicks: Those that can be clicks: number, microseconds since 1970, link, parts.
     """
 
     start: int
     end: int
     sent: int = 1
-    clicks: list[tuple[int, int, int, tuple[bytes | None, ...]]] = field(default_factory=list)
+    clicks: list[tuple[int, int, int, ClickParts]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -162,14 +163,14 @@ class ClickReader:
         if part is not None:
             first, most = part.first, part.reads
             clicks = sorted((click for click in clicks if click[0] not in found), key=lambda click: click[0] != first)
-        for done, (number, time_us, link_id, request) in enumerate(clicks):
+        for done, (number, time_us, link_id, parts) in enumerate(clicks):
             if done and (done >= most or monotonic() > until):
                 return False
             mark.begin_click(number)
-            found[number] = self._enrich(time_us, link_id, request)
+            found[number] = self._enrich(time_us, link_id, parts)
         return True
 
-    def _enrich(self, time_us: int, link_id: int, request: tuple[bytes | None, ...]) -> EnrichedClick | None:
+    def _enrich(self, time_us: int, link_id: int, parts: ClickParts) -> EnrichedClick | None:
         """Find out what is stored of a click; None if its link does not exist, or if it cannot be read.
 
         The checksums were right, so this is what a redirector wrote; one with a defect must not stop the others.
@@ -179,8 +180,8 @@ class ClickReader:
             return None
         visitors = self.hashes.get(time_us // (DAY_S * SECOND_US))
         try:
-            visitor = None if visitors is None else visitors.digest(request)
-            return EnrichedClick(time_us, link_id, owner, visitor, *self.enricher.enrich(request))
+            visitor = None if visitors is None else visitors.digest(parts)
+            return EnrichedClick(time_us, link_id, owner, visitor, *self.enricher.enrich(parts))
         except MemoryError:
             # The other clicks of the batch may have taken it.
             raise
@@ -205,8 +206,8 @@ def _unpack(record: SentRecord, body: bytes) -> None:
         return
     record.sent = len(clicks)
     record.clicks = [
-        (number, round(time * SECOND_US), link_id, request)
-        for number, (time, link_id, request) in enumerate(clicks)
+        (number, round(time * SECOND_US), link_id, parts)
+        for number, (time, link_id, parts) in enumerate(clicks)
         if isinstance(time, float | int)
         and _EARLIEST_S <= time <= _LATEST_S
         and type(link_id) is int

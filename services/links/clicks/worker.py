@@ -29,6 +29,7 @@ from services.links.clicks.batches import Refused, decompress, take_batch
 from services.links.clicks.enrichment import COUNTRIES, Enricher
 from services.links.clicks.pipe import Mark, Part, Taken, pack_frame, read_frame
 from services.links.clicks.upkeep import create_partitions
+from shared.clicks import ClickParts
 from shared.logs import configure_logs
 from shared.postgres import CONNECT_TIMEOUT_S, UNAVAILABLE, server_settings
 from shared.settings import Settings
@@ -47,14 +48,11 @@ PARTITIONS_TIMEOUT_S = 3.0
 LONGEST_BATCH_S = 15.0
 """Longer than the service waits for one. A worker whose service has died while a click kept it busy ends by then."""
 
-ORDINARY_CLICK = (
-    b"/code HTTP/1.1\r\nHost: example.org",
-    b"192.0.2.1",
-    None,
-    b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    b"https://example.com/",
-    b"en",
-    b"html",
+ORDINARY_CLICK = ClickParts(
+    address=b"192.0.2.1",
+    agent=b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    referrer=b"https://example.com/",
+    language=b"en",
 )
 """Read by each new worker before any other: one that cannot read this has itself to blame, and no visitor's click."""
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from services.redirect.journal.segments import RECORD_BYTES, Segment
-from shared.journal import LARGEST_RECORD_BYTES, Damaged, split_records, unpack_clicks
+from shared.journal import Damaged, count_clicks, first_record_bytes, split_records, unpack_clicks
 
 BATCH_BYTES = 2 * 2**20
 COMPRESSED_FROM_BYTES = 1024
@@ -15,9 +15,6 @@ COMPRESSION_LEVEL = 1
 YIELD_EVERY_RECORDS = 64
 """So many are read in some 50 µs; then the event loop, which waits for the interpreter's lock, gets it at once, not after
 the 5 ms of `sys.getswitchinterval`."""
-
-FRAME_BYTES = 8
-"""Before a record's body: its length and its checksum."""
 
 
 @dataclass
@@ -56,7 +53,7 @@ def read_batch(segment: Segment) -> Batch:
     started = time.thread_time()
     batch = Batch()
     data = os.pread(segment.descriptor, min(BATCH_BYTES, segment.end - segment.taken), segment.taken)
-    first_bytes = _first_record_bytes(data)
+    first_bytes = first_record_bytes(data)
     if len(data) < first_bytes <= segment.end - segment.taken:
         data = os.pread(segment.descriptor, first_bytes, segment.taken)
     # What a process left that died while it wrote is shorter than what any process writes.
@@ -86,24 +83,6 @@ def read_oldest(segment: Segment) -> float | None:
         return next((_time_of(body) for _, body in split_records(data)), None)
     except (OSError, Damaged):
         return None
-
-
-def count_clicks(body: bytes) -> int:
-    """The number of clicks in a record, from the head of its msgpack array."""
-    first = body[0]
-    if first & 0xF0 == 0x90:
-        return first & 0x0F
-    if first == 0xDC:
-        return int.from_bytes(body[1:3])
-    return int.from_bytes(body[1:5]) if first == 0xDD else 0
-
-
-def _first_record_bytes(data: bytes) -> int:
-    """How long the first record says that it is; 0 if that cannot be."""
-    if len(data) < FRAME_BYTES:
-        return 0
-    length = int.from_bytes(data[:4], "little")
-    return FRAME_BYTES + length if length <= LARGEST_RECORD_BYTES else 0
 
 
 def _time_of(body: bytes) -> float | None:

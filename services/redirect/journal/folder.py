@@ -12,12 +12,10 @@ from time import time
 from uuid import UUID
 
 from services.redirect.journal.segments import SUFFIX, TEMPORARY, Segment, create_segment, lock_file
-from shared.journal import HEADER
+from shared.journal import HEADER, is_other_format
 
 LEFTOVER_AGE_S = 60
 """A temporary file of this age that nobody locks is what a process left that died while it made a segment."""
-
-_ANY_FORMAT = b"tinyurl-clicks"
 
 
 @dataclass
@@ -113,8 +111,8 @@ def _adopt(path: Path) -> Segment | None:
     if descriptor is None:
         return None
     header = os.pread(descriptor, len(HEADER), 0)
-    if header.startswith(_ANY_FORMAT) and header != HEADER and len(header) == len(HEADER):
-        # Another release's format: a process of that release will ship it.
+    if is_other_format(header):
+        # A process of that release will ship it.
         os.close(descriptor)
         return None
     size = os.fstat(descriptor).st_size

@@ -8,12 +8,12 @@ import asyncio
 import json
 from dataclasses import dataclass
 
+from shared.journal import FORMAT, FORMAT_HEADER
 from shared.listen import find_sockets, parse_address
 
 CONNECT_TIMEOUT_S = 1.0
 DEADLINE_S = 10.0
 LONGEST_ANSWER_BYTES = 64 * 1024
-JOURNAL_FORMAT = 1
 
 FAILURES = (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError)
 """Of a connection: none, none in time (`TimeoutError` is an `OSError`), or one that does not speak HTTP as we do."""
@@ -101,7 +101,7 @@ class Intake:
             f"POST /internal/clicks?segment={segment}&offset={offset} HTTP/1.1\r\n"
             "Host: links\r\n"
             f"Authorization: Bearer {self._token}\r\n"
-            f"X-Journal-Format: {JOURNAL_FORMAT}\r\n"
+            f"{FORMAT_HEADER}: {FORMAT}\r\n"
             "Content-Type: application/octet-stream\r\n"
             f"{'Content-Encoding: gzip' if is_gzip else 'Accept: application/json'}\r\n"
             f"Content-Length: {length}\r\n\r\n"
