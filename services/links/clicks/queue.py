@@ -19,6 +19,7 @@ from services.links.clicks.process import WorkerLost, WorkerProcess, start_worke
 from services.links.clicks.suspects import Suspects
 from services.links.metrics import Metrics
 from services.links.web.errors import Unavailable
+from shared.backoff import Backoff
 from shared.settings import LinksSettings
 
 WORKER = (sys.executable, "-m", "services.links.clicks.worker")
@@ -140,7 +141,7 @@ class ClickQueue:
             self._turn.release()
 
     async def _keep_running(self) -> None:
-        pause_s = RESTART_PAUSE_S
+        backoff = Backoff(RESTART_PAUSE_S, LONGEST_RESTART_PAUSE_S)
         while True:
             started = monotonic()
             try:
@@ -151,9 +152,8 @@ class ClickQueue:
             except Exception:
                 log.exception("click_worker_not_started")
             if monotonic() - started >= STEADY_S:
-                pause_s = RESTART_PAUSE_S
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_RESTART_PAUSE_S)
+                backoff.reset()
+            await asyncio.sleep(backoff.record_failure())
 
     def _note_loss(self, segment: UUID) -> bool:
         """Remember what the worker was at.

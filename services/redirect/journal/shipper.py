@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from services.redirect.backoff import Backoff
 from services.redirect.journal.batches import BATCH_BYTES, Batch, read_batch, read_oldest
 from services.redirect.journal.intake import FAILURES, Intake, Receipt
 from services.redirect.journal.segments import FIRST_PAUSE_S, LONGEST_PAUSE_S, Segment
 from services.redirect.journal.writer import Journal, wait
+from shared.backoff import Backoff
 from shared.journal import HEADER
 
 SHIP_INTERVAL_S = 0.2

@@ -16,9 +16,9 @@ from time import monotonic
 
 import structlog
 
-from services.redirect.backoff import Backoff
 from services.redirect.journal.folder import look_at
 from services.redirect.journal.segments import RECORD_BYTES, Segment
+from shared.backoff import Backoff
 from shared.clicks import Click
 from shared.journal import HEADER, pack_record
 
