@@ -1,6 +1,6 @@
 """The way of batches into the click worker: a bounded queue, a deadline for each, and a process that is started again.
 
-`intake.py` puts them in, `worker.py` is the process. A batch whose end is not known is simply sent again: its offset tells
+`routes.py` puts them in, `worker.py` is the process. A batch whose end is not known is simply sent again: its offset tells
 what was taken. What made a worker die or hang comes back in smaller parts (`suspects.py`).
 """
 
