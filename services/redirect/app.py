@@ -19,7 +19,7 @@ from services.redirect.answers import Answer, answer_visit, error, read_error_fo
 from services.redirect.cache import open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.health import health_routes
-from services.redirect.journal.intake import Intake
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
@@ -150,7 +150,7 @@ async def _open_journal(
     if settings.journal_dir is None or settings.internal_token is None or settings.links_address is None:
         return None
     journal = await stack.enter_async_context(open_journal(settings.journal_dir, settings.journal_max_bytes))
-    intake = Intake(settings.links_address, settings.internal_token.get_secret_value())
+    intake = IntakeClient(settings.links_address, settings.internal_token.get_secret_value())
     registry.register(JournalCollector(journal, await stack.enter_async_context(run_shipper(journal, intake))))
     return journal.record
 

@@ -9,7 +9,7 @@ import asyncpg
 
 from services.links.clicks.batches import take_batch
 from services.links.clicks.enrichment import Enricher
-from services.links.clicks.pipe import Taken
+from services.links.clicks.pipe import TakenBatch
 from shared.clicks import Click, ClickParts
 from shared.journal import pack_record
 from shared.postgres import Connection
@@ -67,7 +67,7 @@ async def make_links(conn: Connection, count: int, owner: str = "alice") -> list
     return [row["id"] for row in rows]
 
 
-async def take(conn: Connection, enricher: Enricher, *ticks: list[Click]) -> Taken:
+async def take(conn: Connection, enricher: Enricher, *ticks: list[Click]) -> TakenBatch:
     """Take clicks as one batch of a new segment."""
     return await take_batch(conn, enricher, uuid4(), FIRST_OFFSET, records(*ticks))
 

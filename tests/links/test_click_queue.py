@@ -12,7 +12,7 @@ import pytest
 from services.links.app import create_app
 from services.links.clicks import queue as click_queue
 from services.links.clicks import routes as click_routes
-from services.redirect.journal.intake import Intake
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from shared.postgres import Connection
@@ -35,7 +35,7 @@ async def test_waiting_batches_are_bounded(
         monkeypatch.setattr(click_queue, name, 60.0)
     async with (
         open_journal(tmp_path, GIB) as journal,
-        run_shipper(journal, Intake(f"unix:{socket}", TOKEN)) as shipper,
+        run_shipper(journal, IntakeClient(f"unix:{socket}", TOKEN)) as shipper,
     ):
         os.kill(pid, signal.SIGSTOP)
         sending = [

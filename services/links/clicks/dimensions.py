@@ -1,4 +1,4 @@
-"""What clicks are counted by. No parser is imported here: the statistics read what `enrichment.py` found out."""
+"""The dimensions by which clicks are counted. No parser is imported here: the statistics read what `enrichment.py` found."""
 
 import re
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Dimensions(NamedTuple):
 
 
 def clean(text: str | None) -> str:
-    """Text that Postgres takes: bounded, without controls; what is nothing is `unknown`."""
+    """Make a text that Postgres takes: bounded, and without controls. An empty one becomes `unknown`."""
     if text is None or text == "Other":
         return UNKNOWN
     return _CONTROLS.sub(" ", text).strip()[:LONGEST_VALUE].strip() or UNKNOWN

@@ -1,6 +1,6 @@
-"""`POST /internal/clicks`: takes batches of the click journal from the redirect service; nginx lets nothing through to it.
+"""`POST /internal/clicks` takes batches of the click journal from the redirect service. nginx lets nobody else reach it.
 
-The route checks who sends and passes the bytes on (`queue.py`); it parses nothing of them.
+The route checks who sends, and passes the bytes on to `queue.py`. It parses none of them.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class MalformedBatch(Problem):
 
 
 class InternalTokens:
-    """What the redirect service may show; none configured means that no clicks are taken."""
+    """The tokens that the redirect service may show. Without one in the settings no clicks are taken."""
 
     def __init__(self, settings: LinksSettings) -> None:
         self._tokens = [
@@ -40,11 +40,11 @@ class InternalTokens:
         self.is_configured = settings.internal_token is not None
 
     def check(self, request: Request) -> None:
-        """Compare in constant time.
+        """Check a request's token, in constant time.
 
         Raises:
-            NotFound: There is none.
-            Unauthenticated: It is another one.
+            NotFound: No token is configured.
+            Unauthenticated: The request has another token.
         """
         if not self.is_configured:
             raise NotFound("Not Found")
@@ -59,8 +59,8 @@ class InternalTokens:
 async def take_clicks(request: Request) -> Response:
     """Take whole records of a segment that begin at an offset.
 
-    200, and 422 for what is damaged: everything below the answer's offset is taken, which may be a part of what was sent.
-    409: send from the answer's offset on. Any other status: nothing was taken, or it is not known; send it again.
+    200, and 422 if something is damaged: everything below the answer's offset is taken, which may be a part of the batch.
+    409: send from the answer's offset on. After any other status it is not known whether something was taken: send it again.
     """
     state = request.state
     state.internal_tokens.check(request)
