@@ -11,10 +11,18 @@ from collections.abc import Iterator, Sequence
 
 import msgpack
 
-from shared.clicks import Click
+from shared.clicks import Click, ClickParts, read_parts
 
-HEADER = b"tinyurl-clicks1\n"
-"""The first bytes of every segment; the number is the format's."""
+FORMAT = "1"
+"""The format's number. It changes only if an older release could not read the journal; a new part of a click is no reason."""
+
+FORMAT_HEADER = "X-Journal-Format"
+"""The header of a batch that names the format."""
+
+_ANY_HEADER = b"tinyurl-clicks"
+
+HEADER = b"%b%b\n" % (_ANY_HEADER, FORMAT.encode())
+"""The first bytes of every segment."""
 
 LARGEST_RECORD_BYTES = 16 * 2**20
 
@@ -56,14 +64,36 @@ def split_records(data: bytes) -> Iterator[tuple[int, bytes]]:
         start = end
 
 
-def unpack_clicks(body: bytes) -> list[Click]:
+def first_record_bytes(data: bytes) -> int:
+    """How long the record is that `data` begins with, as it says itself; 0 if it cannot be so long."""
+    if len(data) < _frame.size:
+        return 0
+    length: int = _frame.unpack_from(data)[0]
+    return _frame.size + length if length <= LARGEST_RECORD_BYTES else 0
+
+
+def count_clicks(body: bytes) -> int:
+    """The number of clicks in a record's body, from the head of its msgpack array; they are not unpacked."""
+    first = body[0]
+    if first & 0xF0 == 0x90:
+        return first & 0x0F
+    if first == 0xDC:
+        return int.from_bytes(body[1:3])
+    return int.from_bytes(body[1:5]) if first == 0xDD else 0
+
+
+def unpack_clicks(body: bytes) -> list[tuple[float, int, ClickParts]]:
     """The clicks of a record's body.
 
     Raises:
         ValueError: It is no list of clicks.
     """
     try:
-        clicks: list[Click] = [(time, link_id, tuple(request)) for time, link_id, request in msgpack.unpackb(body)]
+        return [(time, link_id, read_parts(parts)) for time, link_id, parts, *_ in msgpack.unpackb(body)]
     except (msgpack.UnpackException, TypeError) as error:
         raise ValueError(str(error)) from None
-    return clicks
+
+
+def is_other_format(header: bytes) -> bool:
+    """Tell whether the first bytes of a segment name the format of another release."""
+    return len(header) == len(HEADER) and header.startswith(_ANY_HEADER) and header != HEADER

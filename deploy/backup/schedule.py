@@ -18,6 +18,7 @@ from deploy.backup.copying import copy_pending, pending_backups
 from deploy.backup.dumps import FAILURES, take_backup
 from deploy.backup.files import COPIED, good_backups, newest_age
 from deploy.backup.settings import BackupSettings
+from shared.backoff import Backoff
 
 FIRST_RETRY_S = 30.0
 LONGEST_RETRY_S = 1800.0
@@ -90,7 +91,7 @@ async def keep_backing_up(settings: BackupSettings, interval: timedelta, metrics
 
 
 async def _keep_dumping(settings: BackupSettings, interval: timedelta, collector: BackupCollector) -> None:
-    failures_in_a_row = 0
+    backoff = _backoff(interval)
     due = interval
     while True:
         age = newest_age(settings.backup_dir)
@@ -101,11 +102,10 @@ async def _keep_dumping(settings: BackupSettings, interval: timedelta, collector
             taken = await take_backup(settings)
         except FAILURES as error:
             collector.failures += 1
-            failures_in_a_row += 1
             log.error("backup_failed", reason=str(error) or type(error).__name__)
-            await asyncio.sleep(_backoff_s(failures_in_a_row, interval))
+            await asyncio.sleep(backoff.record_failure())
             continue
-        failures_in_a_row = 0
+        backoff.reset()
         assert taken is not None
         manifest = taken.backup.manifest
         log.info(
@@ -119,7 +119,7 @@ async def _keep_dumping(settings: BackupSettings, interval: timedelta, collector
 
 
 async def _keep_copying(settings: BackupSettings, interval: timedelta, collector: BackupCollector) -> None:
-    failures_in_a_row = 0
+    backoff = _backoff(interval)
     while True:
         if not pending_backups(settings):
             await asyncio.sleep(PENDING_STEP_S)
@@ -127,18 +127,16 @@ async def _keep_copying(settings: BackupSettings, interval: timedelta, collector
         try:
             for backup in await copy_pending(settings, _log_progress):
                 log.info("backup_copied", file=str(backup.dump), bytes=backup.manifest.size)
-            failures_in_a_row = 0
+            backoff.reset()
         except FAILURES as error:
             collector.copy_failures += 1
-            failures_in_a_row += 1
-            pause_s = _backoff_s(failures_in_a_row, interval)
+            pause_s = backoff.record_failure()
             log.error("backup_copy_failed", reason=str(error) or type(error).__name__, next_try_s=round(pause_s))
             await asyncio.sleep(pause_s)
 
 
-def _backoff_s(failures_in_a_row: int, interval: timedelta) -> float:
-    backoff_s: float = min(FIRST_RETRY_S * 2 ** min(failures_in_a_row - 1, 16), LONGEST_RETRY_S)
-    return min(backoff_s, interval.total_seconds()) * random.uniform(0.75, 1.0)
+def _backoff(interval: timedelta) -> Backoff:
+    return Backoff(FIRST_RETRY_S, min(LONGEST_RETRY_S, interval.total_seconds()))
 
 
 def _log_progress(name: str, done: int, size: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from deploy.local.programs import Program, StartFailed, spawn_options, wait_until
+from shared.backoff import Backoff
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 3.5
@@ -83,7 +84,7 @@ class Supervisor:
 
     async def _watch(self, program: Program) -> None:
         """Start a program again whenever it ends."""
-        pause = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         started = time.monotonic()
         while True:
             status = await self.processes[program.name].wait()
@@ -91,10 +92,9 @@ class Supervisor:
             # Its children, such as the workers of nginx, would keep its port or files.
             _signal_group(self.processes[program.name].pid, signal.SIGKILL)
             if time.monotonic() - started < STEADY_S:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+                await asyncio.sleep(backoff.record_failure())
             else:
-                pause = FIRST_PAUSE_S
+                backoff.reset()
             started = time.monotonic()
             try:
                 await self._spawn(program)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from shared.clicks import HEADERS
 from shared.codes import nginx_trail_pattern
 from shared.settings import www_aliases
 
@@ -105,6 +106,7 @@ class NginxFiles:
             "LISTEN": self.listen,
             "SERVER_NAMES": " ".join(dict.fromkeys([*own, *self.aliases])),
             "CODE_TRAIL": nginx_trail_pattern(),
+            "VISIT_HEADERS": "\n".join(f"proxy_set_header {each.name} {each.variable};" for each in HEADERS),
             "CERTIFICATE": self.certificate,
             "CHALLENGES": self.challenges,
             "ROOT_URL": DOCUMENTATION if self.root_url == DASHBOARD and not self.dashboard else self.root_url,

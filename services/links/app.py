@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.links import health
-from services.links.clicks import intake
-from services.links.clicks.intake import InternalTokens
+from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import WORKER, ClickQueue
+from services.links.clicks.routes import InternalTokens
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.links import availability, batch, domains, exports, qr, tags
@@ -69,7 +69,7 @@ ROUTERS = (
     tags.router,
     domains.router,
     key_routes.router,
-    intake.router,
+    click_routes.router,
     health.router,
 )
 

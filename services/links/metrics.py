@@ -39,7 +39,7 @@ class Metrics:
         lag.set_function(lambda: max(0.0, time() - self._newest) if self._newest else 0.0)
 
     def count_batch(self, status: int, clicks: int, refused: int, newest: float) -> None:
-        """Count what became of a batch of clicks (`Taken` in `clicks/pipe.py`)."""
+        """Count the result of a batch of clicks (`TakenBatch` in `clicks/pipe.py`)."""
         self._batches.labels(str(status)).inc()
         self._clicks.inc(clicks)
         self._refused.inc(refused)

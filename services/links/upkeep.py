@@ -5,7 +5,6 @@ Each work is many short statements, so that it can be interrupted at any moment 
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
@@ -21,12 +20,13 @@ from services.links.clicks.upkeep import (
     sort_counts,
 )
 from services.links.web.idempotency import delete_old_requests
+from shared.backoff import Backoff
 from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Pool, connection
 
 INTERVAL_S = 60.0
-LONGEST_PAUSE = 15
-"""Rounds that a work is left out after it has failed several times in a row."""
+LONGEST_PAUSE = 16
+"""Rounds until a work that has failed several times in a row is tried again, at most."""
 
 PRUNE_DEADLINE_S = 30.0
 SORT_DEADLINE_S = 600.0
@@ -94,13 +94,13 @@ async def prune_for_ever(pool: Pool, works: Sequence[Work] = WORKS, interval_s: 
 
     None keeps the others from being done, whatever it raises; one that fails again and again is tried less often.
     """
-    failures: Counter[Work] = Counter()
-    left_out: Counter[Work] = Counter()
+    rounds = 0
+    backoffs = {work: Backoff(1, LONGEST_PAUSE, clock=lambda: rounds) for work in works}
     while True:
         await asyncio.sleep(interval_s * random.uniform(0.5, 1.5))
-        for work in works:
-            if left_out[work]:
-                left_out[work] -= 1
+        rounds += 1
+        for work, backoff in backoffs.items():
+            if not backoff.is_due():
                 continue
             try:
                 await work(pool)
@@ -109,7 +109,6 @@ async def prune_for_ever(pool: Pool, works: Sequence[Work] = WORKS, interval_s: 
             except Exception:
                 log.exception("upkeep_failed", work=work.__name__)
             else:
-                failures[work] = 0
+                backoff.reset()
                 continue
-            left_out[work] = min(2 ** failures[work] - 1, LONGEST_PAUSE)
-            failures[work] += 1
+            backoff.record_failure()

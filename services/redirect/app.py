@@ -19,24 +19,24 @@ from services.redirect.answers import Answer, answer_visit, error, read_error_fo
 from services.redirect.cache import open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.health import health_routes
-from services.redirect.journal.intake import Intake
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
-from services.redirect.memory import Memory, request_slice
+from services.redirect.memory import Memory
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
 from services.redirect.resolver import Crowded, Resolver, Unresolved
 from services.redirect.source import open_source
-from shared.clicks import LONGEST_HOST, RecordClicks, cut
+from shared.clicks import RecordClicks, take_parts
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
 from shared.health import OPERATIONS
 from shared.logs import configure_logs
-from shared.records import LinkKey
 from shared.settings import RedirectSettings, load_settings
 
 FIRST_POLL_TIMEOUT_S = 2.0
 
 ALLOW = b"GET, HEAD"
+LONGEST_HOST = 255
 
 _match_path = re.compile(f"/({CODE_PATTERN}){TRAIL_PATTERN}").fullmatch
 _match_host = re.compile(rb"([0-9A-Za-z.-]{1,%d}|\[[0-9A-Fa-f:.]{1,64}\])(?::[0-9]*)?" % LONGEST_HOST).fullmatch
@@ -117,44 +117,30 @@ class VisitApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(cast(Iterable[tuple[bytes, bytes]], scope["headers"]))
-        answer, key, link_id = await self._answer(scope, headers)
+        answer, link_id = await self._answer(scope, headers)
         self._visits.count(answer.status)
         if answer.is_click and scope["method"] == "GET" and self._record_clicks is not None:
-            request = (request_slice(key), *(headers.get(name) for name in _CLICK_HEADERS))
-            if (purpose := headers.get(b"x-purpose")) is not None:
-                request += (purpose,)
-            self._record_clicks([(time(), link_id, cut(request))])
+            self._record_clicks([(time(), link_id, take_parts(headers))])
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Answer, LinkKey, int]:
+    async def _answer(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Answer, int]:
         error_format = read_error_format(headers)
-        nothing: LinkKey = ("", "")
         if scope["method"] not in ("GET", "HEAD"):
-            return error(405, error_format, allow=ALLOW), nothing, 0
+            return error(405, error_format, allow=ALLOW), 0
         host = _match_host(headers.get(b"host", b""))
         if host is None or sum(name == b"host" for name, _ in scope["headers"]) > 1:
-            return error(400, error_format), nothing, 0
+            return error(400, error_format), 0
         path = _match_path(scope["path"])
         if path is None or is_reserved(path[1]):
-            return error(404, error_format), nothing, 0
+            return error(404, error_format), 0
         key = (host[1].decode().lower(), path[1])
         try:
             record = await self._resolver.resolve(key)
         except Unresolved as unresolved:
-            return error(503, error_format, is_busy=isinstance(unresolved, Crowded)), nothing, 0
+            return error(503, error_format, is_busy=isinstance(unresolved, Crowded)), 0
         answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format)
-        return answer, key, record.link_id if record is not None else 0
-
-
-_CLICK_HEADERS = (
-    b"x-forwarded-for",
-    b"x-request-id",
-    b"user-agent",
-    b"referer",
-    b"accept-language",
-    b"x-error-format",
-)
+        return answer, record.link_id if record is not None else 0
 
 
 async def _open_journal(
@@ -164,7 +150,7 @@ async def _open_journal(
     if settings.journal_dir is None or settings.internal_token is None or settings.links_address is None:
         return None
     journal = await stack.enter_async_context(open_journal(settings.journal_dir, settings.journal_max_bytes))
-    intake = Intake(settings.links_address, settings.internal_token.get_secret_value())
+    intake = IntakeClient(settings.links_address, settings.internal_token.get_secret_value())
     registry.register(JournalCollector(journal, await stack.enter_async_context(run_shipper(journal, intake))))
     return journal.record
 

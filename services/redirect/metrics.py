@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from services.redirect.cache import Cache
 from services.redirect.feed import Feed
 from services.redirect.journal.shipper import Shipper
-from services.redirect.journal.writer import Journal
+from services.redirect.journal.writer import ClickJournal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory
 from services.redirect.resolver import Resolver
@@ -88,7 +88,7 @@ class RedirectCollector(Collector):
 class JournalCollector(Collector):
     """Tells what became of the clicks, as far as this process knows."""
 
-    def __init__(self, journal: Journal, shipper: Shipper) -> None:
+    def __init__(self, journal: ClickJournal, shipper: Shipper) -> None:
         self._journal = journal
         self._shipper = shipper
 

@@ -1,10 +1,10 @@
-"""Finds the record of a code that memory does not hold: the misses of one event-loop tick travel together.
+"""Finds the record of a code that memory does not hold: the misses of one event-loop tick travel together (`shared/joiner.py`).
 
 The app asks; memory and Redis are filled on the way back, each reading only if the feed says that it still counts.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import time
 
 import structlog
@@ -13,11 +13,10 @@ from services.redirect.cache import Cache
 from services.redirect.feed import Feed
 from services.redirect.memory import Memory
 from services.redirect.source import Source, SourceUnavailable
+from shared.joiner import WAITING_LIMIT, Joiner, TooManyWaiting, Waiting
 from shared.records import LinkKey, Reading, Record
 
-BATCH_SIZE = 500
 BATCHES_IN_FLIGHT = 4
-WAITING_LIMIT = 10_000
 
 ATTEMPTS = 3
 """A reading is read again if a change overtakes it on its way; edits of one link must not cause that for ever."""
@@ -40,16 +39,24 @@ class Resolver:
     """Single flight: however many ask for one code, it travels once."""
 
     def __init__(
-        self, *, memory: Memory, cache: Cache, source: Source, feed: Feed, clock: Callable[[], float] = time
+        self,
+        *,
+        memory: Memory,
+        cache: Cache,
+        source: Source,
+        feed: Feed,
+        clock: Callable[[], float] = time,
+        waiting_limit: int = WAITING_LIMIT,
     ) -> None:
         self._memory = memory
         self._cache = cache
         self._source = source
         self._feed = feed
         self._clock = clock
-        self._waiting: dict[LinkKey, Lookup] = {}
-        self._queue: list[LinkKey] = []
-        self._batches: set[asyncio.Task[None]] = set()
+        self._lookups: dict[LinkKey, Lookup] = {}
+        self._joiner: Joiner[LinkKey, Record | None] = Joiner(
+            self._look_up, batches_in_flight=BATCHES_IN_FLIGHT, waiting_limit=waiting_limit
+        )
         self.stale_answers = 0
         self.redis_hits = 0
         self.postgres_reads = 0
@@ -79,40 +86,26 @@ class Resolver:
             return entry.record
 
     def _enqueue(self, key: LinkKey) -> Lookup:
-        lookup = self._waiting.get(key)
+        lookup = self._lookups.get(key)
         if lookup is None:
-            if len(self._waiting) >= WAITING_LIMIT:
-                raise Crowded
-            loop = asyncio.get_running_loop()
-            lookup = self._waiting[key] = loop.create_future()
-            if not self._queue:
-                loop.call_soon(self._start_batches)
-            self._queue.append(key)
+            try:
+                lookup = self._lookups[key] = self._joiner.join(key)
+            except TooManyWaiting:
+                raise Crowded from None
         return lookup
 
-    def _start_batches(self) -> None:
-        """Send what waits; while enough batches are under way, what comes gathers into the next."""
-        while self._queue and len(self._batches) < BATCHES_IN_FLIGHT:
-            keys, self._queue = self._queue[:BATCH_SIZE], self._queue[BATCH_SIZE:]
-            task = asyncio.create_task(self._run_batch({key: self._waiting[key] for key in keys}))
-            self._batches.add(task)
-            task.add_done_callback(self._end_batch)
-
-    def _end_batch(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
-        self._start_batches()
-
-    async def _run_batch(self, lookups: dict[LinkKey, Lookup]) -> None:
+    async def _look_up(self, batch: Sequence[Waiting[LinkKey, Record | None]]) -> None:
+        lookups = dict(batch)
         try:
             await self._read(lookups)
         except Exception:
             log.exception("lookup_failed")
         finally:
-            for key, lookup in lookups.items():
-                if not lookup.done():
-                    del self._waiting[key]
-                    lookup.set_exception(Unresolved())
-                    lookup.exception()  # Everyone who waited may have gone; that is no error of its own.
+            left = [key for key, lookup in lookups.items() if not lookup.done()]
+            for key in left:
+                del self._lookups[key]
+        if left:
+            raise Unresolved
 
     async def _read(self, lookups: dict[LinkKey, Lookup]) -> None:
         """Ask Redis, then Postgres for the rest, until every reading counts."""
@@ -137,6 +130,6 @@ class Resolver:
         if not self._feed.counts(key, reading.as_of):
             return False
         self._memory.store(key, reading, self._clock())
-        del self._waiting[key]
+        del self._lookups[key]
         lookup.set_result(reading.record)
         return True

@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 
 from services.redirect.journal.batches import BATCH_BYTES
-from services.redirect.journal.intake import Intake
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.segments import draw_name
 from services.redirect.journal.shipper import LOADED_INTERVAL_S
 from shared.journal import HEADER
@@ -71,7 +71,7 @@ class _Bench:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self.senders = [_Sender(Intake(f"unix:{self.creations.socket}", TOKEN)) for _ in range(SENDERS)]
+        self.senders = [_Sender(IntakeClient(f"unix:{self.creations.socket}", TOKEN)) for _ in range(SENDERS)]
 
     def batches(self, count: int, clicks_per_batch: int, agents: Iterator[bytes] | None = None) -> list[Packed]:
         """Other clicks each time: visitors who were seen already cost less."""
@@ -162,7 +162,7 @@ class _Bench:
 class _Sender:
     """Ships a segment: each batch begins where the one before it ended."""
 
-    intake: Intake
+    intake: IntakeClient
     segment: str = field(default_factory=draw_name)
     offset: int = len(HEADER)
 

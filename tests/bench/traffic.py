@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import time
 
 from services.redirect.journal.batches import COMPRESSION_LEVEL
-from shared.clicks import Click
+from shared.clicks import Click, ClickParts
 from shared.journal import pack_record
 
 CLICKS_PER_RECORD = 20
@@ -89,13 +89,5 @@ def _click(chance: random.Random, link_id: int, agent: bytes | None) -> Click:
     referrer = None if kind < 0.5 else chance.choice(_REFERRERS).encode()
     if kind > 0.9 and referrer is not None:
         referrer += b"articles/%d" % chance.randrange(1_000_000)
-    request = (
-        b"/b%06d HTTP/1.1\r\nHost: 127.0.0.1" % link_id,
-        address.encode(),
-        b"%032x" % chance.getrandbits(128),
-        agent,
-        referrer,
-        _LANGUAGES[visitor % len(_LANGUAGES)].encode(),
-        b"html",
-    )
-    return time(), link_id, request
+    language = _LANGUAGES[visitor % len(_LANGUAGES)].encode()
+    return time(), link_id, ClickParts(address=address.encode(), agent=agent, referrer=referrer, language=language)

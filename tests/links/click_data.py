@@ -9,8 +9,8 @@ import asyncpg
 
 from services.links.clicks.batches import take_batch
 from services.links.clicks.enrichment import Enricher
-from services.links.clicks.pipe import Taken
-from shared.clicks import Click
+from services.links.clicks.pipe import TakenBatch
+from shared.clicks import Click, ClickParts
 from shared.journal import pack_record
 from shared.postgres import Connection
 
@@ -46,8 +46,8 @@ def click(
     referrer: bytes | None = None,
     language: bytes | None = None,
 ) -> Click:
-    place = b"/code HTTP/1.1\r\nHost: sho.rt"
-    return time() if at is None else at, link_id, (place, address, b"0" * 32, agent, referrer, language, b"html")
+    parts = ClickParts(address=address, agent=agent, referrer=referrer, language=language)
+    return time() if at is None else at, link_id, parts
 
 
 def records(*ticks: Sequence[Click]) -> bytes:
@@ -67,7 +67,7 @@ async def make_links(conn: Connection, count: int, owner: str = "alice") -> list
     return [row["id"] for row in rows]
 
 
-async def take(conn: Connection, enricher: Enricher, *ticks: list[Click]) -> Taken:
+async def take(conn: Connection, enricher: Enricher, *ticks: list[Click]) -> TakenBatch:
     """Take clicks as one batch of a new segment."""
     return await take_batch(conn, enricher, uuid4(), FIRST_OFFSET, records(*ticks))
 

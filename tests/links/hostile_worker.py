@@ -16,6 +16,7 @@ from services.links.clicks import reading as click_reading
 from services.links.clicks import worker as click_worker
 from services.links.clicks.enrichment import Enricher
 from shared.api import Dimensions
+from shared.clicks import ClickParts
 
 COMMAND = (sys.executable, "-m", "tests.links.hostile_worker")
 
@@ -60,12 +61,12 @@ HARMS: dict[bytes, Callable[[bytes], object]] = {
 class HarmedEnricher(Enricher):
     """An enricher whose parser does what the first word of a user agent says."""
 
-    def enrich(self, request: tuple[bytes | None, ...]) -> tuple[bool, Dimensions]:
-        agent = request[3] or b""
+    def enrich(self, parts: ClickParts) -> tuple[bool, Dimensions]:
+        agent = parts.agent or b""
         harm = HARMS.get(agent.partition(b" ")[0])
         if harm is not None:
             harm(agent)
-        return super().enrich(request)
+        return super().enrich(parts)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from services.links.app import create_app
 from services.links.clicks import process as click_process
 from services.links.clicks.pipe import EVERYTHING, LARGEST_BATCH
 from services.links.clicks.process import start_worker
-from services.redirect.journal.intake import Intake
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from shared.clicks import Click
@@ -194,8 +194,8 @@ async def test_journal_with_poison_goes_on(
     async with (
         open_journal(tmp_path / "one", GIB) as journal,
         open_journal(tmp_path / "two", GIB) as other,
-        run_shipper(journal, Intake(f"unix:{socket}", TOKEN)) as shipper,
-        run_shipper(other, Intake(f"unix:{socket}", TOKEN)) as other_shipper,
+        run_shipper(journal, IntakeClient(f"unix:{socket}", TOKEN)) as shipper,
+        run_shipper(other, IntakeClient(f"unix:{socket}", TOKEN)) as other_shipper,
     ):
         journal.record([*good, click(link, agent=b"crashes")])
         journal.record(good)

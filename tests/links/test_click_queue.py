@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from services.links.app import create_app
-from services.links.clicks import intake as intake_route
 from services.links.clicks import queue as click_queue
-from services.redirect.journal.intake import Intake
+from services.links.clicks import routes as click_routes
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from shared.postgres import Connection
@@ -35,7 +35,7 @@ async def test_waiting_batches_are_bounded(
         monkeypatch.setattr(click_queue, name, 60.0)
     async with (
         open_journal(tmp_path, GIB) as journal,
-        run_shipper(journal, Intake(f"unix:{socket}", TOKEN)) as shipper,
+        run_shipper(journal, IntakeClient(f"unix:{socket}", TOKEN)) as shipper,
     ):
         os.kill(pid, signal.SIGSTOP)
         sending = [
@@ -59,7 +59,7 @@ async def test_sender_that_hangs_gives_its_place_back(
     intake: httpx.AsyncClient, owner: Connection, socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch that stops in the middle is given up after its deadline; as many as may wait hold up nobody for ever."""
-    monkeypatch.setattr(intake_route, "BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(click_routes, "BODY_TIMEOUT_S", 0.3)
     head = f"POST {URL}?segment={uuid4()}&offset=16 HTTP/1.1\r\nHost: links\r\nContent-Length: 100\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
     senders = [await asyncio.open_unix_connection(str(socket)) for _ in range(click_queue.WAITING_LIMIT)]

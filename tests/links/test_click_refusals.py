@@ -13,10 +13,10 @@ async def test_what_no_click_can_be_is_set_aside(links: Connection, enricher: En
     """A whole record with a defect inside stops nothing: what is wrong is counted, what is right is stored."""
     (link,) = await make_links(links, 1)
     good = click(link)
-    request = good[2]
-    wrong: list[object] = [(at, link, request) for at in (float("nan"), float("inf"), 1e15, -1e15, None, b"1")]
-    wrong += [(1.0, link_id, request) for link_id in (0, -1, 2**63, None, True, 1.5)]
-    wrong += [(1.0, link, rest) for rest in ((), request[:3], (*request[:3], 7, *request[4:]))]
+    parts = good[2]
+    wrong: list[object] = [(at, link, parts) for at in (float("nan"), float("inf"), 1e15, -1e15, None, b"1")]
+    wrong += [(1.0, link_id, parts) for link_id in (0, -1, 2**63, None, True, 1.5)]
+    wrong += [(1.0, link, (*parts[:place], 7, *parts[place + 1 :])) for place in (1, 3, 4, 5)]
     taken = await take(links, enricher, [good], wrong, [good])  # type: ignore[arg-type]  # wrong on purpose
     no_clicks = await take(links, enricher, [good], [1, 2], [(1, 2)], [good])  # type: ignore[list-item]  # wrong on purpose
 

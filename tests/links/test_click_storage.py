@@ -87,6 +87,22 @@ async def test_a_click_is_stored_as_it_was(links: Connection, enricher: Enricher
     assert b"203.0.113.7" not in visitor
 
 
+async def test_clicks_of_other_releases_are_stored(links: Connection, enricher: Enricher) -> None:
+    """A click with more parts, with fewer, or with those of the release before is stored as far as it is known."""
+    (link,) = await make_links(links, 1)
+    at, _, parts = click(link, at=NOON, agent=IPHONE, language=b"de")
+    before = (b"/a HTTP/1.1\r\nHost: sho.rt", *parts[1:2], b"id", *parts[3:6], b"html")
+    taken = await take(links, enricher, [(at, link, each) for each in (parts, (*parts, b"new"), before, parts[:4], ())])
+    rows = await links.fetch("SELECT browser, language, count(*), count(DISTINCT visitor) FROM clicks GROUP BY 1, 2")
+
+    assert (taken.clicks, taken.refused) == (5, 0)
+    assert sorted(map(tuple, rows)) == [
+        ("Mobile Safari", "de", 3, 1),
+        ("Mobile Safari", UNKNOWN, 1, 1),
+        (UNKNOWN, UNKNOWN, 1, 1),
+    ]
+
+
 async def test_a_link_is_not_edited_by_its_clicks(links: Connection, enricher: Enricher) -> None:
     """The number in lists goes up; version and time of the last edit stay, and so does the change feed."""
     (link,) = await make_links(links, 1)

@@ -4,14 +4,14 @@ from uuid import uuid4
 
 import msgpack
 
-from services.links.clicks.pipe import ANY_NUMBER, EVERYTHING, WHOLE_RECORD, Part, Place, Stage
+from services.links.clicks.pipe import ANY_NUMBER, EVERYTHING, WHOLE_RECORD, BatchPart, WorkerPlace, WorkerStage
 from services.links.clicks.suspects import FAILURES_LIMIT, FORGET_AFTER_S, SUSPECTS_LIMIT, Suspects
 
 RECORD = 1000
 
 
-def at(click: int, record: int = RECORD) -> Place:
-    return Place(Stage.READING, record, click)
+def at(click: int, record: int = RECORD) -> WorkerPlace:
+    return WorkerPlace(WorkerStage.READING, record, click)
 
 
 def test_only_failures_in_a_row_at_one_click_set_it_aside() -> None:
@@ -37,7 +37,7 @@ def test_failures_make_the_parts_smaller_and_successes_larger() -> None:
     suspects.note_found(segment, RECORD, b"what is known")
 
     assert sizes == [50, 25, 12, 6, 3, 1, 1, 1]
-    assert suspects.part(segment, 5000) == Part(5000, RECORD, 92, 2, (b"what is known",))
+    assert suspects.part(segment, 5000) == BatchPart(5000, RECORD, 92, 2, (b"what is known",))
 
 
 def test_record_that_cannot_be_unpacked_is_refused() -> None:
@@ -63,7 +63,7 @@ def test_what_was_taken_is_no_longer_suspected() -> None:
 
     assert (still, earlier) == (RECORD, RECORD - 500)
     assert suspects.part(segment, ANY_NUMBER) == EVERYTHING
-    assert suspects.part(segment, 50) == Part(50)
+    assert suspects.part(segment, 50) == BatchPart(50)
 
 
 def test_suspects_are_bounded_and_never_push_each_other_out() -> None:

@@ -12,6 +12,7 @@ from netaddr import IPSet
 from services.links.clicks.agents import Agent
 from services.links.clicks.enrichment import COUNTRIES, Enricher, VisitorHash
 from shared.api import UNKNOWN
+from shared.clicks import ClickParts
 
 IPAD = (
     b"Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
@@ -130,14 +131,10 @@ def test_languages(enricher: Enricher, header: bytes, expected: str) -> None:
     assert enricher.parse_language(header) == expected
 
 
-@given(
-    st.lists(
-        st.one_of(st.none(), st.binary(max_size=3000), st.text(max_size=100).map(str.encode)), min_size=7, max_size=7
-    )
-)
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=3000), st.text(max_size=100).map(str.encode)), max_size=8))
 def test_nothing_raises_and_all_text_can_be_stored(enricher: Enricher, request_fields: list[bytes | None]) -> None:
     """Whatever is sent, every value is text that Postgres takes, short and never empty."""
-    _, dimensions = enricher.enrich(tuple(request_fields))
+    _, dimensions = enricher.enrich(ClickParts(*request_fields))
 
     for value in dimensions:
         assert 0 < len(value) <= 253
@@ -147,21 +144,19 @@ def test_nothing_raises_and_all_text_can_be_stored(enricher: Enricher, request_f
 
 
 def test_prefetch_is_no_human_click(enricher: Enricher) -> None:
-    """A browser that fetched a link ahead is itself, and nobody clicked; a release that does not say so is believed."""
-    request = (b"/", b"203.0.113.9", None, CHROME, None, b"de", b"html")
-    is_bot, dimensions = enricher.enrich(request)
+    """A browser that fetched a link ahead is itself, and nobody clicked."""
+    parts = ClickParts(address=b"203.0.113.9", agent=CHROME, language=b"de")
+    is_bot, dimensions = enricher.enrich(parts)
 
     assert not is_bot
-    assert enricher.enrich((*request, b"prefetch")) == (True, dimensions)
-    assert enricher.enrich((*request, None)) == (False, dimensions)
-    assert enricher.enrich(request[:6]) == (False, dimensions)
+    assert enricher.enrich(parts._replace(purpose=b"prefetch")) == (True, dimensions)
 
 
 def test_long_user_agents_are_cut(enricher: Enricher) -> None:
     """What is beyond 512 bytes cannot cost time or room."""
-    request = (b"/", None, None, b"Mozilla/5.0 " + b"x" * 600 + b" Googlebot/2.1", None, None, None)
+    parts = ClickParts(agent=b"Mozilla/5.0 " + b"x" * 600 + b" Googlebot/2.1")
 
-    assert not enricher.enrich(request)[0]
+    assert not enricher.enrich(parts)[0]
     assert enricher.parse_agent.cache_info().currsize <= 16_384
 
 
@@ -177,7 +172,7 @@ def test_countries_come_from_the_file(tmp_path: Path) -> None:
     writer.to_db_file(str(path))
     enricher = Enricher(path)
     found = {
-        address: enricher.enrich((b"/", address.encode("latin-1"), None, CHROME, None, None, None))[1].country
+        address: enricher.enrich(ClickParts(address=address.encode("latin-1"), agent=CHROME))[1].country
         for address in (
             "203.0.113.9",
             "2001:db8::9",
@@ -231,7 +226,7 @@ def test_visitors_are_told_apart_by_address_and_agent() -> None:
     """The same key, address and user agent make the same visitor; another one of these another."""
 
     def visitor(key: bytes, address: bytes | None, agent: bytes | None) -> bytes:
-        return VisitorHash(key).digest((b"/", address, None, agent, None, None, None))
+        return VisitorHash(key).digest(ClickParts(address=address, agent=agent))
 
     one, other = b"1" * 32, b"2" * 32
     address = ipaddress.ip_address("203.0.113.9").compressed.encode()
@@ -250,6 +245,6 @@ def test_visitors_are_told_apart_by_address_and_agent() -> None:
 def test_visitor_is_the_same_whatever_release_cut_the_agent() -> None:
     """The release before recorded user agents in full: its clicks and this one's have the same visitor."""
     digest = VisitorHash(b"k" * 32).digest
-    full, cut = ((b"/", b"203.0.113.7", None, agent, None, None, None) for agent in (b"x" * 8000, b"x" * 512))
+    full, cut, shorter = (ClickParts(address=b"203.0.113.7", agent=b"x" * length) for length in (8000, 512, 511))
 
-    assert digest(full) == digest(cut) != digest((*cut[:3], b"x" * 511, *cut[4:]))
+    assert digest(full) == digest(cut) != digest(shorter)

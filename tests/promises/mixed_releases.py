@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ OVER = "https://www.example.com/over"
 LONG = "https://www.example.com/" + "p" * 8000
 
 SIDES = ("old", "new")
+OTHER = dict(zip(SIDES, SIDES[::-1], strict=True))
 
 
 class Kind(NamedTuple):
@@ -80,10 +81,13 @@ class Deployment:
     settled_at: float = 0.0
 
     async def start(self, side: str, release: Release) -> None:
-        """Start both services of a release."""
+        """Start both services of a release; the redirector's clicks go to the write service of the other one."""
         names = [f"{side}-links", f"{side}-redirect"]
         for name, make in zip(names, (links_service, redirect_service), strict=True):
-            self.cluster.programs[name] = release.program(make(self.cluster, name))
+            program = make(self.cluster, name)
+            address = f"unix:{self.cluster.socket(f'{OTHER[side]}-links')}"
+            program = replace(program, environment={**program.environment, "LINKS_ADDRESS": address})
+            self.cluster.programs[name] = release.program(program)
         await asyncio.gather(*map(self.cluster.start, names))
 
     def client(self, side: str) -> httpx.AsyncClient:
@@ -111,11 +115,13 @@ class Deployment:
                     assert (await client.patch(f"/links/{code}", json={"url": URL})).status_code == 200
         self.settled_at = time.time() + SOON_S
 
-    async def visit(self, side: str, target: str, *, method: str = "GET", error_format: str = "json") -> bytes:
+    async def visit(
+        self, side: str, target: str, *, method: str = "GET", error_format: str = "json", headers: str = ""
+    ) -> bytes:
         """The whole answer of a redirector to a request in the shape that nginx sends; empty if there was none."""
         reader, writer = await asyncio.open_unix_connection(str(self.cluster.socket(f"{side}-redirect")))
         request = f"{method} /{target} HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 203.0.113.7\r\n"
-        writer.write(f"{request}X-Error-Format: {error_format}\r\n\r\n".encode())
+        writer.write(f"{request}{headers}X-Error-Format: {error_format}\r\n\r\n".encode())
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 head = await reader.readuntil(b"\r\n\r\n")

@@ -53,11 +53,11 @@ class Release:
         )
 
     def program(self, program: Program) -> Program:
-        """A service of this release in the place of another's; `-P` keeps the folder where it is started out of it."""
+        """A service of this release in the place of another's, and all that it starts; not what lies where it is started."""
         return replace(
             program,
-            command=[str(self.python), "-P", *program.command[1:]],
-            environment={**program.environment, "PYTHONPATH": str(self.folder)},
+            command=[str(self.python), *program.command[1:]],
+            environment={**program.environment, "PYTHONPATH": str(self.folder), "PYTHONSAFEPATH": "1"},
         )
 
 

@@ -16,6 +16,15 @@ from tests.promises.releases import ROOT, THIS, Release, check_out_previous
 
 TESTS_TIMEOUT_S = 240
 VISIBLE_S = 1.0
+SHIPPED_S = 30
+
+BROWSER = (
+    "X-Request-ID: 0123456789abcdef0123456789abcdef\r\n"
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+    "Referer: https://news.example.org/today\r\n"
+    "Accept-Language: de-AT,de;q=0.9\r\n"
+)
+PREFETCH = BROWSER + "X-Purpose: prefetch\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +171,41 @@ async def watch(
             await asyncio.sleep(0.01)
     assert await deployment.outcome(side, code) == expected
     return delay
+
+
+@pytest.mark.promise
+async def test_clicks_of_either_release_are_read_by_the_other(previous: Release) -> None:
+    """The clicks of each redirector, which the other release's write service takes, are stored alike and in full."""
+    visits = 5 * [BROWSER] + 2 * [PREFETCH] + [""]
+    async with deploying(previous) as deployment:
+        for side in SIDES:
+            created = await deployment.clients[side].post("/links", json={"url": URL, "code": f"clicked-{side}"})
+            assert created.status_code == 201
+            for headers in visits:
+                assert await deployment.visit(side, f"clicked-{side}", headers=headers)
+        conn = await deployment.cluster.connect()
+        async with asyncio.timeout(SHIPPED_S):
+            while await conn.fetchval("SELECT count(*) FROM clicks") < len(SIDES) * len(visits):
+                await asyncio.sleep(0.05)
+        rows = await conn.fetch(
+            """
+            SELECT links.code, is_bot, browser, os, device, referrer, language, count(*) FROM clicks
+            JOIN links ON links.id = link_id GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 8
+            """
+        )
+        visitors = await conn.fetch("SELECT count(DISTINCT visitor) FROM clicks GROUP BY link_id")
+        refused = await conn.fetchval("SELECT sum(refused) FROM click_segments")
+        await conn.close()
+
+    firefox = ("Firefox", "Linux", "desktop", "example.org", "de")
+    for side in SIDES:
+        assert [tuple(row)[1:] for row in rows if row["code"] == f"clicked-{side}"] == [
+            (True, *["unknown"] * 5, 1),
+            (True, *firefox, 2),
+            (False, *firefox, 5),
+        ]
+    assert [row["count"] for row in visitors] == [2, 2]
+    assert refused == 0
 
 
 @pytest.mark.promise

@@ -8,16 +8,16 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from services.redirect.journal.intake import Intake
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import Shipper, run_shipper
-from services.redirect.journal.writer import Journal, open_journal
+from services.redirect.journal.writer import ClickJournal, open_journal
 from shared.settings import RedirectSettings
 from tests.conftest import Database
 from tests.redirect.intake_server import TOKEN, IntakeServer
 from tests.redirect.journals import GIB
 
 AddLink = Callable[..., Awaitable[None]]
-Process = tuple[Journal, Shipper]
+Process = tuple[ClickJournal, Shipper]
 StartProcess = Callable[[], AbstractAsyncContextManager[Process]]
 
 
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def journal(folder: Path) -> AsyncIterator[Journal]:
+async def journal(folder: Path) -> AsyncIterator[ClickJournal]:
     async with open_journal(folder, GIB) as opened:
         yield opened
 
@@ -66,7 +66,7 @@ def start(folder: Path, socket: Path) -> StartProcess:
     async def open_both() -> AsyncIterator[Process]:
         async with (
             open_journal(folder, GIB) as journal,
-            run_shipper(journal, Intake(f"unix:{socket}", TOKEN)) as shipper,
+            run_shipper(journal, IntakeClient(f"unix:{socket}", TOKEN)) as shipper,
         ):
             yield journal, shipper
 

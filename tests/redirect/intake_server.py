@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from shared.clicks import Click
+from shared.clicks import Click, ClickParts
 from shared.journal import HEADER, split_records, unpack_clicks
 from tests.serving import serve
 
@@ -49,7 +49,7 @@ class IntakeServer:
     """
 
     reached: dict[str, int] = field(default_factory=dict)
-    clicks: list[Click] = field(default_factory=list)
+    clicks: list[tuple[float, int, ClickParts]] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
     answers: deque[Response] = field(default_factory=deque)
     broken: set[str] = field(default_factory=set)

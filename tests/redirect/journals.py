@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from services.redirect.journal.segments import create_segment
-from shared.clicks import Click
+from shared.clicks import Click, ClickParts
 from shared.journal import HEADER, split_records, unpack_clicks
 from shared.settings import RedirectSettings
 from tests.redirect.intake_server import TOKEN
@@ -16,13 +16,12 @@ GIB = 2**30
 
 
 def click(number: int, agent: bytes = b"Mozilla/5.0") -> Click:
-    request = (b"/a HTTP/1.1\r\nHost: sho.rt", b"203.0.113.7", None, agent, None, None, b"html")
-    return (1_800_000_000.25 + number, number, request)
+    return (1_800_000_000.25 + number, number, ClickParts(address=b"203.0.113.7", agent=agent))
 
 
-def read_folder(folder: Path) -> list[Click]:
+def read_folder(folder: Path) -> list[tuple[float, int, ClickParts]]:
     """All clicks of all segments, in the order in which they were written; torn tails are left out."""
-    found = []
+    found: list[tuple[float, int, ClickParts]] = []
     for path in sorted(folder.glob("*.journal")):
         data = path.read_bytes()
         assert data.startswith(HEADER)

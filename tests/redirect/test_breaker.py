@@ -3,6 +3,7 @@
 import pytest
 
 from services.redirect.breaker import FAILURES_TO_OPEN, FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
+from shared.backoff import SHORTEST_PART
 
 
 class Clock:
@@ -67,7 +68,7 @@ def test_pauses_grow_to_a_bound(clock: Clock, open_breaker: Breaker) -> None:
 
     assert pauses[0] <= FIRST_PAUSE_S + 0.01
     assert max(pauses) <= LONGEST_PAUSE_S + 0.01
-    assert min(pauses[10:]) >= LONGEST_PAUSE_S * 0.7
+    assert min(pauses[10:]) >= LONGEST_PAUSE_S * SHORTEST_PART
 
 
 def test_trial_that_never_reports_is_not_the_last(clock: Clock, open_breaker: Breaker) -> None:

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from deploy.local.services import service
 from services.redirect.app import create_app
 from services.redirect.lane import LaneProtocol
+from shared.clicks import ClickParts
 from shared.settings import RedirectSettings
 from tests.conftest import Database, running
 from tests.redirect.conftest import AddLink
@@ -24,7 +25,7 @@ from tests.redirect.intake_server import TOKEN, IntakeServer, until
 from tests.redirect.journals import journaling, read_folder
 from tests.serving import client_of, serve
 
-REQUEST = "GET /a HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 203.0.113.7\r\nX-Request-ID: {request_id}\r\n\r\n"
+REQUEST = "GET /a HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 203.0.113.7\r\nUser-Agent: {agent}\r\n\r\n"
 
 StartRedirect = Callable[[Path, str], Awaitable["subprocess.Popen[bytes]"]]
 
@@ -72,7 +73,7 @@ async def test_both_ways_record_and_head_does_not(  # noqa: PLR0917  # fixtures
     async with links.listen(address), serve(create_app(settings), socket, http=protocol), client_of(socket) as client:
         reader, writer = await asyncio.open_unix_connection(str(socket))
         for number in range(1, 6):
-            writer.write(REQUEST.format(request_id=f"r{number}").encode())
+            writer.write(REQUEST.format(agent=f"r{number}").encode())
             await reader.readuntil(b"\r\n\r\n")
             assert len(read_folder(folder)) == number
         writer.close()
@@ -83,8 +84,8 @@ async def test_both_ways_record_and_head_does_not(  # noqa: PLR0917  # fixtures
         await until(lambda: links.posts)
         metrics = await metrics_of(client)
 
-        assert [request[:3] for _, _, request in recorded] == [
-            (b"/a HTTP/1.1\r\nHost: sho.rt", b"203.0.113.7", b"r%d" % number) for number in range(1, 6)
+        assert [parts for _, _, parts in recorded] == [
+            ClickParts(address=b"203.0.113.7", agent=b"r%d" % number) for number in range(1, 6)
         ]
         assert metrics['redirect_answers_total{status="3xx",way="lane"}'] == (4 if protocol is LaneProtocol else 0)
         assert metrics["redirect_clicks_recorded_total"] == 5
@@ -154,7 +155,7 @@ async def test_kill_loses_nothing_that_was_answered(start_redirect: StartRedirec
     """A process that is killed in the middle of its work has every request that it answered in its journal."""
     process = await start_redirect(socket, "unix:/nonexistent")
     answered, attempted = await visit_until(socket, process, signal.SIGKILL)
-    recorded = [request[2] for _, _, request in read_folder(folder)]
+    recorded = [parts.agent for _, _, parts in read_folder(folder)]
 
     assert answered <= set(recorded) <= attempted
     assert len(recorded) == len(set(recorded))
@@ -172,7 +173,7 @@ async def test_survivor_ships_what_a_killed_process_left(
         await until(lambda: len(list(folder.glob("*.journal"))) == 1)
         survivor.send_signal(signal.SIGTERM)
         await until(lambda: survivor.poll() is not None)
-    arrived = [request[2] for _, _, request in links.clicks]
+    arrived = [parts.agent for _, _, parts in links.clicks]
 
     assert answered <= set(arrived) <= attempted
     assert len(arrived) == len(set(arrived))
@@ -186,7 +187,7 @@ async def test_sigterm_ships_the_rest(
         process = await start_redirect(socket, f"unix:{socket}.links")
         answered, _ = await visit_until(socket, process, signal.SIGTERM)
         await until(lambda: process.poll() is not None)
-    arrived = [request[2] for _, _, request in links.clicks]
+    arrived = [parts.agent for _, _, parts in links.clicks]
 
     # uvicorn ends by the signal that it was sent.
     assert process.returncode == -signal.SIGTERM
@@ -200,7 +201,7 @@ async def visit_until(
     """Visit the link over and over, then send the process a signal.
 
     Returns:
-        The ids of the requests that were answered, and of those that were sent.
+        The user agents of the requests that were answered, and of those that were sent.
     """
     answered: set[bytes] = set()
     attempted: set[bytes] = set()
@@ -217,12 +218,12 @@ async def visit(socket: Path, name: str, answered: set[bytes], attempted: set[by
     reader, writer = await asyncio.open_unix_connection(str(socket))
     with contextlib.suppress(OSError, EOFError):
         for number in count():
-            request_id = f"{name}{number}"
-            attempted.add(request_id.encode())
-            writer.write(REQUEST.format(request_id=request_id).encode())
+            agent = f"{name}{number}"
+            attempted.add(agent.encode())
+            writer.write(REQUEST.format(agent=agent).encode())
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 302 ")
-            answered.add(request_id.encode())
+            answered.add(agent.encode())
     writer.close()
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from services.redirect.journal.intake import Intake
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from shared.listen import find_sockets
@@ -15,7 +15,7 @@ from tests.redirect.journals import GIB, click
 
 async def test_wrong_token_keeps_the_data(folder: Path, socket: Path, links: IntakeServer) -> None:
     """A write service that does not know us gets nothing, and the clicks are kept."""
-    intake = Intake(f"unix:{socket}", "another token, which is long enough too")
+    intake = IntakeClient(f"unix:{socket}", "another token, which is long enough too")
     async with links.listen(socket), open_journal(folder, GIB) as journal, run_shipper(journal, intake) as shipper:
         journal.record([click(1)])
         await until(lambda: links.refused_tokens > 1)
@@ -33,13 +33,13 @@ async def test_newest_socket_that_answers(folder: Path, socket: Path, links: Int
     async with IntakeServer().listen(stale):
         pass
     async with links.listen(old), open_journal(folder, GIB) as journal:
-        async with newer.listen(new), run_shipper(journal, Intake(f"unix:{pattern}", TOKEN)):
+        async with newer.listen(new), run_shipper(journal, IntakeClient(f"unix:{pattern}", TOKEN)):
             for age, path in enumerate((stale, new, old)):
                 os.utime(path, (2_000_000_000 - age, 2_000_000_000 - age))
             assert find_sockets(pattern) == [str(stale), str(new), str(old)]
             journal.record([click(1)])
             await until(lambda: newer.clicks)
-        async with open_journal(folder, GIB) as other, run_shipper(other, Intake(f"unix:{pattern}", TOKEN)):
+        async with open_journal(folder, GIB) as other, run_shipper(other, IntakeClient(f"unix:{pattern}", TOKEN)):
             other.record([click(2)])
             await until(lambda: links.clicks)
 
@@ -68,7 +68,7 @@ async def test_port_is_an_address_too(folder: Path, links: IntakeServer, socket:
 
     async with links.listen(socket), await asyncio.start_server(forward, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
-        async with open_journal(folder, GIB) as journal, run_shipper(journal, Intake(f"{host}:{port}", TOKEN)):
+        async with open_journal(folder, GIB) as journal, run_shipper(journal, IntakeClient(f"{host}:{port}", TOKEN)):
             journal.record([click(1)])
             await until(lambda: links.clicks)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.redirect.journal.writer import Journal, open_journal
+from services.redirect.journal.writer import ClickJournal, open_journal
 from tests.redirect.intake_server import until
 from tests.redirect.journals import GIB, click, read_folder
 
@@ -145,7 +145,7 @@ async def test_folder_that_may_only_be_read(tmp_path: Path, mount: Callable[[Pat
         assert journal.dropped == {"full": 0, "error": 1}
 
 
-async def test_folder_that_was_deleted_is_made_anew(journal: Journal, folder: Path) -> None:
+async def test_folder_that_was_deleted_is_made_anew(journal: ClickJournal, folder: Path) -> None:
     """If someone deletes the segment under a process, it goes on with another one."""
     first = journal.live
     (path,) = folder.iterdir()

@@ -15,7 +15,7 @@ from deploy.local.valkey import Valkey
 from services.redirect.cache import Cache, open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.memory import Memory
-from services.redirect.resolver import Resolver, Unresolved
+from services.redirect.resolver import Crowded, Resolver, Unresolved
 from services.redirect.source import Source, open_source
 from shared.records import Reading, Record, pack_reading, redis_key, unpack_reading
 from tests.conftest import Database
@@ -280,18 +280,17 @@ async def test_postgres_away_is_no_404(parts: Parts, add_link: AddLink, fault: s
                 await asyncio.sleep(0.01)
 
 
-async def test_number_of_waiting_codes_is_bounded(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a store hangs, no more than a bounded number of codes wait for it."""
-    monkeypatch.setattr("services.redirect.resolver.WAITING_LIMIT", 10)
-    await parts.url_of("warm")
-    parts.postgres.hold_answers()
-    waiting = [asyncio.create_task(parts.url_of(f"x{n}")) for n in range(10)]
-    await parts.postgres.wait_held()
-    with pytest.raises(Unresolved):
-        await parts.url_of("one-more")
-    parts.postgres.release_answers()
+async def test_number_of_waiting_codes_is_bounded(parts: Parts) -> None:
+    """No more than a bounded number of codes wait to be looked up; however many ask for one of them, it is one."""
+    parts.resolver = Resolver(
+        memory=parts.memory, cache=parts.cache, source=parts.source, feed=parts.feed, waiting_limit=10
+    )
+    results = await asyncio.gather(*(parts.url_of(f"x{n % 12}") for n in range(22)), return_exceptions=True)
+    crowded = [type(result) for result in results if result is not None]
 
-    assert await asyncio.gather(*waiting) == [None] * 10
+    assert crowded == [Crowded] * 2
+    assert results[10:12] == [result for result in results if result is not None]
+    assert await parts.url_of("x11") is None
 
 
 async def test_visitor_who_leaves_disturbs_nobody(parts: Parts, add_link: AddLink) -> None:

@@ -8,7 +8,7 @@ import pytest
 from starlette.responses import JSONResponse, Response
 
 from services.redirect.journal import shipper as module
-from services.redirect.journal.intake import Intake
+from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from shared.journal import HEADER, pack_record
@@ -78,7 +78,7 @@ async def test_shipped_segments_make_room(folder: Path, socket: Path, links: Int
     """A folder that was full takes clicks again once what it held was shipped, though the limit is one segment."""
     folder.mkdir()
     (folder / "somebody.damaged").write_bytes(bytes(2**20 - 5000))
-    async with open_journal(folder, 2**20) as journal, run_shipper(journal, Intake(f"unix:{socket}", TOKEN)):
+    async with open_journal(folder, 2**20) as journal, run_shipper(journal, IntakeClient(f"unix:{socket}", TOKEN)):
         while not journal.dropped["full"]:
             journal.record([click(journal.recorded)])
         recorded = journal.recorded

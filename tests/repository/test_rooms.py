@@ -22,7 +22,7 @@ BREAKS = [
     ("keys", "services.links.keys.rows", "services.links.links.rows"),
     ("links", "services.links.links.checks", "services.links.clicks.rows"),
     ("links", "services.links.links.checks", "services.links.stats.intervals"),
-    ("clicks", "services.links.clicks.intake", "services.links.keys.authentication"),
+    ("clicks", "services.links.clicks.routes", "services.links.keys.authentication"),
     ("clicks", "services.links.clicks.rows", "services.links.links.rows"),
     ("stats", "services.links.stats.rows", "services.links.clicks.rows"),
     ("stats", "services.links.stats.rows", "services.links.clicks.enrichment"),

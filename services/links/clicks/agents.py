@@ -17,7 +17,7 @@ from shared.api import UNKNOWN
 from shared.clicks import LONGEST_AGENT
 
 LONGEST_NAMES = 256
-"""Bytes in which browser and system are looked for: they stand in front. ua-parser takes up to 0.5 µs a byte."""
+"""Browser and system are looked for in so many bytes: they stand in front. ua-parser takes up to 0.5 µs a byte."""
 
 LONGEST_VALUE = 64
 """Characters of a browser's or a system's name."""
@@ -60,7 +60,7 @@ class AgentParser:
         self._bots = BotMatcher()
 
     def parse(self, raw: bytes) -> Agent:
-        """Read a user agent, of which what is too long is left out."""
+        """Read a user agent. The end of one that is too long is left out."""
         raw = raw[:LONGEST_AGENT]
         if not raw.strip():
             # Every browser sends one; what sends none is a program.
@@ -77,10 +77,10 @@ class AgentParser:
 
 
 def load_matchers() -> Matchers:
-    """ua-parser's expressions, the dearest of which written in another way.
+    """Load ua-parser's expressions, and write the dearest ones in another way.
 
-    Those for names of unknown crawlers begin with any 200 characters, for parsers that go back. The engine here does not, and
-    counting to 200 costs it up to 0.2 ms a user agent; without, the same name is found in a fifth of that.
+    The expressions for unknown crawlers begin with any 200 characters, for parsers that go back. The engine here does not go
+    back, and counting to 200 costs it up to 0.2 ms a user agent. Without the count it finds the same name in a fifth of that.
     """
     agents, systems, devices = load_lazy_builtins()
     return [_uncounted(matcher) for matcher in agents], systems, devices
@@ -101,7 +101,7 @@ def _clean(text: str | None) -> str:
 
 
 def _device(parsed: Result, text: str) -> str:
-    """The class of device: Android's own rule is that a phone says `Mobile` and a tablet does not."""
+    """Find the class of device. Android's own rule is that a phone says `Mobile` and a tablet does not."""
     system = parsed.os.family if parsed.os else None
     lowered = text.lower()
     is_phone = any(name in lowered for name in _PHONES)

@@ -1,7 +1,7 @@
-"""One batch of the click journal in one transaction: what was taken before is skipped, what is damaged or refused set aside.
+"""Takes one batch of the click journal in one transaction. It skips what was taken before, and sets aside what is damaged.
 
-`worker.py` calls `take_batch`. The offset in `click_segments` moves with the clicks, so a batch that is repeated, overlaps
-or races is not counted again.
+`worker.py` calls `take_batch`. The offset in `click_segments` moves with the clicks, so no click is counted twice if a batch is
+repeated, overlaps another one or races with it.
 """
 
 import zlib
@@ -14,19 +14,19 @@ import structlog
 
 from services.links.clicks.counts import SECOND_US, EnrichedClick
 from services.links.clicks.enrichment import Enricher, VisitorHash
-from services.links.clicks.pipe import EVERYTHING, LARGEST_BATCH, Mark, Part, Taken
+from services.links.clicks.pipe import EVERYTHING, LARGEST_BATCH, BatchPart, TakenBatch, WorkerMark
 from services.links.clicks.reading import ClickReader, SentBatch, split_batch
 from services.links.clicks.rows import insert_clicks, lock_segment, move_segment, select_keys, select_owners
 from shared.postgres import Connection
 
 TRIES_LIMIT = 200
-"""Parts of a batch that are tried; then a part that is refused is set aside as a whole. Bounds the time of a bad batch."""
+"""So many parts of a batch are tried; then a part that is refused is set aside as a whole. This bounds a bad batch's time."""
 
 log = structlog.get_logger()
 
 
-class Refused(Exception):
-    """The batch cannot be taken as it is, and nothing of it was; `status` tells why, `offset` is what is known."""
+class BatchRefused(Exception):
+    """The batch cannot be taken as it is, and nothing of it was taken. `status` tells why; `offset` is what is known."""
 
     def __init__(self, status: HTTPStatus, offset: int = 0) -> None:
         super().__init__(status)
@@ -38,17 +38,17 @@ def decompress(body: bytes) -> bytes:
     """Undo gzip (RFC 1952), one member of at most `LARGEST_BATCH` bytes.
 
     Raises:
-        Refused: It is larger, or it is no gzip.
+        BatchRefused: The data is larger, or the body is no gzip.
     """
     stream = zlib.decompressobj(wbits=31)
     try:
         data = stream.decompress(body, LARGEST_BATCH + 1)
     except zlib.error:
-        raise Refused(HTTPStatus.BAD_REQUEST) from None
+        raise BatchRefused(HTTPStatus.BAD_REQUEST) from None
     if len(data) > LARGEST_BATCH:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        raise BatchRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     if not stream.eof or stream.unused_data:
-        raise Refused(HTTPStatus.BAD_REQUEST)
+        raise BatchRefused(HTTPStatus.BAD_REQUEST)
     return data
 
 
@@ -59,41 +59,41 @@ async def take_batch(
     offset: int,
     data: bytes,
     *,
-    part: Part = EVERYTHING,
-    mark: Mark | None = None,
-) -> Taken:
+    part: BatchPart = EVERYTHING,
+    mark: WorkerMark | None = None,
+) -> TakenBatch:
     """Take records that begin at an offset of a segment.
 
     Args:
-        conn: Of the write service's role.
-        enricher: What tells what a click was.
-        segment: Of the journal.
-        offset: Where the records begin.
+        conn: A connection of the write service's role.
+        enricher: The parsers.
+        segment: The segment's name.
+        offset: The offset in the segment where the records begin.
         data: The records.
-        part: How much of them is wanted.
-        mark: Told what is done, before it is done.
+        part: The part of them that is wanted.
+        mark: Notes what is done next.
 
     Raises:
-        Refused: They begin beyond what is known.
-        MemoryError: Nothing was taken; the mark tells what was too much.
-        asyncpg.PostgresError, OSError: Nothing was taken, or it is not known; send them again.
+        BatchRefused: The records begin beyond what is known.
+        MemoryError: Nothing was taken; the mark tells which click took too much.
+        asyncpg.PostgresError, OSError: Nothing was taken, or it is not known; send the batch again.
     """
-    mark = mark or Mark(bytearray(Mark.SIZE))
+    mark = mark or WorkerMark(bytearray(WorkerMark.SIZE))
     async with conn.transaction():
         reached = await lock_segment(conn, segment)
         if offset > reached:
-            raise Refused(HTTPStatus.CONFLICT, reached)
-        # What was reached is the end of a record, or of a batch with damage, where the next one begins.
+            raise BatchRefused(HTTPStatus.CONFLICT, reached)
+        # `reached` is the end of a record, or of a batch with damage; the next record begins there.
         data = data[reached - offset :]
         if not data:
-            return Taken(HTTPStatus.OK, reached)
+            return TakenBatch(HTTPStatus.OK, reached)
         batch = split_batch(data, reached, part, mark)
         mark.rest()
         reader = await _prepare(conn, enricher, batch)
         enriched, found = reader.read_batch(batch, part, mark)
         mark.rest()
         if found:
-            return Taken(HTTPStatus.ACCEPTED, reached, found=found)
+            return TakenBatch(HTTPStatus.ACCEPTED, reached, found=found)
         mark.begin_storing(len(enriched))
         stored = await _store(conn, enriched)
         refused = batch.sent - len(stored)
@@ -107,7 +107,7 @@ async def take_batch(
             stored=len(stored),
             errors=sorted(reader.errors),
         )
-    return Taken(
+    return TakenBatch(
         HTTPStatus.OK if batch.damage_end is None else HTTPStatus.UNPROCESSABLE_ENTITY,
         batch.end,
         len(stored),
@@ -126,10 +126,10 @@ async def _prepare(conn: Connection, enricher: Enricher, batch: SentBatch) -> Cl
 
 
 async def _store(conn: Connection, clicks: Sequence[EnrichedClick]) -> list[EnrichedClick]:
-    """Store clicks; what Postgres refuses is found by halving.
+    """Store clicks. Halving finds those that Postgres refuses.
 
     Returns:
-        Those that were stored.
+        The clicks that were stored.
     """
     stored: list[EnrichedClick] = []
     parts, tries = [clicks] if clicks else [], 0
@@ -159,4 +159,4 @@ _REFUSALS = (
     # The client's own: a value that it cannot encode.
     asyncpg.exceptions.DataError,
 )
-"""The row is to blame (SQLSTATE classes 22, 23 and 54); after anything else the batch comes again."""
+"""Errors for which a row is to blame (SQLSTATE classes 22, 23 and 54). After any other error the batch comes again."""

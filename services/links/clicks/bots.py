@@ -69,7 +69,7 @@ NAMES_OF_THINGS = (
     # Slack's apps; its servers say `Slackbot` and `Slack-ImgProxy`: https://api.slack.com/robots
     r" slack/[\d.]+",
 )
-"""What may read like a program's name and is none, beside crawlerdetect's own (Python syntax, lower case)."""
+"""Names that look like a program's and are none, beside crawlerdetect's own list (Python syntax, lower case)."""
 
 PEOPLE = (
     # Browsers for text, and the oldest. Lynx names libwww, which programs use too: https://lynx.invisible-island.net
@@ -90,10 +90,10 @@ HAND_WRITTEN = {
     r"(like )?Gecko(.[\d\.]*)?": (r"like Gecko(.[\d\.]*)?", r"Gecko(.[\d\.]*)?"),
     r"[ ]Intel": (r" Intel",),
 }
-"""crawlerdetect's expressions that cannot be taken as they are, and what is the same."""
+"""crawlerdetect's expressions that cannot be used as they are, and others that match the same."""
 
 AUTOMATON_BYTES = 32 * 2**20
-"""What RE2 may keep of the automaton that it builds as texts come; the list needs about 8 MiB."""
+"""The memory that RE2 may use for the automaton that it builds while it reads texts. The list needs about 8 MiB."""
 
 
 class BotMatcher:

@@ -1,6 +1,6 @@
-"""Clicks of one batch, added up: what goes into the tables of counts, in the order of their keys.
+"""Adds up the clicks of one batch for the tables of counts, in the order of the tables' keys.
 
-One order in every transaction, so that two batches at once wait for each other in turn and never in a circle.
+The order is the same in every transaction. So two batches at once wait for each other in turn, and never in a circle.
 """
 
 from collections import Counter
@@ -20,8 +20,8 @@ class EnrichedClick(NamedTuple):
     """A click as it is stored.
 
     Attributes:
-        time_us: Microseconds since 1970, from which slot, day and column all come.
-        visitor: Tells who it was, among the clicks of a day; None if that day's key is gone.
+        time_us: Microseconds since 1970. Slot, day and column all come from it.
+        visitor: Tells the visitors of a day apart; None if that day's key is gone.
     """
 
     time_us: int
@@ -38,9 +38,9 @@ Columns = tuple[Sequence[object], ...]
 
 @dataclass(frozen=True, slots=True)
 class DimensionCounts:
-    """How often each kind of click is there, a kind being a day, a dimension, a value and whether it is a bot.
+    """The number of clicks of each kind. A kind is a day, a dimension, a value and whether a bot clicked.
 
-    An array costs by the element, and most rows are of a few kinds, so a row names its kind by number.
+    An array costs by the element, and most rows are of a few kinds. So a row names its kind by number.
 
     Attributes:
         kinds: day (days since 1970), dimension, value, is_bot; sorted.
@@ -53,13 +53,14 @@ class DimensionCounts:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Each the columns of its table, without its name: key columns first, then the number.
+    """The columns of each table of counts: key columns first, then the number of clicks.
 
     Attributes:
         totals_by_link: link, slot (Unix seconds), is_bot, clicks; sorted; `totals_by_owner` the same.
-        visitors_by_link: By is_bot: day, link, visitor, of every click that has one; `visitors_by_owner` the same.
+        visitors_by_link: For bots and for people: day, link, visitor of every click that has a visitor; `visitors_by_owner` the
+            same.
         links: link, clicks; sorted.
-        humans: Of the same links, the clicks that no bot made.
+        humans: The clicks of the same links that no bot made.
     """
 
     totals_by_link: Columns

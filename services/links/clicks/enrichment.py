@@ -1,8 +1,8 @@
-"""What a click tells beyond its link: browser, system, device, bot, country, referrer, language, and who it was.
+"""Finds out what a click tells beyond its link: browser, system, device, bot, country, referrer, language, and the visitor.
 
-The click worker asks it for every click (`batches.py`). Nothing here touches the network, and the client's address leaves as
-a country and as a keyed hash alone. Whatever a click says, its cost is bounded: each text is cut before it is read, and read
-in time proportional to its length.
+The click worker asks it for every click (`reading.py`). Nothing here touches the network, and the client's address leaves only
+as a country and as a keyed hash. Whatever a click says, its cost is bounded: each text is cut before it is read, and the time
+to read it is proportional to its length.
 """
 
 import re
@@ -16,10 +16,10 @@ from publicsuffixlist import PublicSuffixList
 
 from services.links.clicks.agents import AgentParser
 from shared.api import UNKNOWN, Dimensions
-from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE
+from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE, ClickParts
 
 COUNTRIES = Path(__file__).parents[1] / "vendor" / "countries.mmdb"
-"""The database that is part of every release, for where `COUNTRY_DATABASE` names no other."""
+"""The database that is part of every release. `COUNTRY_DATABASE` may name another one."""
 
 REMEMBERED_AGENTS = 16_384
 REMEMBERED_ORIGINS = 16_384
@@ -27,7 +27,7 @@ REMEMBERED_LANGUAGES = 4096
 VISITOR_BYTES = 16
 
 LONGEST_ORIGIN = 320
-"""Bytes in which scheme and host must end: a host has at most 253 (RFC 1035, 2.3.4)."""
+"""Scheme and host must end within so many bytes: a host has at most 253 (RFC 1035, 2.3.4)."""
 
 _match_origin = re.compile(rb"([a-z-]{4,11})://(?:[^/?#\\]*@)?([0-9a-z_.-]{1,255})(?::[0-9]*)?(?:[/?#\\]|$)").match
 _match_host = re.compile(r"(?:[0-9a-z_-]{1,63}\.)*[0-9a-z_-]{1,63}").fullmatch
@@ -35,7 +35,7 @@ _match_language = re.compile(r"\s*([A-Za-z]{2,8})(?=[-_,;\s]|$)").match
 _match_country = re.compile(r"[A-Z]{2}").fullmatch
 
 _APPS = frozenset({b"android-app", b"ios-app"})
-"""Apps name themselves: Android's by its package, iOS's by its number or bundle.
+"""The schemes by which apps name themselves: Android's by package, iOS's by number or bundle.
 
 https://developer.android.com/reference/android/app/Activity#getReferrer() and
 https://developers.google.com/search/docs/appearance (App Indexing) describe them.
@@ -45,10 +45,10 @@ log = structlog.get_logger()
 
 
 class Enricher:
-    """The parsers of one process, with what they said last.
+    """The parsers of one process, which remember their last results.
 
     Args:
-        country_database: An MMDB file; one that cannot be read is logged, and countries are unknown.
+        country_database: An MMDB file. If it cannot be read, that is logged, and countries are unknown.
     """
 
     def __init__(self, country_database: Path | None = None) -> None:
@@ -57,24 +57,21 @@ class Enricher:
         self.parse_referrer = lru_cache(REMEMBERED_ORIGINS)(ReferrerParser().parse)
         self.parse_language = lru_cache(REMEMBERED_LANGUAGES)(parse_language)
 
-    def enrich(self, request: tuple[bytes | None, ...]) -> tuple[bool, Dimensions]:
-        """Find out whether it is a bot, and the values of the dimensions.
-
-        Args:
-            request: Of a click, see `shared/clicks.py`.
-        """
-        agent = self.parse_agent((request[3] or b"")[:LONGEST_AGENT])
-        return agent.is_bot or is_prefetch(request), Dimensions(
-            self.find_country(request[1]) if self._countries is not None else UNKNOWN,
+    def enrich(self, parts: ClickParts) -> tuple[bool, Dimensions]:
+        """Find out whether a click is a program's, and its value of each dimension."""
+        agent = self.parse_agent((parts.agent or b"")[:LONGEST_AGENT])
+        is_prefetch = parts.purpose is not None
+        return agent.is_bot or is_prefetch, Dimensions(
+            self.find_country(parts.address) if self._countries is not None else UNKNOWN,
             agent.browser,
             agent.os,
             agent.device,
-            self.parse_referrer(origin_of(request[4] or b"")),
-            self.parse_language((request[5] or b"")[:LONGEST_LANGUAGE]),
+            self.parse_referrer(origin_of(parts.referrer or b"")),
+            self.parse_language((parts.language or b"")[:LONGEST_LANGUAGE]),
         )
 
     def find_country(self, address: bytes | None) -> str:
-        """The ISO 3166 code of an address's country."""
+        """Returns the ISO 3166 code of an address's country."""
         if self._countries is None or not address:
             return UNKNOWN
         try:
@@ -90,14 +87,9 @@ class Enricher:
 
 
 def parse_language(raw: bytes) -> str:
-    """The primary subtag of the first language of an Accept-Language (RFC 9110, 12.5.4; RFC 5646)."""
+    """Returns the primary subtag of the first language of an Accept-Language (RFC 9110, 12.5.4; RFC 5646)."""
     match = _match_language(raw.decode("latin-1"))
     return UNKNOWN if match is None else match[1].lower()
-
-
-def is_prefetch(request: tuple[bytes | None, ...]) -> bool:
-    """Tell whether a browser fetched the link ahead, before anybody clicked it; older releases do not say so."""
-    return len(request) > 7 and request[7] is not None
 
 
 class ReferrerParser:
@@ -107,11 +99,11 @@ class ReferrerParser:
         self._suffixes = PublicSuffixList()
 
     def parse(self, raw: bytes) -> str:
-        """Tell the registrable domain of a web page (publicsuffix.org), or the name of an app.
+        """Find the registrable domain of a web page (publicsuffix.org), or the name of an app.
 
         Returns:
-            The host itself where there is no registrable domain; `unknown` for other schemes, hosts in brackets and hosts
-            that are not written in ASCII, as browsers write them.
+            The domain or name; the host itself if it has no registrable domain; `unknown` for other schemes, for hosts in
+            brackets, and for hosts that are not in ASCII, as browsers write them.
         """
         origin = _match_origin(raw[:LONGEST_ORIGIN].strip().lower())
         if origin is None:
@@ -129,7 +121,7 @@ class ReferrerParser:
 
 
 def origin_of(raw: bytes) -> bytes:
-    """Cut a Referer after its host, so that the pages of a site are remembered as one."""
+    """Cut a Referer after its host, so that all pages of a site are remembered as one."""
     return b"/".join(raw[:LONGEST_ORIGIN].split(b"/", 3)[:3])
 
 
@@ -139,12 +131,12 @@ class VisitorHash:
     def __init__(self, key: bytes) -> None:
         self._copy = blake2b(key=key, digest_size=VISITOR_BYTES).copy
 
-    def digest(self, request: tuple[bytes | None, ...]) -> bytes:
-        """The visitor who made a click (`shared/clicks.py`)."""
+    def digest(self, parts: ClickParts) -> bytes:
+        """Returns a number for the visitor who made a click."""
         # A copy costs half of hashing the key anew.
         state = self._copy()
-        # An older release records the agent uncut: the visitor is the same.
-        state.update((request[1] or b"") + b"\0" + (request[3] or b"")[:LONGEST_AGENT])
+        # An older release recorded the agent uncut, and the visitor is the same.
+        state.update((parts.address or b"") + b"\0" + (parts.agent or b"")[:LONGEST_AGENT])
         return state.digest()
 
 

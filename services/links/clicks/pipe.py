@@ -1,7 +1,7 @@
-"""What the write service and its click worker say to each other: batches one way, what became of them the other, in frames.
+"""The messages between the write service and its click worker: batches one way, their results the other way, in frames.
 
-`queue.py` and `worker.py` are the two ends. A worker that dies or hangs says nothing any more, so it also keeps a mark of
-what it is at, in memory that both see.
+`queue.py` and `worker.py` are the two ends. A worker that dies or hangs says nothing any more. So it also notes what it is
+doing in memory that both processes see.
 """
 
 import asyncio
@@ -18,29 +18,30 @@ LARGEST_BATCH = 8 * 2**20
 """Bytes, decompressed."""
 
 ANY_NUMBER = 2**31
-"""Of clicks: more than a batch can hold."""
+"""More clicks than a batch can hold."""
 
 _frame = struct.Struct("<I")
 
 
-class Stage(IntEnum):
-    """What a worker is at. Only while it is reading can a click be to blame for what happens to it."""
+class WorkerStage(IntEnum):
+    """What a worker is doing. A click can be to blame for the worker's end only while the worker is reading."""
 
     RESTING = 0
     READING = 1
     STORING = 2
 
 
-class Place(NamedTuple):
-    """Where a worker is.
+class WorkerPlace(NamedTuple):
+    """What a worker is doing, and with which click.
 
     Attributes:
-        stage: What it is at.
-        record: Offset in the segment of the record that is read.
-        click: Its number in that record, `WHOLE_RECORD` while the record is unpacked; of stored ones how many they are.
+        stage: What it is doing.
+        record: The offset in the segment of the record that it reads.
+        click: The number of the click in that record; `WHOLE_RECORD` while it unpacks the record. While it stores clicks, the
+            number of them.
     """
 
-    stage: Stage
+    stage: WorkerStage
     record: int
     click: int
 
@@ -48,8 +49,8 @@ class Place(NamedTuple):
 WHOLE_RECORD = -1
 
 
-class Mark:
-    """A worker's place, in memory that outlives it.
+class WorkerMark:
+    """The note of what a worker is doing, in memory that outlives the worker.
 
     Args:
         memory: `SIZE` bytes that can be written.
@@ -60,36 +61,36 @@ class Mark:
     def __init__(self, memory: Any) -> None:
         self._words = memoryview(memory).cast("q")
 
-    def read(self) -> Place:
+    def read(self) -> WorkerPlace:
         stage, record, click = self._words
-        return Place(Stage(stage), record, click)
+        return WorkerPlace(WorkerStage(stage), record, click)
 
     def rest(self) -> None:
-        self._words[0] = Stage.RESTING
+        self._words[0] = WorkerStage.RESTING
 
     def begin_record(self, record: int) -> None:
         words = self._words
-        words[0], words[1], words[2] = Stage.READING, record, WHOLE_RECORD
+        words[0], words[1], words[2] = WorkerStage.READING, record, WHOLE_RECORD
 
     def begin_click(self, click: int) -> None:
         self._words[2] = click
 
     def begin_storing(self, clicks: int) -> None:
         words = self._words
-        words[0], words[2] = Stage.STORING, clicks
+        words[0], words[2] = WorkerStage.STORING, clicks
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """How much of a batch a worker is to take: all of it, unless something went wrong before.
+class BatchPart:
+    """The part of a batch that a worker takes: all of it, unless something went wrong before.
 
     Attributes:
-        clicks: At most, in whole records, but at least one record.
-        record: Offset of the record that went wrong, 0 for none. What comes before it is taken, and then it alone.
+        clicks: The largest number of clicks, in whole records. At least one record is taken.
+        record: The offset of the record that went wrong, 0 for none. What stands before it is taken first, then this record.
         first: The click of that record that is read before the others.
-        reads: Clicks of that record that are read at once, at most.
-        found: What is known of clicks of that record already; each is a `Taken.found`.
-        is_refused: That record is set aside unread.
+        reads: The largest number of clicks of that record that are read at once.
+        found: What is already known of clicks of that record; each is a `TakenBatch.found`.
+        is_refused: Whether that record is set aside unread.
     """
 
     clicks: int = ANY_NUMBER
@@ -100,21 +101,21 @@ class Part:
     is_refused: bool = False
 
 
-EVERYTHING = Part()
+EVERYTHING = BatchPart()
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of a batch.
+class TakenBatch:
+    """The result of a batch.
 
     Attributes:
-        status: 200, or 422 if a part was damaged. 202: nothing is stored yet, but `found` tells what was read. 503, 504:
-            Postgres is away, or took too long.
+        status: 200, or 422 if a part was damaged. 202: nothing is stored yet, but `found` has what was read. 503, 504: Postgres
+            is away, or took too long.
         offset: Everything below it is taken.
-        clicks: Stored.
-        refused: Set aside: clicks, and one for what was damaged.
-        newest: When the newest click was, Unix seconds; 0 without any.
-        found: Packed, the clicks that were read of a record of which others are not.
+        clicks: The number of clicks that were stored.
+        refused: The number of clicks that were set aside; a damaged piece counts as one.
+        newest: The time of the newest click, Unix seconds; 0 without clicks.
+        found: What was read of a record that is not read in full yet, packed.
     """
 
     status: HTTPStatus
@@ -141,6 +142,6 @@ def pack_frame(message: object) -> bytes:
 
 
 def pack_found(found: Mapping[int, tuple[object, ...] | None]) -> bytes:
-    """What is known of clicks of a record, by their number (`Taken.found`): what is stored of each, None if it is set aside."""
+    """Packs what is known of a record's clicks, by their numbers (`TakenBatch.found`). None stands for a click set aside."""
     packed: bytes = msgpack.packb(list(found.items()))
     return packed

@@ -1,6 +1,6 @@
-"""The click worker's process as the service sees it: started, given a batch, looked at while it works, killed.
+"""The click worker's process, as the service sees it: it is started, gets batches, is watched while it works, and is killed.
 
-`queue.py` has one of them; `worker.py` is what runs in it.
+`queue.py` has one of them. `worker.py` is the program that runs in it.
 """
 
 import asyncio
@@ -16,14 +16,22 @@ from uuid import UUID
 
 import structlog
 
-from services.links.clicks.pipe import Mark, Part, Place, Stage, Taken, pack_frame, read_frame
+from services.links.clicks.pipe import (
+    BatchPart,
+    TakenBatch,
+    WorkerMark,
+    WorkerPlace,
+    WorkerStage,
+    pack_frame,
+    read_frame,
+)
 from shared.settings import LinksSettings
 
 CLICK_TIMEOUT_S = 2.0
-"""For one click, or for unpacking one record. Either takes milliseconds at most."""
+"""The time for one click, or for unpacking one record. Either takes milliseconds at most."""
 
 LOOK_INTERVAL_S = 0.25
-"""How often the worker is looked at. Looks are counted, not seconds: a machine that is suspended takes none."""
+"""The time between two looks at the worker. Looks are counted, not seconds: a machine that is suspended takes none."""
 
 END_TIMEOUT_S = 5.0
 
@@ -40,10 +48,10 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """A worker that was started, and the mark where it says what it is at."""
+    """A worker that was started, and its note of what it is doing."""
 
     process: asyncio.subprocess.Process
-    mark: Mark
+    mark: WorkerMark
 
     @property
     def pid(self) -> int:
@@ -54,17 +62,17 @@ class WorkerProcess:
         return self.process.returncode is None
 
     @property
-    def place(self) -> Place:
-        """What it is at, or was at when it died."""
+    def place(self) -> WorkerPlace:
+        """What it is doing, or was doing when it died."""
         return self.mark.read()
 
     async def take(
-        self, segment: UUID, offset: int, is_gzip: bool, body: bytes, part: Part, *, timeout_s: float
-    ) -> Taken:
+        self, segment: UUID, offset: int, is_gzip: bool, body: bytes, part: BatchPart, *, timeout_s: float
+    ) -> TakenBatch:
         """Have a part of a batch taken.
 
         Raises:
-            WorkerLost: It died, or did not answer in time; it has to be ended.
+            WorkerLost: The worker died, or did not answer in time; it has to be ended.
         """
         message = pack_frame((segment.bytes, offset, is_gzip, body, astuple(part)))
         self.mark.rest()
@@ -77,13 +85,13 @@ class WorkerProcess:
             raise WorkerLost(hangs=isinstance(error, TimeoutError)) from error
         finally:
             talking.cancel()
-        return Taken(HTTPStatus(status), *rest)
+        return TakenBatch(HTTPStatus(status), *rest)
 
     async def wait(self) -> int:
-        """Wait for its end.
+        """Wait until the process has ended.
 
         Returns:
-            Its status.
+            Its exit status.
         """
         return await self.process.wait()
 
@@ -105,10 +113,10 @@ class WorkerProcess:
         return await read_frame(self.process.stdout)
 
     async def _watch(self, talking: asyncio.Task[Any], timeout_s: float) -> None:
-        """Wait until it has answered.
+        """Wait until the worker has answered.
 
         Raises:
-            TimeoutError: It takes too long for all of it, or for one click.
+            TimeoutError: The worker takes too long for the batch, or for one click.
         """
         looks, place = 0, self.place
         for _ in range(math.ceil(timeout_s / LOOK_INTERVAL_S)):
@@ -116,7 +124,7 @@ class WorkerProcess:
             if talking.done():
                 return
             before, place = place, self.place
-            looks = looks + 1 if place.stage is Stage.READING and place == before else 0
+            looks = looks + 1 if place.stage is WorkerStage.READING and place == before else 0
             if looks >= CLICK_TIMEOUT_S / LOOK_INTERVAL_S:
                 break
         raise TimeoutError
@@ -126,17 +134,17 @@ async def start_worker(command: Sequence[str], settings: LinksSettings) -> Worke
     """Start a worker.
 
     Args:
-        command: Its command line.
-        settings: Of the service.
+        command: The worker's command line.
+        settings: The service's settings.
 
     Raises:
-        WorkerLost: It cannot be started.
+        WorkerLost: The worker cannot be started.
     """
     try:
         with tempfile.TemporaryFile(buffering=0) as file:
             # Written, not only made longer: there must be room for it.
-            file.write(bytes(Mark.SIZE))
-            mark = Mark(mmap.mmap(file.fileno(), Mark.SIZE))
+            file.write(bytes(WorkerMark.SIZE))
+            mark = WorkerMark(mmap.mmap(file.fileno(), WorkerMark.SIZE))
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=(file.fileno(),)
             )

@@ -1,7 +1,7 @@
-"""The way of batches into the click worker: a bounded queue, a deadline for each, and a process that is started again.
+"""The queue before the click worker. It is bounded, each batch has a deadline, and a worker that dies is started again.
 
-`intake.py` puts them in, `worker.py` is the process. A batch whose end is not known is simply sent again: its offset tells
-what was taken. What made a worker die or hang comes back in smaller parts (`suspects.py`).
+`routes.py` puts batches in, `worker.py` is the process. A batch whose result is not known is simply sent again: its offset
+tells what was taken. A batch that made a worker die or hang is taken in smaller parts (`suspects.py`).
 """
 
 import asyncio
@@ -14,11 +14,12 @@ from uuid import UUID
 
 import structlog
 
-from services.links.clicks.pipe import ANY_NUMBER, Stage, Taken
+from services.links.clicks.pipe import ANY_NUMBER, TakenBatch, WorkerStage
 from services.links.clicks.process import WorkerLost, WorkerProcess, start_worker
 from services.links.clicks.suspects import Suspects
 from services.links.metrics import Metrics
 from services.links.web.errors import Unavailable
+from shared.backoff import Backoff
 from shared.settings import LinksSettings
 
 WORKER = (sys.executable, "-m", "services.links.clicks.worker")
@@ -27,16 +28,16 @@ WAITING_LIMIT = 16
 """Batches, of at most 8 MiB each."""
 
 BATCH_TIMEOUT_S = 12.0
-"""For the worker; longer than its statements may take. A process that misses it is killed."""
+"""The worker's time for a batch, longer than its statements may take. A process that misses it is killed."""
 
 WAIT_TIMEOUT_S = 5.0
-"""For its turn."""
+"""A batch waits no longer for its turn."""
 
 PATIENCE_S = 4.0
-"""After that no more parts of a batch are begun; the sender, who waits for 10 s, sends it again."""
+"""No part of a batch is begun later than that. The sender, who waits for 10 s, sends the batch again."""
 
 TRIES = 2
-"""Workers that may die in one request with no click to blame; after one that hangs the sender has waited long enough."""
+"""So many workers may die in one request with no click to blame. After one that hangs the sender has waited long enough."""
 
 RESTART_PAUSE_S = 0.5
 LONGEST_RESTART_PAUSE_S = 30.0
@@ -50,8 +51,8 @@ class ClickQueue:
     """One worker process and the batches that wait for it.
 
     Args:
-        settings: Of the service.
-        metrics: Where starts are counted.
+        settings: The service's settings.
+        metrics: The metrics that count the starts.
         command: The worker's command line.
     """
 
@@ -68,15 +69,15 @@ class ClickQueue:
 
     @property
     def pid(self) -> int | None:
-        """Of the worker, if there is one."""
+        """The worker's process id, if there is a worker."""
         return None if self._worker is None else self._worker.pid
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold one of the places, from before a body is read.
+        """Hold a place in the queue, from before the body is read.
 
         Raises:
-            Unavailable: All are held.
+            Unavailable: All places are held.
         """
         if self._waiting >= WAITING_LIMIT:
             raise Unavailable("Too many batches of clicks wait already.")
@@ -86,11 +87,11 @@ class ClickQueue:
         finally:
             self._waiting -= 1
 
-    async def take(self, segment: UUID, offset: int, *, is_gzip: bool, body: bytes) -> Taken:
-        """Have a batch taken, or its first part; see `take_batch`.
+    async def take(self, segment: UUID, offset: int, *, is_gzip: bool, body: bytes) -> TakenBatch:
+        """Let the worker take a batch, or its first part (`take_batch`).
 
         Raises:
-            Unavailable: It took too long, the worker died more than once, or Postgres is away.
+            Unavailable: The worker took too long or died more than once, or Postgres is away.
         """
         until, tries = monotonic() + PATIENCE_S, 0
         while tries < TRIES and monotonic() < until:
@@ -118,7 +119,7 @@ class ClickQueue:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Have a worker ready before the first batch, and start it again when it dies; end it with this block."""
+        """Keep a worker running for the length of a block: it is ready before the first batch, and started again if it dies."""
         keeper = asyncio.create_task(self._keep_running())
         try:
             yield
@@ -140,7 +141,7 @@ class ClickQueue:
             self._turn.release()
 
     async def _keep_running(self) -> None:
-        pause_s = RESTART_PAUSE_S
+        backoff = Backoff(RESTART_PAUSE_S, LONGEST_RESTART_PAUSE_S)
         while True:
             started = monotonic()
             try:
@@ -151,12 +152,11 @@ class ClickQueue:
             except Exception:
                 log.exception("click_worker_not_started")
             if monotonic() - started >= STEADY_S:
-                pause_s = RESTART_PAUSE_S
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_RESTART_PAUSE_S)
+                backoff.reset()
+            await asyncio.sleep(backoff.record_failure())
 
     def _note_loss(self, segment: UUID) -> bool:
-        """Remember what the worker was at.
+        """Remember what the worker was doing.
 
         Returns:
             Whether a click may be to blame.
@@ -164,13 +164,13 @@ class ClickQueue:
         if self._worker is None:
             return False
         place = self._worker.place
-        if place.stage is Stage.STORING:
+        if place.stage is WorkerStage.STORING:
             self._most = max(1, place.click // 2)
-        if place.stage is Stage.READING:
+        if place.stage is WorkerStage.READING:
             self._suspects.note_failure(segment, place)
-        return place.stage is Stage.READING
+        return place.stage is WorkerStage.READING
 
-    def _note_answer(self, segment: UUID, taken: Taken) -> None:
+    def _note_answer(self, segment: UUID, taken: TakenBatch) -> None:
         if taken.status is HTTPStatus.ACCEPTED:
             self._suspects.note_found(segment, taken.offset, taken.found)
         elif taken.status is HTTPStatus.GATEWAY_TIMEOUT:

@@ -1,7 +1,7 @@
-"""Reads the clicks of a batch: splits it into records, and finds out what is stored of each click.
+"""Reads the clicks of a batch: splits the batch into records, and finds out what is stored of each click.
 
-`batches.py` calls this between its statements. What is read was written by visitors, so any click may raise, take for ever,
-or end the process; the mark says beforehand which one is read, and time and `Part` bound how many are.
+`batches.py` calls this between its statements. Visitors wrote what is read here, so any click may raise, take for ever, or
+end the process. `WorkerMark` notes beforehand which click is read; a time and `BatchPart` bound how many are.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,15 +12,16 @@ import msgpack
 
 from services.links.clicks.counts import DAY_S, SECOND_US, EnrichedClick
 from services.links.clicks.enrichment import Enricher, VisitorHash
-from services.links.clicks.pipe import ANY_NUMBER, Mark, Part, pack_found
+from services.links.clicks.pipe import ANY_NUMBER, BatchPart, WorkerMark, pack_found
 from shared.api import Dimensions
+from shared.clicks import ClickParts
 from shared.journal import Damaged, split_records, unpack_clicks
 
 READ_TIME_S = 2.0
-"""For the clicks of a batch; what is not read by then comes again. An ordinary batch takes a tenth of it."""
+"""The time for the clicks of a batch. Those that are not read by then come again. An ordinary batch takes a tenth of it."""
 
 MOST_CLICKS = 100_000
-"""In a record; a redirector writes records of at most 1 MiB, in which there is no room for a tenth of them."""
+"""The most clicks of a record. A redirector writes records of at most 1 MiB, which have no room for a tenth of them."""
 
 _EARLIEST_S = -62_104_060_800
 _LATEST_S = 253_370_764_799
@@ -29,7 +30,7 @@ _LATEST_S = 253_370_764_799
 _LARGEST_ID = 2**63 - 1
 
 Found = dict[int, EnrichedClick | None]
-"""What is known of a record: by the number of a click what is stored of it, None if it is set aside."""
+"""What is known of a record: for each click's number what is stored of it, or None if it is set aside."""
 
 
 @dataclass(slots=True)
@@ -37,16 +38,16 @@ class SentRecord:
     """A record as it was sent.
 
     Attributes:
-        start: Where it begins in the segment.
-        end: Where the next one does.
-        sent: How many clicks it has; 1 if it cannot be read.
-        clicks: Those that can be clicks: number, microseconds since 1970, link, request.
+        start: The offset in the segment where it begins.
+        end: The offset where it ends.
+        sent: The number of its clicks; 1 if it cannot be read.
+        clicks: The clicks that can be ones: number, microseconds since 1970, link, parts.
     """
 
     start: int
     end: int
     sent: int = 1
-    clicks: list[tuple[int, int, int, tuple[bytes | None, ...]]] = field(default_factory=list)
+    clicks: list[tuple[int, int, int, ClickParts]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class SentBatch:
     """Records that are taken or set aside together.
 
     Attributes:
-        damage_end: Where the piece ends that follows them and cannot be read, if there is one.
+        damage_end: The end of the piece behind them that cannot be read, if there is such a piece.
     """
 
     records: list[SentRecord]
@@ -66,7 +67,7 @@ class SentBatch:
 
     @property
     def sent(self) -> int:
-        """How many clicks there are, and one for what is damaged."""
+        """The number of clicks; a damaged piece counts as one."""
         return sum(record.sent for record in self.records) + (self.damage_end is not None)
 
     @property
@@ -83,17 +84,17 @@ class SentBatch:
         self.records, self.damage_end = self.records[:records], None
 
 
-def split_batch(data: bytes, reached: int, part: Part, mark: Mark) -> SentBatch:
+def split_batch(data: bytes, reached: int, part: BatchPart, mark: WorkerMark) -> SentBatch:
     """Split a batch into the records that are wanted, as far as it can be read.
 
-    What is missing of a last record comes with the next batch. A batch that holds no whole record, although a sender sends
-    nothing else, is damaged: a wrong length must not stop a segment for ever.
+    The rest of a record that is not complete comes with the next batch. A batch without any whole record is damaged, because a
+    sender sends whole records only: a wrong length must not stop a segment for ever.
 
     Args:
-        data: It.
-        reached: Where it begins in the segment.
-        part: What is wanted.
-        mark: Told which record is unpacked.
+        data: The batch.
+        reached: The offset in the segment where it begins.
+        part: The part of it that is wanted.
+        mark: Notes which record is unpacked.
     """
     batch, sent = SentBatch([]), 0
     try:
@@ -118,12 +119,12 @@ def split_batch(data: bytes, reached: int, part: Part, mark: Mark) -> SentBatch:
 
 @dataclass(frozen=True, slots=True)
 class ClickReader:
-    """What it takes to tell what a click was.
+    """Reads clicks with what was looked up for their batch.
 
     Attributes:
-        owners: Of the links that exist.
-        hashes: By UTC day; visitors of other days are not told apart.
-        errors: What was raised, by name.
+        owners: The owners of the links that exist.
+        hashes: The hash of each UTC day. The visitors of other days are not told apart.
+        errors: The names of the exceptions that were raised.
     """
 
     enricher: Enricher
@@ -131,11 +132,11 @@ class ClickReader:
     hashes: Mapping[int, VisitorHash]
     errors: set[str] = field(default_factory=set)
 
-    def read_batch(self, batch: SentBatch, part: Part, mark: Mark) -> tuple[list[EnrichedClick], bytes]:
-        """Read records until the time is over; the others are left out of the batch.
+    def read_batch(self, batch: SentBatch, part: BatchPart, mark: WorkerMark) -> tuple[list[EnrichedClick], bytes]:
+        """Read records until the time is over. The others are left out of the batch.
 
         Returns:
-            What is to be stored; and, if the first record alone takes too long, what is known of it (`Taken.found`).
+            The clicks to store; and, if the first record alone takes too long, what is known of it (`TakenBatch.found`).
         """
         until = monotonic() + READ_TIME_S
         enriched: list[EnrichedClick] = []
@@ -151,36 +152,38 @@ class ClickReader:
             enriched += [click for _, click in sorted(found.items()) if click is not None]
         return enriched, b""
 
-    def _read_record(self, record: SentRecord, found: Found, part: Part | None, until: float, mark: Mark) -> bool:
+    def _read_record(
+        self, record: SentRecord, found: Found, part: BatchPart | None, until: float, mark: WorkerMark
+    ) -> bool:
         """Add to what is known of a record.
 
         Returns:
-            Whether all of it is.
+            Whether all its clicks are known.
         """
         mark.begin_record(record.start)
         clicks, most = record.clicks, ANY_NUMBER
         if part is not None:
             first, most = part.first, part.reads
             clicks = sorted((click for click in clicks if click[0] not in found), key=lambda click: click[0] != first)
-        for done, (number, time_us, link_id, request) in enumerate(clicks):
+        for done, (number, time_us, link_id, parts) in enumerate(clicks):
             if done and (done >= most or monotonic() > until):
                 return False
             mark.begin_click(number)
-            found[number] = self._enrich(time_us, link_id, request)
+            found[number] = self._enrich(time_us, link_id, parts)
         return True
 
-    def _enrich(self, time_us: int, link_id: int, request: tuple[bytes | None, ...]) -> EnrichedClick | None:
-        """Find out what is stored of a click; None if its link does not exist, or if it cannot be read.
+    def _enrich(self, time_us: int, link_id: int, parts: ClickParts) -> EnrichedClick | None:
+        """Find out what is stored of a click; None if its link does not exist, or if the click cannot be read.
 
-        The checksums were right, so this is what a redirector wrote; one with a defect must not stop the others.
+        The checksum was right, so a redirector wrote this. A click with a defect must not stop the others.
         """
         owner = self.owners.get(link_id)
         if owner is None:
             return None
         visitors = self.hashes.get(time_us // (DAY_S * SECOND_US))
         try:
-            visitor = None if visitors is None else visitors.digest(request)
-            return EnrichedClick(time_us, link_id, owner, visitor, *self.enricher.enrich(request))
+            visitor = None if visitors is None else visitors.digest(parts)
+            return EnrichedClick(time_us, link_id, owner, visitor, *self.enricher.enrich(parts))
         except MemoryError:
             # The other clicks of the batch may have taken it.
             raise
@@ -205,8 +208,8 @@ def _unpack(record: SentRecord, body: bytes) -> None:
         return
     record.sent = len(clicks)
     record.clicks = [
-        (number, round(time * SECOND_US), link_id, request)
-        for number, (time, link_id, request) in enumerate(clicks)
+        (number, round(time * SECOND_US), link_id, parts)
+        for number, (time, link_id, parts) in enumerate(clicks)
         if isinstance(time, float | int)
         and _EARLIEST_S <= time <= _LATEST_S
         and type(link_id) is int

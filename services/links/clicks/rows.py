@@ -1,4 +1,4 @@
-"""The tables of clicks, as the click worker sees them: every statement that adds to them is here.
+"""The tables of clicks, as the click worker uses them. Every statement that adds to them is here.
 
 `batches.py` calls these inside its transaction, always in the order of `insert_clicks`.
 """
@@ -43,13 +43,13 @@ async def move_segment(conn: Connection, segment: UUID, reached: int, refused: i
 
 
 async def select_owners(conn: Connection, link_ids: Iterable[int]) -> dict[int, str]:
-    """Whose the links are, tombstones included; a link that does not exist is left out."""
+    """Returns the owners of links, tombstones included. A link that does not exist is left out."""
     rows = await conn.fetch("SELECT id, owner FROM links WHERE id = ANY ($1)", list(link_ids))
     return {row["id"]: row["owner"] for row in rows}
 
 
 async def select_keys(conn: Connection, days: Iterable[int]) -> dict[int, bytes]:
-    """The keys of UTC days (since 1970), by which visitors are told apart.
+    """Returns the keys of UTC days (since 1970), which tell visitors apart.
 
     Those that are missing are drawn, unless the key of such a day was deleted: with another one, whoever comes again would
     be a new visitor.
@@ -158,7 +158,7 @@ async def _add_dimensions_by_owner(conn: Connection, counts: DimensionCounts) ->
 
 
 async def _add_visitors_by_link(conn: Connection, columns: Columns, is_bot: bool) -> None:
-    """Note who was seen, and count those who were not seen before on that day."""
+    """Note the visitors that were seen, and count those that were not seen before on that day."""
     await conn.execute(
         """
         WITH seen AS (

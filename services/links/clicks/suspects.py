@@ -1,8 +1,8 @@
-"""Records that a click worker died or hung at, and what is tried next: what lies before, then it alone, then less of it.
+"""Records at which a click worker died or hung, and what is tried next: what stands before, then the record alone, then less.
 
-`queue.py` notes what happened. A click is set aside only after a new worker failed at it again and again while it was read
-first, so nothing that ends workers from outside sets clicks aside. Nothing here is kept: after a restart of the service the
-same steps begin again, and each of them that succeeds has moved the offset.
+`queue.py` notes what happened. A click is set aside only after new workers failed at it again and again although they read it
+first. So nothing that ends workers from outside sets clicks aside. Nothing here is kept: after a restart of the service the
+same steps begin again, and each step that succeeds has moved the offset.
 """
 
 from collections.abc import Callable
@@ -12,32 +12,32 @@ from uuid import UUID
 
 import structlog
 
-from services.links.clicks.pipe import ANY_NUMBER, EVERYTHING, WHOLE_RECORD, Part, Place, pack_found
+from services.links.clicks.pipe import ANY_NUMBER, EVERYTHING, WHOLE_RECORD, BatchPart, WorkerPlace, pack_found
 
 FAILURES_LIMIT = 3
-"""At the same click, one after the other; then it is set aside."""
+"""After so many failures in a row at the same click the click is set aside."""
 
 SUSPECTS_LIMIT = 32
-"""Segments of which a record is suspected at the same time. Others wait."""
+"""So many segments may have a suspected record at the same time. Others wait."""
 
 FORGET_AFTER_S = 60.0
-"""Of a segment that nobody sends any more; a redirector sends again after 5 s at most."""
+"""After so long nobody sends the segment any more; a redirector sends again after 5 s at most."""
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Suspect:
-    """A record of a segment.
+    """A record that is suspected.
 
     Attributes:
-        record: Its offset.
-        click: The number of the click that the last worker failed at.
-        failures: At that click, one after the other.
-        reads: Clicks of it that are read at once.
-        found: What is known of others.
-        is_refused: The whole record is set aside.
-        asked_at: When a part was asked for last.
+        record: Its offset in the segment.
+        asked_at: When `part` was last asked for it.
+        click: The number of the click at which the last worker failed.
+        failures: The failures in a row at that click.
+        reads: The number of its clicks that are read at once.
+        found: What is known of its other clicks.
+        is_refused: Whether the whole record is set aside.
     """
 
     record: int
@@ -50,7 +50,7 @@ class Suspect:
 
 
 class Suspects:
-    """What is suspected, by segment.
+    """The suspected records, one of a segment at most.
 
     Args:
         clock: Seconds that only go forward.
@@ -60,21 +60,21 @@ class Suspects:
         self._clock = clock
         self._suspects: dict[UUID, Suspect] = {}
 
-    def part(self, segment: UUID, most: int) -> Part:
-        """What a worker is to take of the next batch of a segment.
+    def part(self, segment: UUID, most: int) -> BatchPart:
+        """Returns the part of a segment's next batch that a worker is to take.
 
         Args:
-            segment: Whose.
-            most: Clicks that are stored at once, as far as they are in several records.
+            segment: The segment.
+            most: The largest number of clicks that are stored at once. A single record may have more.
         """
         suspect = self._suspects.get(segment)
         if suspect is None:
-            return EVERYTHING if most == ANY_NUMBER else Part(most)
+            return EVERYTHING if most == ANY_NUMBER else BatchPart(most)
         suspect.asked_at = self._clock()
-        return Part(most, suspect.record, suspect.click, suspect.reads, suspect.found, suspect.is_refused)
+        return BatchPart(most, suspect.record, suspect.click, suspect.reads, suspect.found, suspect.is_refused)
 
-    def note_failure(self, segment: UUID, place: Place) -> None:
-        """A worker died or hung while it read."""
+    def note_failure(self, segment: UUID, place: WorkerPlace) -> None:
+        """Note that a worker died or hung while it read."""
         suspect = self._of(segment, place.record)
         if suspect is None:
             return
@@ -96,20 +96,20 @@ class Suspects:
             suspect.found += (pack_found({place.click: None}),)
 
     def note_found(self, segment: UUID, reached: int, found: bytes) -> None:
-        """Some more clicks of a record were read, and there was no time for the others; `found` has all that is known."""
+        """Note that more clicks of a record were read, but not all: there was no time. `found` has all that is known."""
         suspect = self._of(segment, reached)
         if suspect is not None:
             suspect.found = (found,)
             suspect.reads = min(ANY_NUMBER, suspect.reads * 2)
 
     def note_reached(self, segment: UUID, reached: int) -> None:
-        """Everything below an offset was taken."""
+        """Note that everything below an offset was taken."""
         suspect = self._suspects.get(segment)
         if suspect is not None and suspect.record < reached:
             del self._suspects[segment]
 
     def _of(self, segment: UUID, record: int) -> Suspect | None:
-        """The suspect at an offset, which takes the place of another one of its segment, if there is room for it."""
+        """Returns the suspect at an offset, if there is room for it. It replaces another suspect of its segment."""
         now = self._clock()
         suspect = self._suspects.get(segment)
         if suspect is not None and suspect.record == record:

@@ -1,4 +1,4 @@
-"""What clicks need by the clock: partitions ahead, keys deleted, counts and links sorted, humans recounted, old clicks gone.
+"""The work that clicks need by the clock: partitions ahead, old keys deleted, counts and links sorted, humans recounted.
 
 `services/links/upkeep.py` calls these by the clock, a click worker the first before its first batch, and `tinyurl retention`
 the last three. Each step is a short transaction, and what was done is done. Days are UTC.
@@ -109,7 +109,7 @@ async def sort_counts(conn: Connection, today: date, *, statement_timeout: str =
 
 
 async def sort_clicked(conn: Connection) -> int:
-    """Bring the order of the links of some batches of clicks up to date: once for many clicks of a link.
+    """Bring the order of links up to date after some batches of clicks: once for many clicks of a link.
 
     Returns:
         How many batches; call it again while there are any. Several processes take different ones.
@@ -133,7 +133,7 @@ async def sort_clicked(conn: Connection) -> int:
 
 
 async def recount_noted(conn: Connection) -> int:
-    """Recount the humans of some links that the release before clicked during a deployment, which a trigger notes.
+    """Recount the humans of some links whose clicks the release before stored during a deployment. A trigger notes them.
 
     Returns:
         How many; call it again while there are any.
@@ -166,7 +166,7 @@ async def recount_old(conn: Connection) -> bool:
 
 
 async def _recount(conn: Connection, ids: Sequence[int]) -> None:
-    """Set the humans of links to what the quarter-hours have of them.
+    """Set the humans of links to the sum of their quarter-hours.
 
     A batch of clicks adds to the quarter-hours first and to the links last. Once the links are locked, a batch is in both or,
     for the statement that begins then, in neither.
@@ -190,7 +190,7 @@ async def _recount(conn: Connection, ids: Sequence[int]) -> None:
 
 
 async def select_partitions(conn: Connection) -> list[date]:
-    """The days that have a partition of their own."""
+    """Returns the days that have a partition of their own."""
     rows = await conn.fetch(
         r"""
         SELECT to_date(right(relname, 8), 'YYYYMMDD') AS day FROM pg_inherits JOIN pg_class ON oid = inhrelid

@@ -1,8 +1,8 @@
-"""`python -m services.links.clicks.worker`: parses and stores clicks in a process of its own, beside links' event loop.
+"""`python -m services.links.clicks.worker` parses and stores clicks in a process of its own, beside links' event loop.
 
-`queue.py` starts it, writes batches to its standard input, and reads what became of them from its standard output, one after
-the other, each a frame: length, then msgpack. When its input ends, it ends. What it reads was written by visitors, so it has
-bounds of its own on memory and time, and marks what it is at.
+`queue.py` starts it, writes batches to its standard input, and reads the results from its standard output, one after the
+other. Each is a frame: length, then msgpack. The worker ends when its input ends. Visitors wrote what it reads, so it has
+bounds of its own on memory and time, and notes what it is doing.
 """
 
 import asyncio
@@ -25,10 +25,11 @@ import asyncpg
 import structlog
 import uvloop
 
-from services.links.clicks.batches import Refused, decompress, take_batch
+from services.links.clicks.batches import BatchRefused, decompress, take_batch
 from services.links.clicks.enrichment import COUNTRIES, Enricher
-from services.links.clicks.pipe import Mark, Part, Taken, pack_frame, read_frame
+from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark, pack_frame, read_frame
 from services.links.clicks.upkeep import create_partitions
+from shared.clicks import ClickParts
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, OwnConnection, connect
 from shared.settings import Settings
@@ -36,61 +37,58 @@ from shared.settings import Settings
 STATEMENT_TIMEOUT_S = 10.0
 
 NICENESS = 5
-"""Where processors are short, the API's answers go first; clicks can wait in the journal."""
+"""The API's answers go first where processors are short; clicks can wait in the journal."""
 
 MEMORY_BYTES = 320 * 2**20
-"""For data. A worker at rest has 60 MiB, one that stores 8 MiB of clicks 140; with the service it fits into 512."""
+"""The limit of data. A worker at rest has 60 MiB, one that stores 8 MiB of clicks 140. With the service it fits into 512."""
 
 PARTITIONS_TIMEOUT_S = 3.0
-"""Clicks are taken without their partitions; the service creates them by the clock."""
+"""The worker waits no longer for the partitions. It takes clicks without them, and the service creates them by the clock."""
 
 LONGEST_BATCH_S = 15.0
-"""Longer than the service waits for one. A worker whose service has died while a click kept it busy ends by then."""
+"""A batch that takes longer ends the worker. The service waits less, but may have died while a click kept the worker busy."""
 
-ORDINARY_CLICK = (
-    b"/code HTTP/1.1\r\nHost: example.org",
-    b"192.0.2.1",
-    None,
-    b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    b"https://example.com/",
-    b"en",
-    b"html",
+ORDINARY_CLICK = ClickParts(
+    address=b"192.0.2.1",
+    agent=b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    referrer=b"https://example.com/",
+    language=b"en",
 )
-"""Read by each new worker before any other: one that cannot read this has itself to blame, and no visitor's click."""
+"""Each new worker reads this click first. If that fails, the worker is to blame, and no visitor's click."""
 
 COLLECT_ALL_EVERY = 256
-"""Batches. What a batch makes is freed by counting references when it is done; the collector, which would look at its
-thousands of clicks again and again while they are made, found nothing and took a third of the worker's time."""
+"""Batches. Counting references frees what a batch made. The collector would look at its thousands of clicks again and again
+while they are made; it found nothing, and took a third of the worker's time."""
 
 log = structlog.get_logger()
 
 
 class ClickWorker:
-    """Takes batches on one connection, which is opened when it is needed and given up after a failure.
+    """Takes batches on one connection, which it opens when it needs one and gives up after a failure.
 
     Args:
-        database_url: As the write service's role.
-        enricher: What tells what a click was.
-        mark: Where it says what it is at.
+        database_url: The database, as the write service's role.
+        enricher: The parsers.
+        mark: Where the worker notes what it is doing.
     """
 
-    def __init__(self, database_url: str, enricher: Enricher, mark: Mark) -> None:
+    def __init__(self, database_url: str, enricher: Enricher, mark: WorkerMark) -> None:
         self._database_url = database_url
         self._enricher = enricher
         self._mark = mark
         self._conn: OwnConnection | None = None
 
-    async def take(self, segment: bytes, offset: int, is_gzip: bool, body: bytes, part: Part) -> Taken:
-        """Take a part of a batch, whatever happens: what went wrong is in the status."""
+    async def take(self, segment: bytes, offset: int, is_gzip: bool, body: bytes, part: BatchPart) -> TakenBatch:
+        """Take a part of a batch. Whatever happens, the status says what went wrong."""
         self._mark.rest()
         try:
             data = decompress(body) if is_gzip else body
             conn = await self._connect()
             return await take_batch(conn, self._enricher, UUID(bytes=segment), offset, data, part=part, mark=self._mark)
-        except Refused as refused:
-            return Taken(refused.status, refused.offset)
+        except BatchRefused as refused:
+            return TakenBatch(refused.status, refused.offset)
         except MemoryError:
-            # The mark tells what was too much; a new process has the memory back.
+            # The service reads in the mark which click took too much; a new process has the memory back.
             os._exit(1)
         except Exception as error:
             if isinstance(error, UNAVAILABLE):
@@ -101,7 +99,7 @@ class ClickWorker:
             if self._conn is not None:
                 self._conn.terminate()
             took_too_long = isinstance(error, asyncpg.QueryCanceledError)
-            return Taken(HTTPStatus.GATEWAY_TIMEOUT if took_too_long else HTTPStatus.SERVICE_UNAVAILABLE, 0)
+            return TakenBatch(HTTPStatus.GATEWAY_TIMEOUT if took_too_long else HTTPStatus.SERVICE_UNAVAILABLE, 0)
 
     async def _connect(self) -> OwnConnection:
         if self._conn is None or self._conn.is_closed():
@@ -119,7 +117,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
     """Take what comes, in order, until the input ends.
 
     Args:
-        open_enricher: Makes what tells what a click was, from the country database.
+        open_enricher: Opens the parsers, with the country database.
     """
     reader = asyncio.StreamReader(limit=2**20)
     loop = asyncio.get_running_loop()
@@ -131,7 +129,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     enricher = open_enricher(Path(country_database) if country_database else COUNTRIES)
     enricher.enrich(ORDINARY_CLICK)
-    worker = ClickWorker(database_url, enricher, Mark(mmap.mmap(mark_file, Mark.SIZE)))
+    worker = ClickWorker(database_url, enricher, WorkerMark(mmap.mmap(mark_file, WorkerMark.SIZE)))
     batches: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
     listening = asyncio.create_task(_listen(reader, batches))
     listening.add_done_callback(lambda _: os._exit(0))
@@ -140,7 +138,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
         segment, offset, is_gzip, body, part = await batches.get()
         # The kernel keeps this time, whatever the interpreter is busy with.
         signal.setitimer(signal.ITIMER_REAL, LONGEST_BATCH_S)
-        taken = await worker.take(segment, offset, is_gzip, body, Part(*part))
+        taken = await worker.take(segment, offset, is_gzip, body, BatchPart(*part))
         signal.setitimer(signal.ITIMER_REAL, 0)
         message = (taken.status.value, taken.offset, taken.clicks, taken.refused, taken.newest, taken.found)
         try:
@@ -151,7 +149,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
 
 
 def run(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> None:
-    """Be a worker: a process with its own bounds, which ends with its input."""
+    """Run a worker: a process with bounds of its own, which ends with its input."""
     # Ctrl-C and a stopped container signal whole groups; this process ends after its service, with its input.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -171,7 +169,7 @@ def _write(descriptor: int, frame: bytes) -> None:
 
 
 async def _listen(reader: asyncio.StreamReader, batches: "asyncio.Queue[Any]") -> None:
-    """Read on while a batch is taken: an end is noticed at once, also when Postgres hangs."""
+    """Read on while a batch is taken, so that the end of the input is noticed at once, even when Postgres hangs."""
     try:
         while True:
             await batches.put(await read_frame(reader))

@@ -3,7 +3,6 @@
 The route awaits one link; the statement and its commit are shared by all that waited.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import structlog
 from services.links.links.rows import LinkFields, LinkRow, NewLink, insert_links
 from services.links.web.errors import Busy
 from shared.codes import generate_code
+from shared.joiner import Joiner, TooManyWaiting, Waiting
 from shared.postgres import UNAVAILABLE, Connection, Pool, connection
 
 BATCH_SIZE = 500
@@ -32,9 +32,6 @@ class Wish:
     domain: str
     owner: str
     fields: LinkFields
-
-
-Waiting = tuple[Wish, asyncio.Future[LinkRow]]
 
 
 class NoFreeCode(Exception):
@@ -90,12 +87,16 @@ async def insert_all_generated(conn: Connection, wishes: Sequence[Wish]) -> list
 
 
 class Creator:
-    """Joins creations. At most two statements are under way; what comes meanwhile gathers into the next."""
+    """Creates links with generated codes, together (`shared/joiner.py`). At most two statements are under way."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._queue: list[Waiting] = []
-        self._batches: set[asyncio.Task[None]] = set()
+        self._joiner: Joiner[Wish, LinkRow] = Joiner(
+            self._store_batch,
+            batches_in_flight=BATCHES_IN_FLIGHT,
+            batch_size=BATCH_SIZE,
+            waiting_limit=WAITING_LIMIT,
+        )
 
     async def create(self, wish: Wish) -> LinkRow:
         """Store a link under a generated code; it is committed when this returns.
@@ -103,27 +104,13 @@ class Creator:
         Raises:
             Busy: Too many wait already.
         """
-        if len(self._queue) >= WAITING_LIMIT:
-            raise Busy("Too many links are being created at once.")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[LinkRow] = loop.create_future()
-        if not self._queue:
-            loop.call_soon(self._start_batches)
-        self._queue.append((wish, future))
-        return await future
+        try:
+            created = self._joiner.join(wish)
+        except TooManyWaiting:
+            raise Busy("Too many links are being created at once.") from None
+        return await created
 
-    def _start_batches(self) -> None:
-        while self._queue and len(self._batches) < BATCHES_IN_FLIGHT:
-            batch, self._queue = self._queue[:BATCH_SIZE], self._queue[BATCH_SIZE:]
-            task = asyncio.create_task(self._run_batch(batch))
-            self._batches.add(task)
-            task.add_done_callback(self._end_batch)
-
-    def _end_batch(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
-        self._start_batches()
-
-    async def _run_batch(self, batch: Sequence[Waiting]) -> None:
+    async def _store_batch(self, batch: Sequence[Waiting[Wish, LinkRow]]) -> None:
         """Store a batch; if Postgres refuses it, find the link that it minds by storing them one by one."""
         try:
             for _ in range(CODE_ATTEMPTS):
@@ -134,15 +121,12 @@ class Creator:
         except asyncpg.PostgresError as error:
             # If the server is away, whether it committed may be unknown: to repeat could store every link twice.
             if isinstance(error, UNAVAILABLE) or len(batch) == 1:
-                _fail(batch, error)
-                return
+                raise
             log.warning("batch_refused", links=len(batch), error=type(error).__name__)
-            for each in batch:
-                await self._run_batch([each])
-        except Exception as error:
-            _fail(batch, error)
+        for each in batch:
+            await self._joiner.run([each])
 
-    async def _store(self, batch: Sequence[Waiting]) -> list[Waiting]:
+    async def _store(self, batch: Sequence[Waiting[Wish, LinkRow]]) -> list[Waiting[Wish, LinkRow]]:
         """Store a batch in one statement, which is its own transaction.
 
         Returns:
@@ -154,9 +138,3 @@ class Creator:
             if row is not None and not future.done():
                 future.set_result(row)
         return [waiting for waiting, row in zip(batch, rows, strict=True) if row is None]
-
-
-def _fail(batch: Sequence[Waiting], error: Exception) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)

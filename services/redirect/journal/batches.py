@@ -1,4 +1,4 @@
-"""What the shipper sends: the whole records of a segment that follow what was taken, as many as fit into one request."""
+"""The batches that the shipper sends: whole records of a segment, from the first that was not taken, as many as fit."""
 
 import gzip
 import os
@@ -6,31 +6,28 @@ import time
 from dataclasses import dataclass, field
 
 from services.redirect.journal.segments import RECORD_BYTES, Segment
-from shared.journal import LARGEST_RECORD_BYTES, Damaged, split_records, unpack_clicks
+from shared.journal import Damaged, count_clicks, first_record_bytes, split_records, unpack_clicks
 
 BATCH_BYTES = 2 * 2**20
 COMPRESSED_FROM_BYTES = 1024
 COMPRESSION_LEVEL = 1
 
 YIELD_EVERY_RECORDS = 64
-"""So many are read in some 50 µs; then the event loop, which waits for the interpreter's lock, gets it at once, not after
-the 5 ms of `sys.getswitchinterval`."""
-
-FRAME_BYTES = 8
-"""Before a record's body: its length and its checksum."""
+"""Reading so many takes some 50 µs. Then the event loop, which waits for the interpreter's lock, gets it at once, and not
+after the 5 ms of `sys.getswitchinterval`."""
 
 
 @dataclass
-class Batch:
+class JournalBatch:
     """Whole records of a segment.
 
     Attributes:
-        body: As it is sent.
-        ends: Where each record ends, from the beginning of the segment, and the number of its clicks.
-        clicks: How many in all of them.
-        is_damaged: What follows cannot be read.
-        oldest_at: When the first click was made, Unix seconds.
-        cpu_s: What making it cost.
+        body: The bytes that are sent.
+        ends: For each record the offset of its end in the segment, and the number of its clicks.
+        clicks: The number of clicks in all records.
+        is_damaged: Whether what follows cannot be read.
+        oldest_at: The time of the first click, Unix seconds.
+        cpu_s: The CPU time that making the batch took.
     """
 
     body: bytes = b""
@@ -47,19 +44,19 @@ class Batch:
         return sum(clicks for end, clicks in self.ends if end <= offset)
 
 
-def read_batch(segment: Segment) -> Batch:
-    """Read the records that follow what was taken: as many as fit, or one that is larger.
+def read_batch(segment: Segment) -> JournalBatch:
+    """Read the records that were not taken: as many as fit, or one that is larger.
 
     Raises:
         OSError: The disk cannot be read.
     """
     started = time.thread_time()
-    batch = Batch()
+    batch = JournalBatch()
     data = os.pread(segment.descriptor, min(BATCH_BYTES, segment.end - segment.taken), segment.taken)
-    first_bytes = _first_record_bytes(data)
+    first_bytes = first_record_bytes(data)
     if len(data) < first_bytes <= segment.end - segment.taken:
         data = os.pread(segment.descriptor, first_bytes, segment.taken)
-    # What a process left that died while it wrote is shorter than what any process writes.
+    # A process that died while it wrote left a part of a record, and no process writes longer ones than `RECORD_BYTES`.
     batch.is_damaged = first_bytes > max(len(data), RECORD_BYTES)
     last = 0
     try:
@@ -80,30 +77,12 @@ def read_batch(segment: Segment) -> Batch:
 
 
 def read_oldest(segment: Segment) -> float | None:
-    """When the first click was made that is not taken, Unix seconds; None if that cannot be told."""
+    """Returns the time of the first click that was not taken, Unix seconds; None if it is not known."""
     try:
         data = os.pread(segment.descriptor, min(BATCH_BYTES, segment.end - segment.taken), segment.taken)
         return next((_time_of(body) for _, body in split_records(data)), None)
     except (OSError, Damaged):
         return None
-
-
-def count_clicks(body: bytes) -> int:
-    """The number of clicks in a record, from the head of its msgpack array."""
-    first = body[0]
-    if first & 0xF0 == 0x90:
-        return first & 0x0F
-    if first == 0xDC:
-        return int.from_bytes(body[1:3])
-    return int.from_bytes(body[1:5]) if first == 0xDD else 0
-
-
-def _first_record_bytes(data: bytes) -> int:
-    """How long the first record says that it is; 0 if that cannot be."""
-    if len(data) < FRAME_BYTES:
-        return 0
-    length = int.from_bytes(data[:4], "little")
-    return FRAME_BYTES + length if length <= LARGEST_RECORD_BYTES else 0
 
 
 def _time_of(body: bytes) -> float | None:

@@ -1,6 +1,6 @@
-"""The folder of the click journals, which the redirect processes of a host share: one look at it, once a second.
+"""The folder of the click journals, which the redirect processes of a host share. Each process scans it once a second.
 
-`writer.py` calls it in a thread; everything here may wait for the disk.
+`writer.py` calls this in a thread, because everything here may wait for the disk.
 """
 
 import contextlib
@@ -12,24 +12,22 @@ from time import time
 from uuid import UUID
 
 from services.redirect.journal.segments import SUFFIX, TEMPORARY, Segment, create_segment, lock_file
-from shared.journal import HEADER
+from shared.journal import HEADER, is_other_format
 
 LEFTOVER_AGE_S = 60
 """A temporary file of this age that nobody locks is what a process left that died while it made a segment."""
 
-_ANY_FORMAT = b"tinyurl-clicks"
-
 
 @dataclass
-class Look:
-    """What a look at the folder brought.
+class FolderScan:
+    """The result of a scan.
 
     Attributes:
-        created: A new segment, if one was asked for and could be made.
-        adopted: Those of processes that have died.
-        folder_bytes: What all files have together; None if that cannot be told.
-        sync_error: Why what was written may not be on the disk.
-        create_error: Why there is no new segment.
+        created: The new segment, if one was wanted and could be made.
+        adopted: The segments of processes that have died, which this process now has.
+        folder_bytes: The size of all files together; None if it is not known.
+        sync_error: The reason why what was written may not be on the disk.
+        create_error: The reason why there is no new segment.
     """
 
     created: Segment | None = None
@@ -39,48 +37,48 @@ class Look:
     create_error: str | None = None
 
 
-def look_at(folder: Path, segments: Sequence[Segment], *, makes: bool, adopts: bool) -> Look:
-    """Sync this process's segments, and do what is due in the folder; nothing that fails keeps the rest from being done.
+def scan_folder(folder: Path, segments: Sequence[Segment], *, makes: bool, adopts: bool) -> FolderScan:
+    """Sync this process's segments, and do what is due in the folder. A step that fails does not stop the others.
 
     Args:
-        folder: Where.
-        segments: Those of this process.
-        makes: Whether to make a new one.
-        adopts: Whether to look for those of processes that have died.
+        folder: The folder.
+        segments: The segments of this process.
+        makes: Whether to make a new segment.
+        adopts: Whether to adopt the segments of processes that have died.
     """
-    look = Look()
+    scan = FolderScan()
     try:
         for segment in segments:
             segment.sync()
     except OSError as error:
-        look.sync_error = str(error)
+        scan.sync_error = str(error)
     if makes:
         try:
-            look.created = create_segment(folder)
+            scan.created = create_segment(folder)
         except OSError as error:
-            look.create_error = str(error)
-    own = {segment.path for segment in segments} | ({look.created.path} if look.created else set())
+            scan.create_error = str(error)
+    own = {segment.path for segment in segments} | ({scan.created.path} if scan.created else set())
     with contextlib.suppress(OSError):
         if adopts:
             remove_leftovers(folder)
-            look.adopted = adopt_segments(folder, own)
-        look.folder_bytes = count_bytes(folder)
-    return look
+            scan.adopted = adopt_segments(folder, own)
+        scan.folder_bytes = count_bytes(folder)
+    return scan
 
 
 def adopt_segments(folder: Path, own: Collection[Path]) -> list[Segment]:
     """Lock the segments whose processes have died.
 
     Args:
-        folder: Where to look.
-        own: Those of this process.
+        folder: The folder.
+        own: The segments of this process.
     """
     found = (_adopt(path) for path in sorted(folder.glob("*" + SUFFIX)) if path not in own and _is_name(path.stem))
     return [segment for segment in found if segment is not None]
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what processes left that died while they made a segment."""
+    """Delete the temporary files of processes that died while they made a segment."""
     for path in folder.glob("*" + TEMPORARY):
         with contextlib.suppress(FileNotFoundError):
             # The age first: even a short lock would be in the way of a process that makes a segment right now.
@@ -93,10 +91,10 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def count_bytes(folder: Path) -> int:
-    """What a folder holds, whoever it belongs to.
+    """Returns the size of all files in a folder, of this process and of others.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The folder cannot be read.
     """
     total = 0
     with os.scandir(folder) as entries:
@@ -113,8 +111,8 @@ def _adopt(path: Path) -> Segment | None:
     if descriptor is None:
         return None
     header = os.pread(descriptor, len(HEADER), 0)
-    if header.startswith(_ANY_FORMAT) and header != HEADER and len(header) == len(HEADER):
-        # Another release's format: a process of that release will ship it.
+    if is_other_format(header):
+        # A process of that release will ship it.
         os.close(descriptor)
         return None
     size = os.fstat(descriptor).st_size

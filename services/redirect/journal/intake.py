@@ -1,19 +1,19 @@
-"""The write service's intake as the shipper sees it: one kept connection, one request at a time, a deadline on each.
+"""The shipper's client of the write service: one connection that is kept, one request at a time, a deadline for each.
 
-Forty lines of HTTP/1.1 instead of a client library: what is asked and what is answered is ours, and a library's work per
-request would be done in the event loop that answers visitors.
+It is forty lines of HTTP/1.1 instead of a library. Both sides are ours, and a library would do its work for each request in
+the event loop that answers visitors.
 """
 
 import asyncio
 import json
 from dataclasses import dataclass
 
+from shared.journal import FORMAT, FORMAT_HEADER
 from shared.listen import find_sockets, parse_address
 
 CONNECT_TIMEOUT_S = 1.0
 DEADLINE_S = 10.0
 LONGEST_ANSWER_BYTES = 64 * 1024
-JOURNAL_FORMAT = 1
 
 FAILURES = (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError)
 """Of a connection: none, none in time (`TimeoutError` is an `OSError`), or one that does not speak HTTP as we do."""
@@ -21,19 +21,19 @@ FAILURES = (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the write service said to a batch: the status, and the offset up to which it knows the segment."""
+    """The write service's answer to a batch: the status, and the offset up to which it has the segment."""
 
     status: int
     offset: int | None
 
 
-class Intake:
+class IntakeClient:
     """A connection to the write service, made when it is needed.
 
     Args:
         address: As `LISTEN` has it. The path of a Unix socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`:
             while one release replaces another there are several, and some that nobody listens at any more.
-        token: What both services know.
+        token: The secret that both services know.
     """
 
     def __init__(self, address: str, token: str) -> None:
@@ -101,7 +101,7 @@ class Intake:
             f"POST /internal/clicks?segment={segment}&offset={offset} HTTP/1.1\r\n"
             "Host: links\r\n"
             f"Authorization: Bearer {self._token}\r\n"
-            f"X-Journal-Format: {JOURNAL_FORMAT}\r\n"
+            f"{FORMAT_HEADER}: {FORMAT}\r\n"
             "Content-Type: application/octet-stream\r\n"
             f"{'Content-Encoding: gzip' if is_gzip else 'Accept: application/json'}\r\n"
             f"Content-Length: {length}\r\n\r\n"

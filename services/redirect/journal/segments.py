@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic, time_ns
 from uuid import UUID
 
-from services.redirect.backoff import Backoff
+from shared.backoff import Backoff
 from shared.journal import HEADER
 
 SUFFIX = ".journal"

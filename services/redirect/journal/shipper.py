@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from services.redirect.backoff import Backoff
-from services.redirect.journal.batches import BATCH_BYTES, Batch, read_batch, read_oldest
-from services.redirect.journal.intake import FAILURES, Intake, Receipt
+from services.redirect.journal.batches import BATCH_BYTES, JournalBatch, read_batch, read_oldest
+from services.redirect.journal.intake import FAILURES, IntakeClient, Receipt
 from services.redirect.journal.segments import FIRST_PAUSE_S, LONGEST_PAUSE_S, Segment
-from services.redirect.journal.writer import Journal, wait
+from services.redirect.journal.writer import ClickJournal, wait
+from shared.backoff import Backoff
 from shared.journal import HEADER
 
 SHIP_INTERVAL_S = 0.2
@@ -44,7 +44,7 @@ class Shipper:
         damaged: Segments set aside.
     """
 
-    def __init__(self, journal: Journal, intake: Intake) -> None:
+    def __init__(self, journal: ClickJournal, intake: IntakeClient) -> None:
         self.shipped = 0
         self.refused = 0
         self.failures = 0
@@ -128,7 +128,7 @@ class Shipper:
         await asyncio.sleep(REST * batch.cpu_s)
         return is_taken and (segment.is_complete or segment.waiting_bytes >= BATCH_BYTES)
 
-    def _take(self, segment: Segment, batch: Batch, receipt: Receipt) -> bool:
+    def _take(self, segment: Segment, batch: JournalBatch, receipt: Receipt) -> bool:
         """Go where the answer says.
 
         Returns:
@@ -182,7 +182,7 @@ class Shipper:
 
 
 @asynccontextmanager
-async def run_shipper(journal: Journal, intake: Intake) -> AsyncIterator[Shipper]:
+async def run_shipper(journal: ClickJournal, intake: IntakeClient) -> AsyncIterator[Shipper]:
     """Ship a journal for the length of a block, and at its end what is left, as far as the time allows."""
     shipper = Shipper(journal, intake)
     task = asyncio.create_task(shipper.run())

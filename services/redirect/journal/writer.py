@@ -1,6 +1,6 @@
 """The click journal of one redirect process: each event-loop tick's clicks are one record, in the kernel before any answer.
 
-The lane and the app call `Journal.record`; `shipper.py` takes what is written to the write service. Everything that may
+The lane and the app call `ClickJournal.record`; `shipper.py` takes what is written to the write service. Everything that may
 wait (syncing, rotating, counting the folder, adopting) happens once a second in a thread.
 """
 
@@ -16,9 +16,9 @@ from time import monotonic
 
 import structlog
 
-from services.redirect.backoff import Backoff
-from services.redirect.journal.folder import look_at
+from services.redirect.journal.folder import scan_folder
 from services.redirect.journal.segments import RECORD_BYTES, Segment
+from shared.backoff import Backoff
 from shared.clicks import Click
 from shared.journal import HEADER, pack_record
 
@@ -31,10 +31,10 @@ CLOSE_TIMEOUT_S = 2.0
 
 SEGMENT_BYTES = 64 * 2**20
 SEGMENT_AGE_S = 3600.0
-"""After either a segment is complete, and deleted once it was taken. The write service keeps a row for each."""
+"""A segment is complete at either, and deleted once it was taken. The write service keeps a row for each segment."""
 
 SEGMENTS_IN_LIMIT = 8
-"""Where the folder's limit is small, a segment is complete at this part of it."""
+"""If the folder's limit is small, a segment is complete at this part of it."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 5.0
@@ -42,21 +42,21 @@ LONGEST_PAUSE_S = 5.0
 log = structlog.get_logger()
 
 
-class Journal:
-    """Where the clicks of one process go.
+class ClickJournal:
+    """The journal of one process.
 
     Args:
-        folder: Shared by the redirect processes of a host.
-        max_bytes: What the folder may hold; clicks beyond are dropped.
+        folder: The folder, which the redirect processes of a host share.
+        max_bytes: The size that the folder may have; clicks beyond it are dropped.
 
     Attributes:
         live: The segment that is written to; None while the folder cannot be written.
-        complete: The others that this process has locked, oldest first: rotated or adopted.
-        recorded: Clicks written.
-        written_bytes: What they took.
-        dropped: Clicks not written, because the folder is `full` or because of an `error`.
-        folder_bytes: What the folder held at the last look.
-        passes: How often it was looked at.
+        complete: The other segments that this process has locked, rotated or adopted, oldest first.
+        recorded: The number of clicks that were written.
+        written_bytes: The bytes that they took.
+        dropped: The clicks that were not written, because the folder is `full` or because of an `error`.
+        folder_bytes: The size of the folder at the last scan.
+        passes: The number of scans.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -145,28 +145,30 @@ class Journal:
     async def _pass(self) -> None:
         live, live_end = self.live, self.live.end if self.live else 0
         adopts = monotonic() >= self._adopt_at
-        look = await asyncio.to_thread(look_at, self._folder, self.segments, makes=self._needs_segment(), adopts=adopts)
-        self.complete = sorted([*self.complete, *look.adopted], key=attrgetter("name"))
+        scan = await asyncio.to_thread(
+            scan_folder, self._folder, self.segments, makes=self._needs_segment(), adopts=adopts
+        )
+        self.complete = sorted([*self.complete, *scan.adopted], key=attrgetter("name"))
         self._adopt_at = monotonic() + ADOPT_INTERVAL_S if adopts else self._adopt_at
-        if look.adopted:
-            log.info("segments_adopted", segments=[segment.name for segment in look.adopted])
-        if look.sync_error is not None:
-            log.warning("journal_not_synced", error=look.sync_error)
-        if look.create_error is not None:
+        if scan.adopted:
+            log.info("segments_adopted", segments=[segment.name for segment in scan.adopted])
+        if scan.sync_error is not None:
+            log.warning("journal_not_synced", error=scan.sync_error)
+        if scan.create_error is not None:
             if not self._backoff.has_failed:
-                log.warning("journal_not_writable", error=look.create_error)
+                log.warning("journal_not_writable", error=scan.create_error)
             self._backoff.record_failure()
-        if look.created is not None:
+        if scan.created is not None:
             if self._is_finished:
-                look.created.delete()
+                scan.created.delete()
             else:
                 self._backoff.reset()
                 self._complete_live()
-                self.live = look.created
-        if look.folder_bytes is not None:
-            self.folder_bytes = look.folder_bytes
+                self.live = scan.created
+        if scan.folder_bytes is not None:
+            self.folder_bytes = scan.folder_bytes
             written_since = live.end - live_end if live is not None else 0
-            self._room = self._max_bytes - look.folder_bytes - written_since
+            self._room = self._max_bytes - scan.folder_bytes - written_since
 
     def _needs_segment(self) -> bool:
         live = self.live
@@ -212,9 +214,9 @@ class Journal:
 
 
 @asynccontextmanager
-async def open_journal(folder: Path, max_bytes: int) -> AsyncIterator[Journal]:
+async def open_journal(folder: Path, max_bytes: int) -> AsyncIterator[ClickJournal]:
     """Keep a journal for the length of a block; a folder that cannot be written is tried again and again."""
-    journal = Journal(folder, max_bytes)
+    journal = ClickJournal(folder, max_bytes)
     keeper = asyncio.create_task(journal.keep())
     try:
         await journal.wait_until_open()

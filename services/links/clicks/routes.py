@@ -1,6 +1,6 @@
-"""`POST /internal/clicks`: takes batches of the click journal from the redirect service; nginx lets nothing through to it.
+"""`POST /internal/clicks` takes batches of the click journal from the redirect service. nginx lets nobody else reach it.
 
-The route checks who sends and passes the bytes on (`queue.py`); it parses nothing of them.
+The route checks who sends, and passes the bytes on to `queue.py`. It parses none of them.
 """
 
 import asyncio
@@ -13,10 +13,8 @@ from starlette.responses import JSONResponse, Response
 
 from services.links.clicks.pipe import LARGEST_BATCH
 from services.links.web.errors import BodyTooLarge, NotFound, Problem, Unauthenticated, Unavailable, WrongContentType
+from shared.journal import FORMAT, FORMAT_HEADER
 from shared.settings import LinksSettings
-
-FORMAT = "1"
-"""Of the journal, as `X-Journal-Format` names it; see `HEADER` in `shared/journal.py`."""
 
 BODY_TIMEOUT_S = 10.0
 """For a batch to come in, as long as the sender waits for the answer: one that hangs must not hold its place for ever."""
@@ -31,7 +29,7 @@ class MalformedBatch(Problem):
 
 
 class InternalTokens:
-    """What the redirect service may show; none configured means that no clicks are taken."""
+    """The tokens that the redirect service may show. Without one in the settings no clicks are taken."""
 
     def __init__(self, settings: LinksSettings) -> None:
         self._tokens = [
@@ -42,11 +40,11 @@ class InternalTokens:
         self.is_configured = settings.internal_token is not None
 
     def check(self, request: Request) -> None:
-        """Compare in constant time.
+        """Check a request's token, in constant time.
 
         Raises:
-            NotFound: There is none.
-            Unauthenticated: It is another one.
+            NotFound: No token is configured.
+            Unauthenticated: The request has another token.
         """
         if not self.is_configured:
             raise NotFound("Not Found")
@@ -61,12 +59,12 @@ class InternalTokens:
 async def take_clicks(request: Request) -> Response:
     """Take whole records of a segment that begin at an offset.
 
-    200, and 422 for what is damaged: everything below the answer's offset is taken, which may be a part of what was sent.
-    409: send from the answer's offset on. Any other status: nothing was taken, or it is not known; send it again.
+    200, and 422 if something is damaged: everything below the answer's offset is taken, which may be a part of the batch.
+    409: send from the answer's offset on. After any other status it is not known whether something was taken: send it again.
     """
     state = request.state
     state.internal_tokens.check(request)
-    if request.headers.get("x-journal-format") != FORMAT:
+    if request.headers.get(FORMAT_HEADER) != FORMAT:
         raise WrongContentType(f"This release reads format {FORMAT} of the journal.")
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity"):

@@ -4,6 +4,9 @@ import random
 from collections.abc import Callable
 from time import monotonic
 
+SHORTEST_PART = 0.5
+"""A pause is between this part of its length and all of it."""
+
 
 class Backoff:
     """The pauses of one thing that is tried again and again.
@@ -11,7 +14,7 @@ class Backoff:
     Args:
         first_s: The pause after the first failure, at most.
         longest_s: The longest one.
-        clock: Seconds that only go forward.
+        clock: Seconds that only go forward, or whatever else the pauses are counted in.
     """
 
     def __init__(self, first_s: float, longest_s: float, clock: Callable[[], float] = monotonic) -> None:
@@ -29,11 +32,25 @@ class Backoff:
     def is_due(self) -> bool:
         return self._clock() >= self._due_at
 
-    def record_failure(self) -> None:
-        doublings = min(self._failures, 30)
+    def record_failure(self) -> float:
+        """Note that a try failed.
+
+        Returns:
+            The pause until the next one, seconds.
+        """
         self._failures += 1
-        pause_s = min(self._first_s * 2**doublings, self._longest_s)
-        self._due_at = self._clock() + pause_s * random.uniform(0.5, 1.0)
+        return self.postpone()
+
+    def postpone(self) -> float:
+        """Begin the pause of the last failure anew: whoever asks next has to wait, as long as nobody reports a success.
+
+        Returns:
+            The pause, seconds.
+        """
+        doublings = min(self._failures - 1, 30)
+        pause_s = min(self._first_s * 2.0**doublings, self._longest_s) * random.uniform(SHORTEST_PART, 1.0)
+        self._due_at = self._clock() + pause_s
+        return pause_s
 
     def reset(self) -> None:
         self._failures = 0
