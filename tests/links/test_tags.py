@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from services.links.keys.rows import SCOPES
-from services.links.links.rows import select_tags
+from services.links.links.lists import select_tags
 from shared.postgres import Connection
 from tests.links.conftest import ClientOf, fields_at_fault
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import ada_url
 
-from services.links.links.rows import Sort
+from services.links.links.lists import Sort
 from tests.nginx.conftest import Site
 
 URLS = (Path(__file__).parents[1] / "data" / "urls.txt").read_text(encoding="utf-8").splitlines()

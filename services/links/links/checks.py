@@ -10,7 +10,8 @@ import ada_url
 
 from services.links.keys.authentication import Caller
 from services.links.links.forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
-from services.links.links.rows import LinkFields, LinkFilter, LinkRow
+from services.links.links.lists import LinkFilter
+from services.links.links.rows import LinkFields, LinkRow
 from services.links.links.search import read_search
 from services.links.links.targets import TargetRefused
 from services.links.site import Site

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from services.links.links.rows import LinkRow, LinkState, Sort, TagMode
+from services.links.links.lists import LinkState, Sort, TagMode
+from services.links.links.rows import LinkRow
 from services.links.links.targets import LONGEST_TARGET
 from services.links.web.texts import AskedInstant, Instant, OptionalTitle, Search, Tags, Wanted, empty_is_null
 from shared.codes import CODE_PATTERN, is_reserved

@@ -18,6 +18,7 @@ from services.links.keys.json_routes import JsonRoute
 from services.links.links.checks import changed_fields, check_domain, check_filter, check_seen, link_key, new_fields
 from services.links.links.creation import Wish, insert_generated
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
+from services.links.links.lists import select_links, sort_value
 from services.links.links.rows import (
     LinkRow,
     NewLink,
@@ -26,8 +27,6 @@ from services.links.links.rows import (
     insert_links,
     lock_link,
     select_link,
-    select_links,
-    sort_value,
     update_link,
 )
 from services.links.site import Site

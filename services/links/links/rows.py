@@ -1,32 +1,24 @@
-"""The links table, as the write service sees it: every statement on it is here.
+"""The links table, as the write service sees it: its columns, and the statements that store, read, change and delete links.
 
-The routes call these inside their transactions; what redirect reads of it is the view in `shared/records.py`.
+The routes call these inside their transactions; lists and searches are `lists.py`, and what redirect reads of the table is the
+view in `shared/records.py`.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
 import asyncpg
 
-from services.links.links.search import Search
-from services.links.web.cursors import Position
 from shared.postgres import Connection
 from shared.records import LinkKey
-
-LinkState = Literal["active", "disabled", "expired", "scheduled"]
-TagMode = Literal["any", "all"]
-Sort = Literal[
-    "created_at", "-created_at", "updated_at", "-updated_at", "clicks", "-clicks", "humans", "-humans", "code", "-code"
-]
 
 _COLUMNS = """
     id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
     expired_url, enabled, forward_query, clicks, humans, clicks_sorted, humans_sorted, version, created_at, updated_at
 """
-_SELECT = "SELECT " + _COLUMNS + " FROM links "
+SELECT = "SELECT " + _COLUMNS + " FROM links "
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +82,6 @@ class LinkRow:
         return self.domain, self.code
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFilter:
-    """Which links a list shows; None does not restrict.
-
-    Attributes:
-        tags: All of them, or with the mode `any` at least one; none do not restrict.
-        search: Part of the code, the target or the title, without regard to case, and the same in other spellings.
-    """
-
-    owner: str | None = None
-    domain: str | None = None
-    tags: tuple[str, ...] = ()
-    tag_mode: TagMode = "all"
-    state: LinkState | None = None
-    search: Search | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-
-
 async def insert_links(conn: Connection, links: Sequence[NewLink]) -> dict[LinkKey, LinkRow]:
     """Store many links in one statement.
 
@@ -152,10 +125,10 @@ async def insert_links(conn: Connection, links: Sequence[NewLink]) -> dict[LinkK
 async def select_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     """Read a link that is not deleted."""
     row = await conn.fetchrow(
-        _SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL",
+        SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL",
         *key,
     )
-    return None if row is None else _link(row)
+    return None if row is None else link_of(row)
 
 
 async def select_link_ids(conn: Connection, keys: Sequence[LinkKey], *, owner: str | None) -> dict[int, LinkKey]:
@@ -180,10 +153,10 @@ async def has_code(conn: Connection, key: LinkKey) -> bool:
 async def lock_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     """Read a link that is not deleted, and keep others from changing it until the transaction ends."""
     row = await conn.fetchrow(
-        _SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",
+        SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",
         *key,
     )
-    return None if row is None else _link(row)
+    return None if row is None else link_of(row)
 
 
 async def find_link(conn: Connection, new: NewLink, *, any_code: bool) -> LinkRow | None:
@@ -201,7 +174,7 @@ async def find_link(conn: Connection, new: NewLink, *, any_code: bool) -> LinkRo
     )
     fields = new.fields
     row = await conn.fetchrow(
-        _SELECT
+        SELECT
         + """
         WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended($2, 0) AND url = $2 AND deleted_at IS NULL
           AND domain = $3 AND ($4 OR code = $5)
@@ -226,7 +199,7 @@ async def find_link(conn: Connection, new: NewLink, *, any_code: bool) -> LinkRo
         fields.enabled,
         fields.forward_query,
     )
-    return None if row is None else _link(row)
+    return None if row is None else link_of(row)
 
 
 async def lock_searches(conn: Connection, owner: str) -> None:
@@ -271,7 +244,7 @@ async def find_links(conn: Connection, owner: str, wanted: Sequence[NewLink]) ->
         owner,
         json.dumps([{"place": n, **_json_row(link)} for n, link in enumerate(wanted)], ensure_ascii=False),
     )
-    return {row["place"]: _link(row) for row in rows}
+    return {row["place"]: link_of(row) for row in rows}
 
 
 async def update_link(conn: Connection, key: LinkKey, fields: LinkFields) -> LinkRow:
@@ -297,7 +270,7 @@ async def update_link(conn: Connection, key: LinkKey, fields: LinkFields) -> Lin
         fields.forward_query,
     )
     assert row is not None, "the row was locked before"
-    return _link(row)
+    return link_of(row)
 
 
 async def delete_link(conn: Connection, key: LinkKey) -> None:
@@ -310,176 +283,6 @@ async def delete_link(conn: Connection, key: LinkKey) -> None:
         """,
         *key,
     )
-
-
-async def select_links(
-    conn: Connection, wanted: LinkFilter, *, sort: Sort, after: Position | None, limit: int
-) -> list[LinkRow]:
-    """Read one page of a list.
-
-    Args:
-        conn: Any connection.
-        wanted: Which links.
-        sort: The column, with a minus for the largest first.
-        after: The last row of the page before.
-        limit: Rows at most.
-    """
-    rows = await conn.fetch(
-        _LISTS[sort, wanted.owner is None],
-        *_filter_arguments(wanted),
-        None if after is None else after.value,
-        None if after is None else after.row_id,
-        limit,
-    )
-    return [_link(row) for row in rows]
-
-
-async def select_tags(conn: Connection, *, owner: str | None, search: str | None, limit: int) -> list[tuple[str, int]]:
-    """Read the tags of an owner, or of all, with the number of their links; in the order of their code points.
-
-    Args:
-        conn: Any connection.
-        owner: Whose links, or None for everybody's.
-        search: Part of the tag, whatever its case.
-        limit: Tags at most.
-    """
-    rows = await conn.fetch(
-        _TAGS[owner is None],
-        owner,
-        _containing(search),
-        limit,
-    )
-    return [(row["tag"], row["links"]) for row in rows]
-
-
-async def select_links_before(conn: Connection, wanted: LinkFilter, *, before_id: int, limit: int) -> list[LinkRow]:
-    """Read the newest links whose id is smaller, the newest first: as quick for the last page as for the first."""
-    rows = await conn.fetch(
-        _PAGES[wanted.owner is None],
-        *_filter_arguments(wanted),
-        before_id,
-        limit,
-    )
-    return [_link(row) for row in rows]
-
-
-def sort_value(row: LinkRow, sort: Sort) -> object:
-    """A row's value of the column that a list is sorted by."""
-    match sort.removeprefix("-"):
-        case "created_at":
-            return row.id
-        case "updated_at":
-            return row.updated_at
-        case "clicks":
-            return row.clicks_sorted
-        case "humans":
-            return row.humans_sorted
-        case _:
-            return row.code
-
-
-def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
-    """Fill in what a parameter cannot say: the sort column and direction. All of it comes from the table below."""
-    compare = ">" if order == "ASC" else "<"
-    return (
-        _LIST.replace("<column>", column)
-        .replace("<kind>", kind)
-        .replace("<order>", order)
-        .replace("<compare>", compare)
-        .replace("<owner>", owner)
-    )
-
-
-# A code that begins with a text lies before the same text with a tilde, which is in none: an index can be read for that.
-_FILTER = """
-    WHERE deleted_at IS NULL AND <owner>
-      AND ($2::text IS NULL OR domain = $2)
-      AND ($3::text[] IS NULL OR tags @> $3)
-      AND ($4::text IS NULL OR $4 = CASE
-               WHEN NOT enabled THEN 'disabled'
-               WHEN expires_at <= now() THEN 'expired'
-               WHEN valid_from > now() THEN 'scheduled'
-               ELSE 'active' END)
-      AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5
-           OR url ILIKE ANY ($9) OR (domain = ANY ($10) AND code >= $11 AND code < $11 || '~'))
-      AND ($6::timestamptz IS NULL OR created_at >= $6)
-      AND ($7::timestamptz IS NULL OR created_at < $7)
-      AND ($8::text[] IS NULL OR tags && $8)
-"""
-
-_LIST = (
-    _SELECT
-    + _FILTER
-    + """
-      AND ($13::bigint IS NULL OR (<column>, id) <compare> ($12::<kind>, $13))
-    ORDER BY <column> <order>, id <order>
-    LIMIT $14
-    """
-)
-
-# Ids are given in the order of creation. Each column has an index that begins with the owner.
-_SORTS = {
-    "created_at": ("id", "bigint"),
-    "updated_at": ("updated_at", "timestamptz"),
-    "clicks": ("clicks_sorted", "bigint"),
-    "humans": ("humans_sorted", "bigint"),
-    "code": ("code", "text"),
-}
-
-_LISTS: dict[tuple[str, bool], str] = {
-    (prefix + sort, all_owners): _list_statement(
-        column, kind, order, "$1::text IS NULL" if all_owners else "owner = $1"
-    )
-    for sort, (column, kind) in _SORTS.items()
-    for prefix, order in (("", "ASC"), ("-", "DESC"))
-    for all_owners in (False, True)
-}
-
-
-# For whoever reads all pages, without an OR that would keep a prepared plan from beginning at the id.
-_PAGES: dict[bool, str] = {
-    all_owners: (_SELECT + _FILTER + "AND id < $12 ORDER BY id DESC LIMIT $13").replace(
-        "<owner>", "$1::text IS NULL" if all_owners else "owner = $1"
-    )
-    for all_owners in (False, True)
-}
-
-# Two statements, not one with OR: a plan for everybody's links would read all of them for one owner's, too.
-_TAGS: dict[bool, str] = {
-    all_owners: """
-    SELECT tag, count(*) AS links
-    FROM links, unnest(tags) AS tag
-    WHERE deleted_at IS NULL AND <owner> AND ($2::text IS NULL OR tag ILIKE $2)
-    GROUP BY tag ORDER BY tag COLLATE "C" LIMIT $3
-    """.replace("<owner>", "$1::text IS NULL" if all_owners else "owner = $1")
-    for all_owners in (False, True)
-}
-
-
-def _filter_arguments(wanted: LinkFilter) -> tuple[object, ...]:
-    """$1 to $11 of the statements with `_FILTER`."""
-    search = wanted.search
-    tags = list(wanted.tags) or None
-    return (
-        wanted.owner,
-        wanted.domain,
-        tags if wanted.tag_mode == "all" else None,
-        wanted.state,
-        None if search is None else _containing(search.text),
-        wanted.created_after,
-        wanted.created_before,
-        tags if wanted.tag_mode == "any" else None,
-        None if search is None else [_containing(target) for target in search.targets],
-        None if search is None else list(search.domains),
-        None if search is None else search.code,
-    )
-
-
-def _containing(text: str | None) -> str | None:
-    """The pattern of what contains a text, taken literally."""
-    if text is None:
-        return None
-    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
 def _json_row(link: NewLink) -> dict[str, object]:
@@ -501,7 +304,8 @@ def _json_row(link: NewLink) -> dict[str, object]:
     }
 
 
-def _link(row: asyncpg.Record) -> LinkRow:
+def link_of(row: asyncpg.Record) -> LinkRow:
+    """The link of a row with the columns of `SELECT`."""
     return LinkRow(
         id=row["id"],
         domain=row["domain"],
