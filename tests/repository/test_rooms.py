@@ -47,7 +47,7 @@ BREAKS = [
 MOST_MODULES = 15
 MOST_LINES = 350
 
-FULL_FOLDERS = {"services/links/links", "services/dashboard"}
+FULL_FOLDERS = {"services/dashboard"}
 LONG_MODULES: set[str] = set()
 
 

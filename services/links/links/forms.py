@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from services.links.links.lists import LinkState, Sort, TagMode
-from services.links.links.rows import LinkRow
+from services.links.links.rows import DECIDED, KEPT, LinkRow
 from services.links.links.targets import LONGEST_TARGET
 from services.links.web.texts import AskedInstant, Instant, OptionalTitle, Search, Tags, Wanted, empty_is_null
 from shared.codes import CODE_PATTERN, is_reserved
@@ -153,25 +153,7 @@ class LinkPage(BaseModel):
 
 
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
-    fields = row.fields
-    return LinkOut(
-        short_url=short_url,
-        code=row.code,
-        domain=row.domain,
-        url=fields.url,
-        title=fields.title,
-        tags=list(fields.tags),
-        status_code=fields.status_code,
-        cache_control=fields.cache_control,
-        valid_from=fields.valid_from,
-        expires_at=fields.expires_at,
-        expired_url=fields.expired_url,
-        enabled=fields.enabled,
-        forward_query=fields.forward_query,
-        owner=row.owner,
-        clicks=row.clicks,
-        humans=row.humans,
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+    """What a client gets of a stored link."""
+    kept = {name: getattr(row, name) for name in KEPT}
+    decided = {name: getattr(row.fields, name) for name in DECIDED}
+    return LinkOut(short_url=short_url, **kept, **decided)
