@@ -1,5 +1,6 @@
 """The columns of a link: spelled once, and the same in the table, the statements and the forms."""
 
+import json
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 
@@ -48,6 +49,27 @@ def test_every_form_has_every_column() -> None:
         default = LinkIn.model_fields[field.name].get_default()
         if field.default is not MISSING:
             assert (tuple(default) if isinstance(default, list) else default) == field.default, field.name
+
+
+def test_requests_are_spelled_alike_by_every_release() -> None:
+    """The fields keep their order: a request that is repeated with its key at another release is the same request."""
+    body = {
+        "url": "https://www.example.com/",
+        "code": "py",
+        "domain": "sho.rt",
+        "title": "t",
+        "tags": ["a"],
+        "status_code": 301,
+        "cache_control": 60,
+        "valid_from": "2031-01-01T00:00:00Z",
+        "expires_at": "2032-01-01T00:00:00Z",
+        "expired_url": "https://www.example.com/expired",
+        "enabled": False,
+        "forward_query": True,
+        "find_existing": True,
+    }
+
+    assert LinkIn.model_validate(body).model_dump_json(exclude_defaults=True) == json.dumps(body, separators=(",", ":"))
 
 
 async def test_columns_come_back_as_they_were(conn: Connection) -> None:
