@@ -23,7 +23,7 @@ from services.links.clicks.queue import WORKER, ClickQueue
 from services.links.clicks.routes import InternalTokens
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
-from services.links.links import availability, batch, domains, exports, qr, tags
+from services.links.links import availability, batch, exports, qr, tags
 from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
 from services.links.links.create_lane import CreateLane
@@ -67,7 +67,6 @@ ROUTERS = (
     qr.router,
     exports.router,
     tags.router,
-    domains.router,
     key_routes.router,
     click_routes.router,
     health.router,

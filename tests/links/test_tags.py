@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from services.links.links.rows import select_tags
+from services.links.links.lists import select_tags
 from shared.api import SCOPES
 from shared.postgres import Connection
 from tests.links.conftest import ClientOf, fields_at_fault

@@ -4,10 +4,12 @@ A name that is not here is refused, as it may mean what nobody guesses; the colu
 and left out.
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.dashboard.api.results import Link
 from services.dashboard.lists.encodings import RowsRefused
 
 FIELDS = {
@@ -35,7 +37,7 @@ FIELDS = {
     "visit count, hits, last clicked, ip, id, id string, link id, campaign, archived, group, leads, "
     "conversions, revenue, creator, created by, user, favourite",
 }
-"""Each field with the names that it has; the last ones are known and cannot be set."""
+"""Each field with the names that it has beside its own; the last ones are known and cannot be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,12 @@ def read_columns(names: Sequence[str]) -> list[Column]:
     if unknown:
         raise RowsRefused(
             f"The first line names columns that are not known: {', '.join(unknown[:10])}. Rename them or take them out. "
-            f"Known are {', '.join(field for field in FIELDS if field)}, and the names that other shorteners give them."
+            f"Known are {', '.join(_settable)}, and the names that other shorteners give them."
         )
     fields = _settle_links(names, fields)
-    for field in FIELDS:
+    for field in _settable:
         same = [name.strip() for name, each in zip(names, fields, strict=True) if each == field]
-        if field and field != "short_url" and len(same) > 1:
+        if field != "short_url" and len(same) > 1:
             raise RowsRefused(f"Several columns are {field}: {', '.join(same[:10])}. Leave one of them.")
     if "url" not in fields:
         given = ", ".join(name.strip() for name in names[:10])
@@ -94,3 +96,6 @@ def _plain(name: str) -> str:
 
 
 _names = {_plain(name): field for field, names in FIELDS.items() for name in names.split(", ")}
+# A link's field has its own name first of all, unless it is known as one that cannot be set.
+_names |= {_plain(each.name): each.name for each in dataclasses.fields(Link) if _names.get(_plain(each.name)) != ""}
+_settable = [field for field in dict.fromkeys(_names.values()) if field]

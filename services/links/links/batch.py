@@ -1,6 +1,6 @@
 """Batches: up to 10,000 links in one request and one transaction, with a result for each row.
 
-The body is read here, under limits of its own; rows and answer are `batch_rows.py`, storing is `batch_storage.py`.
+The body is read here, under limits of its own; rows and answer are `batch_rows.py`, storing is `creation.py`.
 """
 
 import asyncio
@@ -14,15 +14,14 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.links.keys.authentication import MayWrite, run_while_valid
-from services.links.links.batch_rows import Batch, BatchRow, Outcome, read_batch, write_answer
-from services.links.links.batch_storage import store_batch
+from services.links.links.batch_rows import Batch, Refusal, read_batch, refuse, write_answer
+from services.links.links.creation import Outcome, announce_links, store_links
 from services.links.links.forms import LinkOut
 from services.links.links.routes import IDEMPOTENCY_KEY
 from services.links.web.bodies import check_content_type, read_body
 from services.links.web.errors import Busy, ProblemOut
 from services.links.web.idempotency import Answer, forget_request, recall_or_begin, store_answer
 from shared.api import MOST_ROWS
-from shared.changes import insert_changes
 from shared.postgres import connection
 
 LARGEST_BATCH = 8 * 1024 * 1024
@@ -171,19 +170,14 @@ async def _store(state: Any, owner: str, batch: Batch, idempotency_key: str | No
             known := await recall_or_begin(conn, state.memory, owner, idempotency_key, b"batch:" + batch.digest)
         ):
             return known.body
-        rows = [row for row in batch.rows if isinstance(row, BatchRow)]
-        stored = iter(await store_batch(conn, owner, rows))
-        results = [next(stored) if isinstance(row, BatchRow) else row for row in batch.rows]
+        drafts = [row for row in batch.rows if not isinstance(row, Refusal)]
+        outcomes = await store_links(conn, owner, drafts)
+        stored = iter([each if isinstance(each, Outcome) else refuse(each) for each in outcomes])
+        results = [row if isinstance(row, Refusal) else next(stored) for row in batch.rows]
         answer = await asyncio.to_thread(write_answer, results, state.site)
         if idempotency_key is not None and not any(isinstance(result, Outcome) for result in results):
             await forget_request(conn, owner, idempotency_key)
         elif idempotency_key is not None:
             await store_answer(conn, state.memory, owner, idempotency_key, Answer(HTTPStatus.OK, answer))
-        chosen = [
-            result.link.key
-            for row, result in zip(batch.rows, results, strict=True)
-            if isinstance(row, BatchRow) and row.new.code and isinstance(result, Outcome) and result.is_new
-        ]
-        if chosen:
-            await insert_changes(conn, chosen)
+        await announce_links(conn, drafts, outcomes)
     return answer

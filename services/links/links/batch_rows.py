@@ -1,6 +1,6 @@
 """The rows of a batch: read from its body, each checked like the body of one creation, and written into its answer.
 
-Nothing here waits or touches the database: `batch.py` runs it in a thread, `batch_storage.py` stores in between.
+Nothing here waits or touches the database: `batch.py` runs it in a thread, `creation.py` stores in between.
 """
 
 import hashlib
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from services.links.links.checks import check_domain, new_fields
+from services.links.links.checks import new_draft
+from services.links.links.creation import Outcome
 from services.links.links.forms import LinkIn, link_out
-from services.links.links.rows import LinkRow, NewLink
+from services.links.links.rows import LinkDraft
 from services.links.site import Site
 from services.links.web.bodies import LARGEST_BODY, check_entries, parse_json
 from services.links.web.errors import (
@@ -37,14 +38,6 @@ MOST_PROBLEMS_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class BatchRow:
-    """A row that can be stored; without a code of its own `new.code` is empty."""
-
-    new: NewLink
-    find_existing: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """A row that failed, with its problem as JSON."""
 
@@ -53,18 +46,10 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A row's link; whether the row made it or found it."""
-
-    link: LinkRow
-    is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """What a body asks for: its rows in their order, and a digest that is the same for the same request."""
 
-    rows: list[BatchRow | Refusal]
+    rows: list[LinkDraft | Refusal]
     digest: bytes
 
 
@@ -80,12 +65,12 @@ def read_batch(body: bytes, site: Site, owner: str) -> Batch:
     links = _check_envelope(parse_json(body))
     digest = hashlib.sha256()
     problems = 0
-    rows: list[BatchRow | Refusal] = []
+    rows: list[LinkDraft | Refusal] = []
     for link in links:
         spelled = json.dumps(link, ensure_ascii=False, sort_keys=True).encode()
         digest.update(b"%d:%b" % (len(spelled), spelled))
         if len(spelled) > LARGEST_BODY:
-            row: BatchRow | Refusal = refuse(BodyTooLarge(f"A row must not be larger than {LARGEST_BODY} bytes."))
+            row: LinkDraft | Refusal = refuse(BodyTooLarge(f"A row must not be larger than {LARGEST_BODY} bytes."))
         else:
             row = _read_row(link, site, owner, most=1 if problems > MOST_PROBLEMS_BYTES else MOST_ERRORS)
         rows.append(row)
@@ -122,16 +107,15 @@ def _check_envelope(value: object) -> list[object]:
     return links
 
 
-def _read_row(value: object, site: Site, owner: str, most: int) -> BatchRow | Refusal:
+def _read_row(value: object, site: Site, owner: str, most: int) -> LinkDraft | Refusal:
     try:
         check_entries(value)
         form = LinkIn.model_validate(value)
-        new = NewLink(check_domain(form.domain, site), form.code or "", owner, new_fields(form, site))
+        return new_draft(form, owner, site)
     except ValidationError as error:
         return refuse(invalid_input(error, most=most))
     except Problem as problem:
         return refuse(problem)
-    return BatchRow(new, form.find_existing)
 
 
 def _result(index: int, result: Outcome | Refusal, site: Site) -> str:

@@ -10,7 +10,8 @@ import ada_url
 
 from services.links.keys.authentication import Caller
 from services.links.links.forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
-from services.links.links.rows import LinkFields, LinkFilter, LinkRow
+from services.links.links.lists import LinkFilter
+from services.links.links.rows import DECIDED, LinkDraft, LinkFields, LinkRow
 from services.links.links.search import read_search
 from services.links.links.targets import TargetRefused
 from services.links.site import Site
@@ -44,32 +45,34 @@ def spell_domain(domain: str) -> str:
     return spelled if spelled.isascii() or "\0" in spelled else ada_url.idna.encode(spelled).decode().rstrip(".")
 
 
-def new_fields(body: LinkIn, site: Site) -> LinkFields:
-    """The fields of a link to create, with its targets parsed; what is wrong is invalid input."""
-    return _checked(
-        LinkFields(
-            url=body.url,
-            title=body.title,
-            tags=tuple(body.tags),
-            status_code=body.status_code,
-            cache_control=body.cache_control,
-            valid_from=body.valid_from,
-            expires_at=body.expires_at,
-            expired_url=body.expired_url,
-            enabled=body.enabled,
-            forward_query=body.forward_query,
-        ),
-        given=body.model_fields_set,
-        site=site,
-    )
+def new_draft(body: LinkIn, owner: str, site: Site) -> LinkDraft:
+    """The link that a body asks for, with its targets parsed; what is wrong is invalid input."""
+    domain = check_domain(body.domain, site)
+    fields = changed_fields(LinkFields(url=""), body, site)
+    return LinkDraft(domain, owner, fields, body.code or "", body.find_existing)
 
 
-def changed_fields(fields: LinkFields, body: LinkPatch, site: Site) -> LinkFields:
-    """A link's fields as an edit leaves them; only what the edit gives is parsed and checked again."""
-    changes = {name: getattr(body, name) for name in body.model_fields_set}
-    if "tags" in changes:
-        changes["tags"] = tuple(changes["tags"])
-    return _checked(replace(fields, **changes), given=body.model_fields_set, site=site)
+def changed_fields(fields: LinkFields, body: LinkIn | LinkPatch, site: Site) -> LinkFields:
+    """A link's fields with those that a body gives, which are parsed and checked; name every field that is wrong."""
+    given = {name: getattr(body, name) for name in DECIDED if name in body.model_fields_set}
+    if "tags" in given:
+        given["tags"] = tuple(given["tags"])
+    errors = []
+    for name in ("url", "expired_url"):
+        if given.get(name) is not None:
+            try:
+                given[name] = site.rules.parse(given[name])
+            except TargetRefused as error:
+                errors.append(FieldError(name, str(error)))
+    changed = replace(fields, **given)
+    if changed.expires_at is not None:
+        if "expires_at" in given and changed.expires_at <= datetime.now(UTC):
+            errors.append(FieldError("expires_at", "must lie in the future"))
+        if changed.valid_from is not None and changed.valid_from >= changed.expires_at:
+            errors.append(FieldError("valid_from", "must lie before expires_at"))
+    if errors:
+        raise InvalidInput(*errors)
+    return changed
 
 
 def check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:
@@ -98,24 +101,3 @@ def check_owner(owner: str | None, caller: Caller) -> str | None:
     if owner is not None and not caller.may_see(owner):
         raise Forbidden("Only a key with the scope admin lists the links of others.")
     return owner if caller.is_admin else caller.owner
-
-
-def _checked(fields: LinkFields, *, given: set[str], site: Site) -> LinkFields:
-    """Parse the targets that were given, and check what fields say about each other; name every field that is wrong."""
-    errors = []
-    parsed: dict[str, str] = {}
-    for name in ("url", "expired_url"):
-        text = getattr(fields, name)
-        if name in given and text is not None:
-            try:
-                parsed[name] = site.rules.parse(text)
-            except TargetRefused as error:
-                errors.append(FieldError(name, str(error)))
-    if fields.expires_at is not None:
-        if "expires_at" in given and fields.expires_at <= datetime.now(UTC):
-            errors.append(FieldError("expires_at", "must lie in the future"))
-        if fields.valid_from is not None and fields.valid_from >= fields.expires_at:
-            errors.append(FieldError("valid_from", "must lie before expires_at"))
-    if errors:
-        raise InvalidInput(*errors)
-    return replace(fields, **parsed)  # type: ignore[arg-type]  # both are texts

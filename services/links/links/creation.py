@@ -1,19 +1,27 @@
-"""Creates links with generated codes: those that arrive while one statement runs are stored by the next one together.
+"""The engine that creates links: each one comes to the table through here.
 
-The route awaits one link; the statement and its commit are shared by all that waited.
+`store_links` stores drafts in its caller's transaction; a single link is a batch of one. `Creator` is the fast way for the most
+frequent kind, a new link with a generated code: those that arrive while one statement runs are stored by the next one together.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import asyncpg
 import structlog
 
-from services.links.links.rows import LinkFields, LinkRow, NewLink, insert_links
-from services.links.web.errors import Busy
+from services.links.links.rows import LinkDraft, LinkRow, find_links, insert_links, lock_searches
+from services.links.web.errors import Busy, CodeTaken
+from shared.changes import insert_changes
 from shared.codes import generate_code
 from shared.joiner import Joiner, TooManyWaiting, Waiting
 from shared.postgres import UNAVAILABLE, Connection, Pool, connection
+from shared.records import LinkKey
+
+SLICE_ROWS = 500
+"""Of a statement: some 10 ms, after which others get their turn."""
 
 BATCH_SIZE = 500
 BATCHES_IN_FLIGHT = 2
@@ -24,66 +32,147 @@ CODE_ATTEMPTS = 10
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A link that wants a generated code."""
+class Outcome:
+    """A draft's link, and whether it was made for it or found."""
 
-    domain: str
-    owner: str
-    fields: LinkFields
+    link: LinkRow
+    is_new: bool
 
 
 class NoFreeCode(Exception):
     """Every code that was drawn is taken."""
 
 
-async def insert_drawn(
-    conn: Connection, wishes: Sequence[Wish], draw: Callable[[], str] = generate_code
-) -> list[LinkRow | None]:
-    """Draw a code for each wish and store them all in one statement.
+async def store_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) -> list[Outcome | CodeTaken]:
+    """Store drafts with the outcomes that they would have had one after the other; call `announce_links` at the end.
+
+    Everybody takes the locks in one order (searches, codes in their order, then the feed), so that no two callers wait for each
+    other.
+
+    Args:
+        conn: In a transaction.
+        owner: Of all drafts.
+        drafts: In the order that decides between two that want the same.
 
     Returns:
-        A row for each wish, or None where the code that was drawn is taken.
+        An outcome for each draft, or the problem that its code is taken.
+
+    Raises:
+        NoFreeCode: Ten codes were drawn for a draft, all of them taken.
+    """
+    links = await _find_existing(conn, owner, drafts)
+    first_with: dict[LinkKey, int] = {}
+    for place, draft in enumerate(drafts):
+        if draft.code and place not in links:
+            first_with.setdefault(draft.key, place)
+    chosen = await _insert_chosen(conn, {key: drafts[place] for key, place in first_with.items()})
+    searches = any(draft.find_existing for draft in drafts)
+    first_like: dict[object, int] = {}
+    twins: dict[int, int] = {}
+    drawn: list[int] = []
+    for place, draft in enumerate(drafts):
+        if place and place % SLICE_ROWS == 0:
+            await asyncio.sleep(0)
+        if place in links:
+            continue
+        likeness = draft.likeness if searches else None
+        if draft.code:
+            first = first_with[draft.key]
+            is_same = place == first or (draft.find_existing and likeness == drafts[first].likeness)
+            if draft.key not in chosen or not is_same:
+                continue
+            links[place] = chosen[draft.key]
+        elif draft.find_existing and likeness in first_like:
+            twins[place] = first_like[likeness]
+            continue
+        else:
+            drawn.append(place)
+        first_like.setdefault(likeness, place)
+    for part in _slices(drawn):
+        links |= zip(part, await insert_generated(conn, [drafts[place] for place in part]), strict=True)
+    links |= {place: links[first] for place, first in twins.items()}
+    made = {*drawn, *first_with.values()}
+    return [
+        Outcome(links[place], is_new=place in made)
+        if place in links
+        else CodeTaken(f"The code {draft.code} is or was in use on {draft.domain}.")
+        for place, draft in enumerate(drafts)
+    ]
+
+
+async def announce_links(
+    conn: Connection, drafts: Sequence[LinkDraft], outcomes: Sequence[Outcome | CodeTaken]
+) -> None:
+    """Announce the new links whose codes were chosen, last in the transaction: somebody may have asked for them before."""
+    chosen = [
+        outcome.link.key
+        for draft, outcome in zip(drafts, outcomes, strict=True)
+        if draft.code and isinstance(outcome, Outcome) and outcome.is_new
+    ]
+    if chosen:
+        await insert_changes(conn, chosen)
+
+
+async def insert_drawn(
+    conn: Connection, drafts: Sequence[LinkDraft], draw: Callable[[], str] = generate_code
+) -> list[LinkRow | None]:
+    """Draw a code for each draft and store them all in one statement.
+
+    Returns:
+        A row for each draft, or None where the code that was drawn is taken.
     """
     # Two of one batch may draw one code: the later keeps it.
-    places = {(wish.domain, draw()): n for n, wish in enumerate(wishes)}
-    new = [NewLink(domain, code, wishes[n].owner, wishes[n].fields) for (domain, code), n in places.items()]
-    # In one order in every statement, so that no two wait for each other.
-    stored = await insert_links(conn, sorted(new, key=lambda link: link.key))
-    rows: list[LinkRow | None] = [None] * len(wishes)
+    places = {(draft.domain, draw()): place for place, draft in enumerate(drafts)}
+    stored = await insert_links(conn, {key: drafts[place] for key, place in places.items()})
+    rows: list[LinkRow | None] = [None] * len(drafts)
     for key, row in stored.items():
         rows[places[key]] = row
     return rows
 
 
-async def insert_generated(conn: Connection, wish: Wish) -> LinkRow:
-    """Store one link under a generated code, as a part of the caller's transaction.
+async def insert_generated(conn: Connection, drafts: Sequence[LinkDraft]) -> list[LinkRow]:
+    """Store links under generated codes, as a part of the caller's transaction; a row for each draft.
 
     Raises:
-        NoFreeCode: Ten codes were drawn, all of them taken.
+        NoFreeCode: Ten codes were drawn for a draft, all of them taken.
     """
-    (row,) = await insert_all_generated(conn, [wish])
-    return row
-
-
-async def insert_all_generated(conn: Connection, wishes: Sequence[Wish]) -> list[LinkRow]:
-    """Store links under generated codes, as a part of the caller's transaction; a row for each wish.
-
-    Raises:
-        NoFreeCode: Ten codes were drawn for a wish, all of them taken.
-    """
-    rows: list[LinkRow | None] = [None] * len(wishes)
+    rows: dict[int, LinkRow] = {}
     for _ in range(CODE_ATTEMPTS):
-        places = [n for n, row in enumerate(rows) if row is None]
-        if not places:
-            break
-        for place, row in zip(places, await insert_drawn(conn, [wishes[n] for n in places]), strict=True):
-            rows[place] = row
-    stored = [row for row in rows if row is not None]
-    if len(stored) < len(wishes):
-        raise NoFreeCode
+        left = [place for place in range(len(drafts)) if place not in rows]
+        if not left:
+            return [rows[place] for place in range(len(drafts))]
+        stored = await insert_drawn(conn, [drafts[place] for place in left])
+        rows |= {place: row for place, row in zip(left, stored, strict=True) if row is not None}
+    raise NoFreeCode
+
+
+async def _find_existing(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) -> dict[int, LinkRow]:
+    """Find the links that were there before, for the drafts that look for one; by their places."""
+    places = [place for place, draft in enumerate(drafts) if draft.find_existing]
+    links: dict[int, LinkRow] = {}
+    if places:
+        await lock_searches(conn, owner, {drafts[place].fields.url for place in places})
+    for part in _slices(places):
+        found = await find_links(conn, owner, [drafts[place] for place in part])
+        links |= {part[place]: link for place, link in found.items()}
+    return links
+
+
+async def _insert_chosen(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) -> dict[LinkKey, LinkRow]:
+    """Store drafts under the codes that they chose; those whose code is taken are left out."""
+    stored: dict[LinkKey, LinkRow] = {}
+    for part in _slices(sorted(drafts)):
+        stored |= await insert_links(conn, {key: drafts[key] for key in part})
     return stored
+
+
+def _slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), SLICE_ROWS):
+        yield values[start : start + SLICE_ROWS]
 
 
 class Creator:
@@ -91,26 +180,26 @@ class Creator:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._joiner: Joiner[Wish, LinkRow] = Joiner(
+        self._joiner: Joiner[LinkDraft, LinkRow] = Joiner(
             self._store_batch,
             batches_in_flight=BATCHES_IN_FLIGHT,
             batch_size=BATCH_SIZE,
             waiting_limit=WAITING_LIMIT,
         )
 
-    async def create(self, wish: Wish) -> LinkRow:
+    async def create(self, draft: LinkDraft) -> LinkRow:
         """Store a link under a generated code; it is committed when this returns.
 
         Raises:
             Busy: Too many wait already.
         """
         try:
-            created = self._joiner.join(wish)
+            created = self._joiner.join(draft)
         except TooManyWaiting:
             raise Busy("Too many links are being created at once.") from None
         return await created
 
-    async def _store_batch(self, batch: Sequence[Waiting[Wish, LinkRow]]) -> None:
+    async def _store_batch(self, batch: Sequence[Waiting[LinkDraft, LinkRow]]) -> None:
         """Store a batch; if Postgres refuses it, find the link that it minds by storing them one by one."""
         try:
             for _ in range(CODE_ATTEMPTS):
@@ -126,14 +215,14 @@ class Creator:
         for each in batch:
             await self._joiner.run([each])
 
-    async def _store(self, batch: Sequence[Waiting[Wish, LinkRow]]) -> list[Waiting[Wish, LinkRow]]:
+    async def _store(self, batch: Sequence[Waiting[LinkDraft, LinkRow]]) -> list[Waiting[LinkDraft, LinkRow]]:
         """Store a batch in one statement, which is its own transaction.
 
         Returns:
             Those that need another code.
         """
         async with connection(self._pool) as conn:
-            rows = await insert_drawn(conn, [wish for wish, _ in batch])
+            rows = await insert_drawn(conn, [draft for draft, _ in batch])
         for (_, future), row in zip(batch, rows, strict=True):
             if row is not None and not future.done():
                 future.set_result(row)

@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 from services.links.keys.authentication import MayRead, run_while_valid
 from services.links.links.checks import check_filter
 from services.links.links.forms import ExportQuery, LinkOut, link_out
-from services.links.links.rows import LinkFilter, LinkRow, select_links_before
+from services.links.links.lists import LinkFilter, select_links_before
+from services.links.links.rows import LinkRow
 from services.links.web.errors import Busy, FieldError, InvalidInput, Unauthenticated, refuse_costly
 from services.links.web.head import is_head
 from services.links.web.media import choose_media_type

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from services.links.links.rows import LinkRow
+from services.links.links.rows import DECIDED, KEPT, LinkRow
 from services.links.web.texts import AskedInstant, Instant, OptionalTitle, Search, Tags, Wanted, empty_is_null
 from shared.api import (
     LONGEST_URL,
@@ -40,18 +40,9 @@ AskedTags = Annotated[list[Wanted], Field(max_length=MOST_TAGS)]
 CacheControl = Annotated[int, Field(ge=0, le=LONGEST_LIFETIME_S)]
 
 
-class LinkIn(BaseModel):
-    """A link to create."""
+class LinkOptions(BaseModel):
+    """What a link can have beside its address, whether it is created or edited."""
 
-    model_config = _STRICT
-
-    url: Url = Field(
-        description="Where the link leads: an absolute http or https URL.", examples=["https://www.python.org/"]
-    )
-    code: Code | None = Field(None, description="A code of your own; one is generated if it is left out.")
-    domain: Annotated[str | None, BeforeValidator(empty_is_null)] = Field(
-        None, description="One of the domains of this site; the first one if left out."
-    )
     title: OptionalTitle = None
     tags: Annotated[Tags, Field(max_length=MOST_TAGS)] = []
     status_code: StatusCode = Field(302, description="Of the redirect.")
@@ -63,6 +54,32 @@ class LinkIn(BaseModel):
     expired_url: OptionalUrl = Field(None, description="Where an expired, disabled or deleted link leads.")
     enabled: bool = True
     forward_query: bool = Field(False, description="Add the visitor's query parameters to the target; its own win.")
+
+
+class NewPlace(BaseModel):
+    """Where a new link leads from and to."""
+
+    url: Url = Field(
+        description="Where the link leads: an absolute http or https URL.", examples=["https://www.python.org/"]
+    )
+    code: Code | None = Field(None, description="A code of your own; one is generated if it is left out.")
+    domain: Annotated[str | None, BeforeValidator(empty_is_null)] = Field(
+        None, description="One of the domains of this site; the first one if left out."
+    )
+
+
+class ChangedPlace(BaseModel):
+    """Where an edited link leads to."""
+
+    url: Url = ""
+
+
+# The fields of the base that is named last come first.
+class LinkIn(LinkOptions, NewPlace):
+    """A link to create."""
+
+    model_config = _STRICT
+
     find_existing: bool = Field(False, description="Answer 200 with your link of the same target and fields, if any.")
 
 
@@ -72,21 +89,10 @@ def _drop_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-class LinkPatch(BaseModel):
+class LinkPatch(LinkOptions, ChangedPlace):
     """Fields of a link to change; what is left out stays, null takes away."""
 
     model_config = ConfigDict(**_STRICT, json_schema_extra=_drop_defaults)
-
-    url: Url = ""
-    title: OptionalTitle = None
-    tags: Annotated[Tags, Field(max_length=MOST_TAGS)] = []
-    status_code: StatusCode = 302
-    cache_control: CacheControl | None = None
-    valid_from: Instant | None = None
-    expires_at: Instant | None = None
-    expired_url: OptionalUrl = None
-    enabled: bool = True
-    forward_query: bool = False
 
 
 class LinkQuery(BaseModel):
@@ -159,25 +165,7 @@ class LinkPage(BaseModel):
 
 
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
-    fields = row.fields
-    return LinkOut(
-        short_url=short_url,
-        code=row.code,
-        domain=row.domain,
-        url=fields.url,
-        title=fields.title,
-        tags=list(fields.tags),
-        status_code=fields.status_code,
-        cache_control=fields.cache_control,
-        valid_from=fields.valid_from,
-        expires_at=fields.expires_at,
-        expired_url=fields.expired_url,
-        enabled=fields.enabled,
-        forward_query=fields.forward_query,
-        owner=row.owner,
-        clicks=row.clicks,
-        humans=row.humans,
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+    """What a client gets of a stored link."""
+    kept = {name: getattr(row, name) for name in KEPT}
+    decided = {name: getattr(row.fields, name) for name in DECIDED}
+    return LinkOut(short_url=short_url, **kept, **decided)

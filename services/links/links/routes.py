@@ -15,19 +15,15 @@ from starlette.responses import Response
 
 from services.links.keys.authentication import Caller, MayRead, MayWrite
 from services.links.keys.json_routes import JsonRoute
-from services.links.links.checks import changed_fields, check_domain, check_filter, check_seen, link_key, new_fields
-from services.links.links.creation import Wish, insert_generated
+from services.links.links.checks import changed_fields, check_filter, check_seen, link_key, new_draft
+from services.links.links.creation import announce_links, store_links
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
+from services.links.links.lists import select_links, sort_value
 from services.links.links.rows import (
     LinkRow,
-    NewLink,
     delete_link,
-    find_link,
-    insert_links,
     lock_link,
     select_link,
-    select_links,
-    sort_value,
     update_link,
 )
 from services.links.site import Site
@@ -59,23 +55,24 @@ async def create_link(
 ) -> Response:
     """Create a link. With an `Idempotency-Key` it can be repeated for 24 hours and is done once."""
     site: Site = request.state.site
-    wish = Wish(check_domain(body.domain, site), caller.owner, new_fields(body, site))
-    if body.code is None and idempotency_key is None and not body.find_existing:
+    draft = new_draft(body, caller.owner, site)
+    if idempotency_key is None and not draft.code and not draft.find_existing:
         async with request.state.shares.creations.turn(caller.owner):
-            return _created(await request.state.creator.create(wish), site)
+            return _created(await request.state.creator.create(draft), site)
     async with _transaction(request, caller) as conn:
         if idempotency_key is not None:
             # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
             asked = body.model_dump_json(exclude_defaults=True).encode()
             if answer := await recall_or_begin(conn, request.state.memory, caller.owner, idempotency_key, asked):
                 return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
-        row, is_new = await _find_or_insert(conn, body, wish)
-        response = _created(row, site) if is_new else _found(row, site)
+        (outcome,) = await store_links(conn, caller.owner, [draft])
+        if isinstance(outcome, CodeTaken):
+            raise outcome
+        response = _created(outcome.link, site) if outcome.is_new else _found(outcome.link, site)
         if idempotency_key is not None:
             answer = Answer(response.status_code, bytes(response.body).decode())
             await store_answer(conn, request.state.memory, caller.owner, idempotency_key, answer)
-        if is_new and body.code is not None:
-            await insert_change(conn, row.key)
+        await announce_links(conn, [draft], [outcome])
     return response
 
 
@@ -157,19 +154,6 @@ async def _transaction(request: Request, caller: Caller) -> AsyncIterator[Connec
         conn.transaction(),
     ):
         yield conn
-
-
-async def _find_or_insert(conn: Connection, body: LinkIn, wish: Wish) -> tuple[LinkRow, bool]:
-    """Create the link, or find the caller's own that is like it; the second value tells whether it is new."""
-    new = NewLink(wish.domain, body.code or "", wish.owner, wish.fields)
-    if body.find_existing and (row := await find_link(conn, new, any_code=body.code is None)):
-        return row, False
-    if body.code is None:
-        return await insert_generated(conn, wish), True
-    rows = await insert_links(conn, [new])
-    if new.key not in rows:
-        raise CodeTaken(f"The code {body.code} is or was in use on {wish.domain}.")
-    return rows[new.key], True
 
 
 def _check_version(row: LinkRow, if_match: str | None) -> None:

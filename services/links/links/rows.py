@@ -1,31 +1,24 @@
-"""The links table, as the write service sees it: every statement on it is here.
+"""The links table, as the write service sees it: its columns, and the statements that store, find, change and delete links.
 
-The routes call these inside their transactions; what redirect reads of it is the view in `shared/records.py`.
+A column is spelled once, as a field of `LinkFields` or `LinkRow`; the statements are filled in from these when this module is
+imported. Callers are in a transaction. Lists are in `lists.py`; redirect reads the view in `shared/records.py`.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from operator import itemgetter
 
 import asyncpg
 
-from services.links.links.search import Search
-from services.links.web.cursors import Position
-from shared.api import LinkState, Sort, TagMode
 from shared.postgres import Connection
-from shared.records import LinkKey
-
-_COLUMNS = """
-    id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
-    expired_url, enabled, forward_query, clicks, humans, clicks_sorted, humans_sorted, version, created_at, updated_at
-"""
-_SELECT = "SELECT " + _COLUMNS + " FROM links "
+from shared.records import LinkKey, Record
 
 
 @dataclass(frozen=True, slots=True)
 class LinkFields:
-    """What a client decides about a link."""
+    """What a client decides about a link: a column for each field."""
 
     url: str
     title: str | None = None
@@ -40,13 +33,19 @@ class LinkFields:
 
 
 @dataclass(frozen=True, slots=True)
-class NewLink:
-    """A link that is not stored yet."""
+class LinkDraft:
+    """A link that is not stored yet.
+
+    Attributes:
+        code: Empty if one is to be drawn.
+        find_existing: Whether a link of the owner with the same fields is as good as a new one.
+    """
 
     domain: str
-    code: str
     owner: str
     fields: LinkFields
+    code: str = ""
+    find_existing: bool = False
 
     @property
     def key(self) -> LinkKey:
@@ -54,102 +53,143 @@ class NewLink:
 
     @property
     def likeness(self) -> tuple[str, LinkFields]:
-        """What makes two links of an owner the same, as `find_link` and `find_links` ask it of Postgres: tags are a set."""
+        """What makes two links of an owner the same, as `find_links` asks it of Postgres: tags are a set."""
         return self.domain, replace(self.fields, tags=tuple(sorted(set(self.fields.tags))))
 
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """A stored link.
+    """A stored link: what a client decided, and a column for each other field.
 
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
     """
 
+    fields: LinkFields
     id: int
     domain: str
     code: str
     owner: str
-    fields: LinkFields
     clicks: int
     humans: int
     version: int
     created_at: datetime
     updated_at: datetime
-    clicks_sorted: int = 0
-    humans_sorted: int = 0
+    clicks_sorted: int
+    humans_sorted: int
 
     @property
     def key(self) -> LinkKey:
         return self.domain, self.code
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFilter:
-    """Which links a list shows; None does not restrict.
+DECIDED = tuple(field.name for field in fields(LinkFields))
+"""The columns that a client decides about."""
 
-    Attributes:
-        tags: All of them, or with the mode `any` at least one; none do not restrict.
-        search: Part of the code, the target or the title, without regard to case, and the same in other spellings.
-    """
+KEPT = tuple(field.name for field in fields(LinkRow) if field.name != "fields")
+"""The columns beside them."""
 
-    owner: str | None = None
-    domain: str | None = None
-    tags: tuple[str, ...] = ()
-    tag_mode: TagMode = "all"
-    state: LinkState | None = None
-    search: Search | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+_decided = itemgetter(*DECIDED)
+_kept = itemgetter(*KEPT)
+_TAGS = DECIDED.index("tags")
+
+_write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).encode
 
 
-async def insert_links(conn: Connection, links: Sequence[NewLink]) -> dict[LinkKey, LinkRow]:
-    """Store many links in one statement.
+def _fill_in(statement: str) -> str:
+    compared = [name for name in DECIDED if name != "tags"]
+    # A redirector reads the rest of a tombstone, too: where its visitors go.
+    forgotten = [name for name in DECIDED if name not in Record._fields]
+    return (
+        statement.replace("<columns>", ", ".join(KEPT + DECIDED))
+        .replace("<decided>", ", ".join(DECIDED))
+        .replace("<compared>", ", ".join(compared))
+        .replace("<wanted>", ", ".join(f"wanted.{name}" for name in compared))
+        .replace("<forgotten>", ", ".join(f"{name} = DEFAULT" for name in forgotten))
+    )
+
+
+SELECT = _fill_in("SELECT <columns> FROM links ")
+
+_INSERT = _fill_in("""
+    INSERT INTO links (domain, code, owner, <decided>)
+    SELECT domain, code, owner, <decided> FROM json_populate_recordset(NULL::links, $1::json)
+    ON CONFLICT (domain, code) DO NOTHING
+    RETURNING <columns>
+""")
+
+# OFFSET keeps it a look-up in the index for each of them, also where statistics are missing or old.
+_FIND = _fill_in("""
+    SELECT DISTINCT ON (wanted.ordinality) wanted.ordinality - 1 AS place, found.*
+    FROM json_populate_recordset(NULL::links, $2::json) WITH ORDINALITY AS wanted
+    CROSS JOIN LATERAL (
+        SELECT <columns> FROM links
+        WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended(wanted.url, 0) AND deleted_at IS NULL
+          AND domain = wanted.domain AND (wanted.code = '' OR code = wanted.code)
+          AND (<compared>) IS NOT DISTINCT FROM (<wanted>) AND tags @> wanted.tags AND tags <@ wanted.tags
+        OFFSET 0
+    ) AS found
+    ORDER BY wanted.ordinality, found.id
+""")
+
+_UPDATE = _fill_in("""
+    UPDATE links
+    SET (<decided>) = (SELECT <decided> FROM json_populate_record(NULL::links, $3::json)),
+        version = version + 1, updated_at = now()
+    WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
+    RETURNING <columns>
+""")
+
+_DELETE = _fill_in("""
+    UPDATE links
+    SET url = '', <forgotten>, version = version + 1, updated_at = now(), deleted_at = now()
+    WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
+""")
+
+
+async def insert_links(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) -> dict[LinkKey, LinkRow]:
+    """Store links in one statement, each under the key that is given for it.
 
     Returns:
         The rows that were stored; a link whose code is taken is left out.
     """
-    rows = await conn.fetch(
+    # In one order in every statement, so that no two wait for each other.
+    rows = await conn.fetch(_INSERT, _write_json([_columns(drafts[key], key) for key in sorted(drafts)]))
+    return {link.key: link for link in map(link_of, rows)}
+
+
+async def lock_searches(conn: Connection, owner: str, urls: set[str]) -> None:
+    """Keep others from searching for the same links until the transaction ends, so that two at once make one link.
+
+    Whoever searches for one target locks that one, whoever searches for several locks the owner's links all at once.
+    """
+    if len(urls) > 1:
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", owner)
+        return
+    await conn.execute(
         """
-        INSERT INTO links (domain, code, owner, url, title, tags, status_code, cache_control,
-                           valid_from, expires_at, expired_url, enabled, forward_query)
-        SELECT domain, code, owner, url, title, tags, status_code, cache_control,
-               valid_from, expires_at, expired_url, enabled, forward_query
-        FROM json_to_recordset($1::json) AS new (
-            domain text, code text, owner text, url text, title text, tags text[], status_code smallint,
-            cache_control integer, valid_from timestamptz, expires_at timestamptz, expired_url text,
-            enabled boolean, forward_query boolean)
-        ON CONFLICT (domain, code) DO NOTHING
-        RETURNING id, domain, code, clicks, humans, version, created_at, updated_at
+        SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0)),
+               pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))
         """,
-        json.dumps([_json_row(link) for link in links], ensure_ascii=False),
+        owner,
+        *urls,
     )
-    by_key = {link.key: link for link in links}
-    stored = {}
-    for row in rows:
-        link = by_key[row["domain"], row["code"]]
-        stored[link.key] = LinkRow(
-            id=row["id"],
-            domain=link.domain,
-            code=link.code,
-            owner=link.owner,
-            fields=link.fields,
-            clicks=row["clicks"],
-            humans=row["humans"],
-            version=row["version"],
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-        )
-    return stored
+
+
+async def find_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) -> dict[int, LinkRow]:
+    """Find for each draft the owner's oldest link with the same fields, and the same code if the draft has one.
+
+    Returns:
+        The links by the draft's place; a draft without such a link is left out.
+    """
+    rows = await conn.fetch(_FIND, owner, _write_json([_columns(draft, draft.key) for draft in drafts]))
+    return {row["place"]: link_of(row) for row in rows}
 
 
 async def select_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     """Read a link that is not deleted."""
-    row = await conn.fetchrow(
-        _SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL",
-        *key,
-    )
-    return None if row is None else _link(row)
+    row = await conn.fetchrow(SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL", *key)
+    return None if row is None else link_of(row)
 
 
 async def select_link_ids(conn: Connection, keys: Sequence[LinkKey], *, owner: str | None) -> dict[int, LinkKey]:
@@ -174,350 +214,35 @@ async def has_code(conn: Connection, key: LinkKey) -> bool:
 async def lock_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     """Read a link that is not deleted, and keep others from changing it until the transaction ends."""
     row = await conn.fetchrow(
-        _SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",
+        SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL FOR NO KEY UPDATE",
         *key,
     )
-    return None if row is None else _link(row)
+    return None if row is None else link_of(row)
 
 
-async def find_link(conn: Connection, new: NewLink, *, any_code: bool) -> LinkRow | None:
-    """Find the owner's oldest link with the same target and fields.
-
-    Other searches for this owner and target wait until the transaction ends, so that two at once make one link.
-    """
-    await conn.execute(
-        """
-        SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0)),
-               pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))
-        """,
-        new.owner,
-        new.fields.url,
-    )
-    fields = new.fields
-    row = await conn.fetchrow(
-        _SELECT
-        + """
-        WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended($2, 0) AND url = $2 AND deleted_at IS NULL
-          AND domain = $3 AND ($4 OR code = $5)
-          AND title IS NOT DISTINCT FROM $6 AND tags @> $7 AND tags <@ $7 AND status_code = $8
-          AND cache_control IS NOT DISTINCT FROM $9 AND valid_from IS NOT DISTINCT FROM $10
-          AND expires_at IS NOT DISTINCT FROM $11 AND expired_url IS NOT DISTINCT FROM $12
-          AND enabled = $13 AND forward_query = $14
-        ORDER BY id LIMIT 1
-        """,
-        new.owner,
-        fields.url,
-        new.domain,
-        any_code,
-        new.code,
-        fields.title,
-        list(fields.tags),
-        fields.status_code,
-        fields.cache_control,
-        fields.valid_from,
-        fields.expires_at,
-        fields.expired_url,
-        fields.enabled,
-        fields.forward_query,
-    )
-    return None if row is None else _link(row)
-
-
-async def lock_searches(conn: Connection, owner: str) -> None:
-    """Keep others from searching links of an owner until the transaction ends: one lock instead of one for each target."""
-    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", owner)
-
-
-async def find_links(conn: Connection, owner: str, wanted: Sequence[NewLink]) -> dict[int, LinkRow]:
-    """Find, for each of many links, the owner's oldest link with the same target and fields; call `lock_searches` before.
-
-    Args:
-        conn: In a transaction.
-        owner: Of all of them.
-        wanted: The links; one without a code may have any.
-
-    Returns:
-        The rows by the place in `wanted`; what is not found is left out.
-    """
-    rows = await conn.fetch(
-        """
-        SELECT DISTINCT ON (w.place) w.place, l.*
-        FROM json_to_recordset($2::json) AS w (
-            place integer, domain text, code text, url text, title text, tags text[], status_code smallint,
-            cache_control integer, valid_from timestamptz, expires_at timestamptz, expired_url text,
-            enabled boolean, forward_query boolean)
-        -- OFFSET keeps it a look-up in the index for each of them, also where statistics are missing or old.
-        CROSS JOIN LATERAL (
-            SELECT id, domain, code, owner, url, title, tags, status_code, cache_control, valid_from, expires_at,
-                   expired_url, enabled, forward_query, clicks, humans, clicks_sorted, humans_sorted, version, created_at,
-                   updated_at
-            FROM links
-            WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended(w.url, 0) AND url = w.url
-              AND deleted_at IS NULL AND domain = w.domain AND (w.code = '' OR code = w.code)
-              AND title IS NOT DISTINCT FROM w.title AND tags @> w.tags AND tags <@ w.tags AND status_code = w.status_code
-              AND cache_control IS NOT DISTINCT FROM w.cache_control AND valid_from IS NOT DISTINCT FROM w.valid_from
-              AND expires_at IS NOT DISTINCT FROM w.expires_at AND expired_url IS NOT DISTINCT FROM w.expired_url
-              AND enabled = w.enabled AND forward_query = w.forward_query
-            OFFSET 0
-        ) AS l
-        ORDER BY w.place, l.id
-        """,
-        owner,
-        json.dumps([{"place": n, **_json_row(link)} for n, link in enumerate(wanted)], ensure_ascii=False),
-    )
-    return {row["place"]: _link(row) for row in rows}
-
-
-async def update_link(conn: Connection, key: LinkKey, fields: LinkFields) -> LinkRow:
+async def update_link(conn: Connection, key: LinkKey, decided: LinkFields) -> LinkRow:
     """Replace the fields of a link that is locked; its version goes up by one."""
-    row = await conn.fetchrow(
-        """
-        UPDATE links
-        SET url = $3, title = $4, tags = $5, status_code = $6, cache_control = $7, valid_from = $8, expires_at = $9,
-            expired_url = $10, enabled = $11, forward_query = $12, version = version + 1, updated_at = now()
-        WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
-        RETURNING """
-        + _COLUMNS,
-        *key,
-        fields.url,
-        fields.title,
-        list(fields.tags),
-        fields.status_code,
-        fields.cache_control,
-        fields.valid_from,
-        fields.expires_at,
-        fields.expired_url,
-        fields.enabled,
-        fields.forward_query,
-    )
+    row = await conn.fetchrow(_UPDATE, *key, _write_json(_decided_columns(decided)))
     assert row is not None, "the row was locked before"
-    return _link(row)
+    return link_of(row)
 
 
 async def delete_link(conn: Connection, key: LinkKey) -> None:
-    """Make a link a tombstone: its code stays taken, its target and texts go."""
-    await conn.execute(
-        """
-        UPDATE links
-        SET url = '', title = NULL, tags = '{}', version = version + 1, updated_at = now(), deleted_at = now()
-        WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
-        """,
-        *key,
-    )
+    """Make a link a tombstone: its code stays taken, its target goes, and what no redirector reads."""
+    await conn.execute(_DELETE, *key)
 
 
-async def select_links(
-    conn: Connection, wanted: LinkFilter, *, sort: Sort, after: Position | None, limit: int
-) -> list[LinkRow]:
-    """Read one page of a list.
-
-    Args:
-        conn: Any connection.
-        wanted: Which links.
-        sort: The column, with a minus for the largest first.
-        after: The last row of the page before.
-        limit: Rows at most.
-    """
-    rows = await conn.fetch(
-        _LISTS[sort, wanted.owner is None],
-        *_filter_arguments(wanted),
-        None if after is None else after.value,
-        None if after is None else after.row_id,
-        limit,
-    )
-    return [_link(row) for row in rows]
+def link_of(row: asyncpg.Record) -> LinkRow:
+    """Read a row that has all columns."""
+    decided = list(_decided(row))
+    decided[_TAGS] = tuple(decided[_TAGS])
+    return LinkRow(LinkFields(*decided), *_kept(row))
 
 
-async def select_tags(conn: Connection, *, owner: str | None, search: str | None, limit: int) -> list[tuple[str, int]]:
-    """Read the tags of an owner, or of all, with the number of their links; in the order of their code points.
-
-    Args:
-        conn: Any connection.
-        owner: Whose links, or None for everybody's.
-        search: Part of the tag, whatever its case.
-        limit: Tags at most.
-    """
-    rows = await conn.fetch(
-        _TAGS[owner is None],
-        owner,
-        _containing(search),
-        limit,
-    )
-    return [(row["tag"], row["links"]) for row in rows]
+def _columns(draft: LinkDraft, key: LinkKey) -> dict[str, object]:
+    domain, code = key
+    return {"domain": domain, "code": code, "owner": draft.owner, **_decided_columns(draft.fields)}
 
 
-async def select_links_before(conn: Connection, wanted: LinkFilter, *, before_id: int, limit: int) -> list[LinkRow]:
-    """Read the newest links whose id is smaller, the newest first: as quick for the last page as for the first."""
-    rows = await conn.fetch(
-        _PAGES[wanted.owner is None],
-        *_filter_arguments(wanted),
-        before_id,
-        limit,
-    )
-    return [_link(row) for row in rows]
-
-
-def sort_value(row: LinkRow, sort: Sort) -> object:
-    """A row's value of the column that a list is sorted by."""
-    match sort.removeprefix("-"):
-        case "created_at":
-            return row.id
-        case "updated_at":
-            return row.updated_at
-        case "clicks":
-            return row.clicks_sorted
-        case "humans":
-            return row.humans_sorted
-        case _:
-            return row.code
-
-
-def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
-    """Fill in what a parameter cannot say: the sort column and direction. All of it comes from the table below."""
-    compare = ">" if order == "ASC" else "<"
-    return (
-        _LIST.replace("<column>", column)
-        .replace("<kind>", kind)
-        .replace("<order>", order)
-        .replace("<compare>", compare)
-        .replace("<owner>", owner)
-    )
-
-
-# A code that begins with a text lies before the same text with a tilde, which is in none: an index can be read for that.
-_FILTER = """
-    WHERE deleted_at IS NULL AND <owner>
-      AND ($2::text IS NULL OR domain = $2)
-      AND ($3::text[] IS NULL OR tags @> $3)
-      AND ($4::text IS NULL OR $4 = CASE
-               WHEN NOT enabled THEN 'disabled'
-               WHEN expires_at <= now() THEN 'expired'
-               WHEN valid_from > now() THEN 'scheduled'
-               ELSE 'active' END)
-      AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5
-           OR url ILIKE ANY ($9) OR (domain = ANY ($10) AND code >= $11 AND code < $11 || '~'))
-      AND ($6::timestamptz IS NULL OR created_at >= $6)
-      AND ($7::timestamptz IS NULL OR created_at < $7)
-      AND ($8::text[] IS NULL OR tags && $8)
-"""
-
-_LIST = (
-    _SELECT
-    + _FILTER
-    + """
-      AND ($13::bigint IS NULL OR (<column>, id) <compare> ($12::<kind>, $13))
-    ORDER BY <column> <order>, id <order>
-    LIMIT $14
-    """
-)
-
-# Ids are given in the order of creation. Each column has an index that begins with the owner.
-_SORTS = {
-    "created_at": ("id", "bigint"),
-    "updated_at": ("updated_at", "timestamptz"),
-    "clicks": ("clicks_sorted", "bigint"),
-    "humans": ("humans_sorted", "bigint"),
-    "code": ("code", "text"),
-}
-
-_LISTS: dict[tuple[str, bool], str] = {
-    (prefix + sort, all_owners): _list_statement(
-        column, kind, order, "$1::text IS NULL" if all_owners else "owner = $1"
-    )
-    for sort, (column, kind) in _SORTS.items()
-    for prefix, order in (("", "ASC"), ("-", "DESC"))
-    for all_owners in (False, True)
-}
-
-
-# For whoever reads all pages, without an OR that would keep a prepared plan from beginning at the id.
-_PAGES: dict[bool, str] = {
-    all_owners: (_SELECT + _FILTER + "AND id < $12 ORDER BY id DESC LIMIT $13").replace(
-        "<owner>", "$1::text IS NULL" if all_owners else "owner = $1"
-    )
-    for all_owners in (False, True)
-}
-
-# Two statements, not one with OR: a plan for everybody's links would read all of them for one owner's, too.
-_TAGS: dict[bool, str] = {
-    all_owners: """
-    SELECT tag, count(*) AS links
-    FROM links, unnest(tags) AS tag
-    WHERE deleted_at IS NULL AND <owner> AND ($2::text IS NULL OR tag ILIKE $2)
-    GROUP BY tag ORDER BY tag COLLATE "C" LIMIT $3
-    """.replace("<owner>", "$1::text IS NULL" if all_owners else "owner = $1")
-    for all_owners in (False, True)
-}
-
-
-def _filter_arguments(wanted: LinkFilter) -> tuple[object, ...]:
-    """$1 to $11 of the statements with `_FILTER`."""
-    search = wanted.search
-    tags = list(wanted.tags) or None
-    return (
-        wanted.owner,
-        wanted.domain,
-        tags if wanted.tag_mode == "all" else None,
-        wanted.state,
-        None if search is None else _containing(search.text),
-        wanted.created_after,
-        wanted.created_before,
-        tags if wanted.tag_mode == "any" else None,
-        None if search is None else [_containing(target) for target in search.targets],
-        None if search is None else list(search.domains),
-        None if search is None else search.code,
-    )
-
-
-def _containing(text: str | None) -> str | None:
-    """The pattern of what contains a text, taken literally."""
-    if text is None:
-        return None
-    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-
-
-def _json_row(link: NewLink) -> dict[str, object]:
-    fields = link.fields
-    return {
-        "domain": link.domain,
-        "code": link.code,
-        "owner": link.owner,
-        "url": fields.url,
-        "title": fields.title,
-        "tags": fields.tags,
-        "status_code": fields.status_code,
-        "cache_control": fields.cache_control,
-        "valid_from": None if fields.valid_from is None else fields.valid_from.isoformat(),
-        "expires_at": None if fields.expires_at is None else fields.expires_at.isoformat(),
-        "expired_url": fields.expired_url,
-        "enabled": fields.enabled,
-        "forward_query": fields.forward_query,
-    }
-
-
-def _link(row: asyncpg.Record) -> LinkRow:
-    return LinkRow(
-        id=row["id"],
-        domain=row["domain"],
-        code=row["code"],
-        owner=row["owner"],
-        fields=LinkFields(
-            url=row["url"],
-            title=row["title"],
-            tags=tuple(row["tags"]),
-            status_code=row["status_code"],
-            cache_control=row["cache_control"],
-            valid_from=row["valid_from"],
-            expires_at=row["expires_at"],
-            expired_url=row["expired_url"],
-            enabled=row["enabled"],
-            forward_query=row["forward_query"],
-        ),
-        clicks=row["clicks"],
-        humans=row["humans"],
-        version=row["version"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        clicks_sorted=row["clicks_sorted"],
-        humans_sorted=row["humans_sorted"],
-    )
+def _decided_columns(decided: LinkFields) -> dict[str, object]:
+    return {name: getattr(decided, name) for name in DECIDED}

@@ -1,4 +1,4 @@
-"""The tags in use, for whoever chooses one; they are counted when asked for, from the links themselves."""
+"""What there is to choose from for a link: the tags in use, counted from the links when asked for, and the domains."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.links.keys.authentication import MayRead
 from services.links.links.checks import check_owner
-from services.links.links.rows import select_tags
+from services.links.links.lists import select_tags
 from services.links.web.errors import refuse_costly
 from services.links.web.texts import Wanted
 from shared.api import LONGEST_TAG
@@ -15,7 +15,7 @@ from shared.postgres import connection
 
 MOST_TAGS = 1000
 
-router = APIRouter(prefix="/api/v1/tags", tags=["tags"])
+router = APIRouter(prefix="/api/v1")
 
 
 class TagQuery(BaseModel):
@@ -40,7 +40,11 @@ class TagList(BaseModel):
     items: list[TagCount]
 
 
-@router.get("", summary="List tags")
+class DomainList(BaseModel):
+    items: list[str] = Field(examples=[["sho.rt", "go.example.org"]])
+
+
+@router.get("/tags", tags=["tags"], summary="List tags")
 async def list_tags(request: Request, query: Annotated[TagQuery, Query()], caller: MayRead) -> TagList:
     """List the tags of your links by name, at most 1,000: with `q` the others are found, too.
 
@@ -51,3 +55,9 @@ async def list_tags(request: Request, query: Annotated[TagQuery, Query()], calle
         with refuse_costly():
             found = await select_tags(conn, owner=owner, search=query.q, limit=MOST_TAGS)
     return TagList(items=[TagCount(tag=tag, links=links) for tag, links in found])
+
+
+@router.get("/domains", tags=["domains"], summary="List domains")
+async def list_domains(request: Request, caller: MayRead) -> DomainList:
+    """List the domains of this site; the first is that of a link that names none."""
+    return DomainList(items=list(request.state.site.own_domains))
