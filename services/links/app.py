@@ -139,6 +139,8 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
             click_queue = ClickQueue(settings, metrics, click_worker)
             if internal_tokens.is_configured:
                 await stack.enter_async_context(click_queue.running())
+            batch_gate = BatchGate(settings)
+            stack.push_async_callback(batch_gate.close)
             yield {
                 "site": Site(settings),
                 "pool": pool,
@@ -150,7 +152,7 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
                 "memory": Memory(),
                 "keyring": Keyring(key_pool),
                 "creator": Creator(pool),
-                "batch_gate": BatchGate(),
+                "batch_gate": batch_gate,
                 "export_gate": ExportGate(),
                 "metrics": metrics,
                 "internal_tokens": internal_tokens,

@@ -27,8 +27,9 @@ import uvloop
 
 from services.links.clicks.batches import Refused, decompress, take_batch
 from services.links.clicks.enrichment import COUNTRIES, Enricher
-from services.links.clicks.pipe import Mark, Part, Taken, pack_frame, read_frame
+from services.links.clicks.pipe import Mark, Part, Taken
 from services.links.clicks.upkeep import create_partitions
+from services.links.web.frames import read_frame, write_frame
 from shared.logs import configure_logs
 from shared.postgres import CONNECT_TIMEOUT_S, UNAVAILABLE, server_settings
 from shared.settings import Settings
@@ -145,7 +146,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
         signal.setitimer(signal.ITIMER_REAL, 0)
         message = (taken.status.value, taken.offset, taken.clicks, taken.refused, taken.newest, taken.found)
         try:
-            _write(answers, pack_frame(message))
+            write_frame(answers, message)
         except BrokenPipeError:
             return
         gc.collect(0 if number % COLLECT_ALL_EVERY else 2)
@@ -163,12 +164,6 @@ def run(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     uvloop.run(work(open_enricher))
-
-
-def _write(descriptor: int, frame: bytes) -> None:
-    rest = memoryview(frame)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 async def _listen(reader: asyncio.StreamReader, batches: "asyncio.Queue[Any]") -> None:
