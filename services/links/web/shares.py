@@ -1,15 +1,16 @@
 """Each owner's share of what is scarce, so that one who asks for much waits for himself, and nobody else for him.
 
 Routes take a turn before they borrow a connection. Some requests of an owner run at once, some more wait for these, and
-what is beyond is refused, with 429: others are unaffected, so this is no 503.
+what is beyond is refused, with 429: others are unaffected, so this is no 503. What is heavy also keeps a pace (`pace.py`).
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from services.links.web.errors import TooManyRequests
+from services.links.web.pace import Pace
 
 WAIT_S = 3.0
 
@@ -29,10 +30,14 @@ class Share:
         kind: What there is too much of, as a client is told: `lists`.
         at_once: Requests of an owner that run at once.
         waiting: And that wait, at most 3 seconds.
+        pace: Is told who is there.
+        is_heavy: Whether a turn is also a step of that pace.
     """
 
-    def __init__(self, kind: str, *, at_once: int, waiting: int = 0) -> None:
+    def __init__(self, kind: str, pace: Pace, *, at_once: int, waiting: int = 0, is_heavy: bool = False) -> None:
         self._kind = kind
+        self._pace = pace
+        self._is_heavy = is_heavy
         self._at_once = at_once
         self._most = at_once + waiting
         self._lines: dict[str, _Line] = {}
@@ -44,6 +49,7 @@ class Share:
         Raises:
             TooManyRequests: There are too many of them, or they take too long.
         """
+        self._pace.note(owner)
         line = self._lines.get(owner)
         if line is None:
             line = self._lines[owner] = _Line(asyncio.Semaphore(self._at_once))
@@ -51,15 +57,15 @@ class Share:
             raise TooManyRequests(f"You have too many {self._kind} under way: at most {self._at_once} run at once.")
         line.requests += 1
         try:
-            try:
-                async with asyncio.timeout(WAIT_S):
-                    await line.turns.acquire()
-            except TimeoutError:
-                raise TooManyRequests(f"Your {self._kind} before this one take too long.") from None
-            try:
+            async with AsyncExitStack() as held:
+                try:
+                    async with asyncio.timeout(WAIT_S):
+                        await held.enter_async_context(line.turns)
+                        if self._is_heavy:
+                            await held.enter_async_context(self._pace.step(owner))
+                except TimeoutError:
+                    raise TooManyRequests(f"Your {self._kind} before this one take too long.") from None
                 yield
-            finally:
-                line.turns.release()
         finally:
             line.requests -= 1
             if not line.requests:
@@ -78,14 +84,16 @@ class Shares:
         exports: As long as they last, however slowly they are read.
         batches: One is received while another one is stored; the bodies of those that wait are not read.
         statistics: Statistics and raw clicks.
+        pace: Of lists and statistics, and of the pages of exports.
     """
 
+    pace: Pace
     edits: Share
-    creations: Share = field(default_factory=lambda: Share("creations", at_once=256))
-    lists: Share = field(default_factory=lambda: Share("lists", at_once=2, waiting=8))
-    exports: Share = field(default_factory=lambda: Share("exports", at_once=4))
-    batches: Share = field(default_factory=lambda: Share("batches", at_once=2, waiting=6))
-    statistics: Share = field(default_factory=lambda: Share("statistics", at_once=2, waiting=8))
+    creations: Share
+    lists: Share
+    exports: Share
+    batches: Share
+    statistics: Share
 
 
 def open_shares(pool_size: int) -> Shares:
@@ -94,4 +102,13 @@ def open_shares(pool_size: int) -> Shares:
     Args:
         pool_size: Connections for single links, of which creations and a batch need three.
     """
-    return Shares(edits=Share("requests", at_once=max(1, pool_size * 3 // 10), waiting=100))
+    pace = Pace()
+    return Shares(
+        pace=pace,
+        edits=Share("requests", pace, at_once=max(1, pool_size * 3 // 10), waiting=100),
+        creations=Share("creations", pace, at_once=256),
+        lists=Share("lists", pace, at_once=2, waiting=8, is_heavy=True),
+        exports=Share("exports", pace, at_once=4),
+        batches=Share("batches", pace, at_once=2, waiting=6),
+        statistics=Share("statistics", pace, at_once=2, waiting=8, is_heavy=True),
+    )
