@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -503,16 +504,16 @@ async def test_turn_is_waited_for_and_given_back(
     """One batch is worked on at a time; who waits too long is told so, and a failure gives the turn back."""
     monkeypatch.setattr("services.links.links.batch.WAIT_S", 0.05)
     gate = BatchGate(links_settings)
-    async with gate.turn():
+    async with gate.turn(nullcontext()):
         with pytest.raises(Busy):
-            await gate.turn().__aenter__()
+            await gate.turn(nullcontext()).__aenter__()
     with pytest.raises(ZeroDivisionError):
         await fail(gate)
 
-    async with gate.turn():
+    async with gate.turn(nullcontext()):
         pass
 
 
 async def fail(gate: BatchGate) -> None:
-    async with gate.turn():
+    async with gate.turn(nullcontext()):
         raise ZeroDivisionError

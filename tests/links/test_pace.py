@@ -105,4 +105,14 @@ async def test_heavy_turns_come_one_after_the_other_while_others_are_there(pace:
     assert entered[-1] == "statistics"
     clock.now += LONGEST_REST_S
     await ask("last", lists, "alice")
-    assert set(pace._walks) <= {"alice"}
+    assert set(pace._walks) <= {("alice", False)}
+
+
+async def test_batches_do_not_wait_for_what_reads(pace: Pace) -> None:
+    """Beside others an owner's batch runs while it reads, and a second batch waits for the first."""
+    pace.note("bob")
+    async with pace.step("alice"), pace.step("alice", stores=True):
+        second = asyncio.create_task(pace.step("alice", stores=True).__aenter__())
+        await asyncio.sleep(0)
+        assert not second.done()
+    await second

@@ -6,7 +6,7 @@ does the rest: rows and answer are `batch_rows.py`, storing is `batch_storage.py
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, TypeAlias
@@ -25,6 +25,8 @@ from services.links.web.aside import Aside
 from services.links.web.bodies import check_content_type, read_body
 from services.links.web.errors import Busy, ProblemOut, answer_error
 from services.links.web.idempotency import Answer, Memory, forget_request, recall_or_begin, store_answer
+from services.links.web.pace import Pace
+from services.links.web.shares import Shares
 from shared.changes import insert_changes
 from shared.postgres import Pool, connection, open_pool
 from shared.settings import LinksSettings
@@ -93,14 +95,14 @@ class BatchGate:
         async with self._uploads:
             return await read_body(request, LARGEST_BATCH, BODY_TIMEOUT_S)
 
-    async def answer(self, body: bytes, owner: str, idempotency_key: str | None) -> Response:
+    async def answer(self, body: bytes, owner: str, idempotency_key: str | None, pace: Pace) -> Response:
         """Have a batch stored once those before it are; the problem of one that fails is an answer, too.
 
         Raises:
             Busy: The batches before take too long.
             Unavailable: It was broken off.
         """
-        async with self.turn():
+        async with self.turn(pace.step(owner, stores=True)):
             sent: Sent = await self._aside.ask(body, owner, idempotency_key, timeout_s=HANGS_AFTER_S)
         status, headers, content = sent
         return Response(content, status, headers)
@@ -109,21 +111,20 @@ class BatchGate:
         await self._aside.end()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for the batches before.
+    async def turn(self, step: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+        """Wait for the owner's step, and for the batches before.
 
         Raises:
             Busy: They take too long.
         """
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await self._work.acquire()
-        except TimeoutError:
-            raise Busy("Other batches are being stored.") from None
-        try:
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    await held.enter_async_context(step)
+                    await held.enter_async_context(self._work)
+            except TimeoutError:
+                raise Busy("Other batches are being stored.") from None
             yield
-        finally:
-            self._work.release()
 
 
 @router.post(
@@ -173,8 +174,9 @@ async def create_batch(
 async def _answer(request: Request, owner: str, idempotency_key: str | None) -> Response:
     """Receive a batch and have it stored, both in the owner's turn."""
     gate: BatchGate = request.state.batch_gate
-    async with request.state.shares.batches.turn(owner):
-        return await gate.answer(await gate.receive(request), owner, idempotency_key)
+    shares: Shares = request.state.shares
+    async with shares.batches.turn(owner):
+        return await gate.answer(await gate.receive(request), owner, idempotency_key, shares.pace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The pace of heavy work: while others are there, an owner's steps come one after the other, and each is followed by a rest.
 
-A step is a statement that reads much, with what is made of its rows. Turns (`shares.py`) bound how many requests run; this
-bounds which part of the processors, Postgres' too, they get. An owner who is alone has all of it.
+A step is a list, a statistic, a page of an export, or a batch; batches do not wait for the others. Turns (`shares.py`) bound
+how many requests run; this bounds which part of the processors, Postgres' too, they get. An owner who is alone has all of it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ LONGEST_REST_S = 1.0
 
 @dataclass(slots=True)
 class _Walk:
-    """The steps of one owner.
+    """The steps of one owner that wait for each other.
 
     Attributes:
         turn: Of the step that runs.
@@ -45,7 +45,7 @@ class Pace:
     ) -> None:
         self._clock = clock
         self._sleep = sleep
-        self._walks: dict[str, _Walk] = {}
+        self._walks: dict[tuple[str, bool], _Walk] = {}
         self._last = "", -THERE_S
         self._others = -THERE_S
 
@@ -61,9 +61,14 @@ class Pace:
         return self._clock() - (self._others if last == owner else at) < THERE_S
 
     @asynccontextmanager
-    async def step(self, owner: str) -> AsyncIterator[None]:
-        """Wait for the owner's step before, and for the rest after it, unless the owner is alone."""
-        walk = self._walks.setdefault(owner, _Walk())
+    async def step(self, owner: str, *, stores: bool = False) -> AsyncIterator[None]:
+        """Wait for the owner's step before, and for the rest after it, unless the owner is alone.
+
+        Args:
+            owner: Whose work it is.
+            stores: Whether it is a batch, which would miss its deadline behind long reading.
+        """
+        walk = self._walks.setdefault((owner, stores), _Walk())
         walk.steps += 1
         try:
             if self.has_others(owner):
@@ -80,4 +85,4 @@ class Pace:
         finally:
             walk.steps -= 1
             now = self._clock()
-            self._walks = {each: walk for each, walk in self._walks.items() if walk.steps or walk.rests_until > now}
+            self._walks = {key: walk for key, walk in self._walks.items() if walk.steps or walk.rests_until > now}

@@ -84,7 +84,7 @@ class Shares:
         exports: As long as they last, however slowly they are read.
         batches: One is received while another one is stored; the bodies of those that wait are not read.
         statistics: Statistics and raw clicks.
-        pace: Of lists and statistics, and of the pages of exports.
+        pace: Of lists and statistics, of the pages of exports, and of batches.
     """
 
     pace: Pace
@@ -100,7 +100,7 @@ def open_shares(pool_size: int) -> Shares:
     """The shares of a process.
 
     Args:
-        pool_size: Connections for single links, of which creations and a batch need three.
+        pool_size: Connections for single links, of which creations need two.
     """
     pace = Pace()
     return Shares(
