@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 
 from services.links.clicks.pipe import Mark, Part, Place, Stage, Taken
-from services.links.web.frames import pack_frame, read_frame
+from shared.frames import pack_frame, read_frame
 from shared.settings import LinksSettings
 
 CLICK_TIMEOUT_S = 2.0

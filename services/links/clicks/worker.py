@@ -29,7 +29,7 @@ from services.links.clicks.batches import Refused, decompress, take_batch
 from services.links.clicks.enrichment import COUNTRIES, Enricher
 from services.links.clicks.pipe import Mark, Part, Taken
 from services.links.clicks.upkeep import create_partitions
-from services.links.web.frames import read_frame, write_frame
+from shared.frames import read_frame, write_frame
 from shared.logs import configure_logs
 from shared.postgres import CONNECT_TIMEOUT_S, UNAVAILABLE, server_settings
 from shared.settings import Settings

@@ -20,7 +20,7 @@ import structlog
 import uvloop
 
 from services.links.web.errors import Unavailable
-from services.links.web.frames import pack_frame, read_frame, write_frame
+from shared.frames import pack_frame, read_frame, write_frame
 from shared.logs import configure_logs
 from shared.settings import LinksSettings
 

@@ -1,4 +1,4 @@
-"""What the write service and a process beside it say to each other: messages through a pipe, each a length and msgpack."""
+"""What a service and a process beside it say to each other: messages through a pipe, each a length and msgpack."""
 
 import asyncio
 import os
