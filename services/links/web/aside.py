@@ -24,7 +24,8 @@ from shared.frames import pack_frame, read_frame, write_frame
 from shared.logs import configure_logs
 from shared.settings import LinksSettings
 
-NICENESS = 5
+NICENESS = 10
+"""Below the click worker, whose clicks are many owners'."""
 MEMORY_BYTES = 448 * 2**20
 """For data. At rest it has 60 MiB."""
 
