@@ -9,7 +9,8 @@ from shared.settings import LinksSettings, load_settings
 CONNECTIONS = 1000
 
 SWITCH_INTERVAL_S = 0.0005
-"""After so long a batch's thread gives the interpreter back; the default of 5 ms is waited at each step of a creation."""
+"""After so long a thread that parses or draws gives the interpreter back; the default of 5 ms is waited at each step of a
+creation."""
 
 if __name__ == "__main__":
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -146,6 +146,8 @@ def create_app(
             click_queue = ClickQueue(settings, metrics, click_worker)
             if internal_tokens.is_configured:
                 await stack.enter_async_context(click_queue.running())
+            batches = batch_gate or BatchGate(settings)
+            stack.push_async_callback(batches.close)
             yield {
                 "site": Site(settings),
                 "pool": pool,
@@ -157,7 +159,7 @@ def create_app(
                 "memory": Memory(),
                 "keyring": Keyring(key_pool),
                 "creator": Creator(pool),
-                "batch_gate": batch_gate or BatchGate(),
+                "batch_gate": batches,
                 "export_gate": ExportGate(),
                 "metrics": metrics,
                 "internal_tokens": internal_tokens,

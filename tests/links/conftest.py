@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from services.links.app import create_app
 from services.links.clicks.enrichment import Enricher
 from services.links.keys.rows import create_key
-from services.links.links.batch import BatchGate
+from services.links.links.batch import BODY_TIMEOUT_S, BatchGate
 from services.links.web.shares import Shares, open_shares
 from shared.postgres import Connection
 from shared.settings import LinksSettings
@@ -30,9 +30,15 @@ def shares(links_settings: LinksSettings) -> Shares:
 
 
 @pytest.fixture
-def batch_gate() -> BatchGate:
+def body_timeout_s() -> float:
+    """How long the body of a batch may take."""
+    return BODY_TIMEOUT_S
+
+
+@pytest.fixture
+def batch_gate(links_settings: LinksSettings, body_timeout_s: float) -> BatchGate:
     """What all batches may have at once."""
-    return BatchGate()
+    return BatchGate(links_settings, body_timeout_s=body_timeout_s)
 
 
 @pytest.fixture

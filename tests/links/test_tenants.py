@@ -10,6 +10,7 @@ import pytest
 
 from services.links.links.exports import ExportGate
 from services.links.web.errors import Unavailable
+from services.links.web.pace import Pace
 from services.links.web.shares import Share
 from shared.postgres import Connection
 from tests.conftest import Database
@@ -169,7 +170,7 @@ async def test_batch_ends_with_its_key(client_with: ClientOf, blocker: Connectio
 
 async def test_share_runs_some_makes_some_wait_and_refuses_the_rest() -> None:
     """Of an owner's requests so many run and so many wait; owners do not count for each other, and a place comes back."""
-    share = Share("lists", at_once=1, waiting=1, wait_s=0.05)
+    share = Share("lists", Pace(), at_once=1, waiting=1, wait_s=0.05)
     async with share.turn("alice"), share.turn("bob"):
         waits, refused = await asyncio.gather(
             *(share.turn("alice").__aenter__() for _ in range(2)), return_exceptions=True

@@ -4,8 +4,6 @@
 doing in memory that both processes see.
 """
 
-import asyncio
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,8 +17,6 @@ LARGEST_BATCH = 8 * 2**20
 
 ANY_NUMBER = 2**31
 """More clicks than a batch can hold."""
-
-_frame = struct.Struct("<I")
 
 
 class WorkerStage(IntEnum):
@@ -124,21 +120,6 @@ class TakenBatch:
     refused: int = 0
     newest: float = 0.0
     found: bytes = b""
-
-
-async def read_frame(reader: asyncio.StreamReader) -> Any:
-    """Read one message.
-
-    Raises:
-        asyncio.IncompleteReadError: The other side has ended.
-    """
-    (length,) = _frame.unpack(await reader.readexactly(_frame.size))
-    return msgpack.unpackb(await reader.readexactly(length))
-
-
-def pack_frame(message: object) -> bytes:
-    body: bytes = msgpack.packb(message)
-    return _frame.pack(len(body)) + body
 
 
 def pack_found(found: Mapping[int, tuple[object, ...] | None]) -> bytes:

@@ -16,15 +16,8 @@ from uuid import UUID
 
 import structlog
 
-from services.links.clicks.pipe import (
-    BatchPart,
-    TakenBatch,
-    WorkerMark,
-    WorkerPlace,
-    WorkerStage,
-    pack_frame,
-    read_frame,
-)
+from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark, WorkerPlace, WorkerStage
+from shared.frames import pack_frame, read_frame
 from shared.settings import LinksSettings
 
 CLICK_TIMEOUT_S = 2.0

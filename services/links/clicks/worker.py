@@ -27,9 +27,10 @@ import uvloop
 
 from services.links.clicks.batches import BatchRefused, decompress, take_batch
 from services.links.clicks.enrichment import COUNTRIES, Enricher
-from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark, pack_frame, read_frame
+from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark
 from services.links.clicks.upkeep import create_partitions
 from shared.clicks import ClickParts
+from shared.frames import read_frame, write_frame
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, OwnConnection, connect
 from shared.settings import Settings
@@ -142,7 +143,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
         signal.setitimer(signal.ITIMER_REAL, 0)
         message = (taken.status.value, taken.offset, taken.clicks, taken.refused, taken.newest, taken.found)
         try:
-            _write(answers, pack_frame(message))
+            write_frame(answers, message)
         except BrokenPipeError:
             return
         gc.collect(0 if number % COLLECT_ALL_EVERY else 2)
@@ -160,12 +161,6 @@ def run(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     uvloop.run(work(open_enricher))
-
-
-def _write(descriptor: int, frame: bytes) -> None:
-    rest = memoryview(frame)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 async def _listen(reader: asyncio.StreamReader, batches: "asyncio.Queue[Any]") -> None:

@@ -1,13 +1,15 @@
 """Batches: up to 10,000 links in one request and one transaction, with a result for each row.
 
-The body is read here, under limits of its own; rows and answer are `batch_rows.py`, storing is `creation.py`.
+The route receives the body, under limits of its own, and hands it to a process beside the service (`web/aside.py`), which
+does the rest: rows and answer are `batch_rows.py`, storing is `creation.py`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
@@ -18,11 +20,16 @@ from services.links.links.batch_rows import Batch, Refusal, read_batch, refuse, 
 from services.links.links.creation import Outcome, announce_links, store_links
 from services.links.links.forms import LinkOut
 from services.links.links.routes import IDEMPOTENCY_KEY
+from services.links.site import Site
+from services.links.web.aside import Aside
 from services.links.web.bodies import check_content_type, read_body
-from services.links.web.errors import Busy, ProblemOut
-from services.links.web.idempotency import Answer, forget_request, recall_or_begin, store_answer
+from services.links.web.errors import Busy, ProblemOut, answer_error
+from services.links.web.idempotency import Answer, Memory, forget_request, recall_or_begin, store_answer
+from services.links.web.pace import Pace
+from services.links.web.shares import Shares
 from shared.api import MOST_ROWS
-from shared.postgres import connection
+from shared.postgres import Pool, connection, open_pool
+from shared.settings import LinksSettings
 
 LARGEST_BATCH = 8 * 1024 * 1024
 """Bytes: 838 for each of 10,000 rows. The worst JSON of this size takes 250 MB to parse."""
@@ -31,7 +38,13 @@ BODY_TIMEOUT_S = 60.0
 UPLOADS_AT_ONCE = 8
 WAIT_S = 3.0
 DEADLINE_S = 10.0
-"""With the wait before it less than the 15 s that nginx waits for an answer."""
+"""For storing. With the wait before it less than the 15 s that nginx waits for an answer."""
+
+HANGS_AFTER_S = 60.0
+"""The worst body takes a second or two of a processor, of which the process may get a small part."""
+
+Sent: TypeAlias = tuple[int, dict[str, str], bytes]
+"""Status, headers and body of an answer."""
 
 router = APIRouter(prefix="/api/v1/links", tags=["links"])
 
@@ -62,14 +75,18 @@ class BatchOut(BaseModel):
 
 
 class BatchGate:
-    """Bounds the memory of batches: a few bodies are received at once, and one batch is worked on.
+    """Bounds the memory of batches: a few bodies are received at once, and one batch is worked on, in a process aside.
 
     Args:
+        settings: Of the service.
         wait_s: How long a batch waits for those before it.
         body_timeout_s: How long a body may take.
     """
 
-    def __init__(self, wait_s: float = WAIT_S, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+    def __init__(
+        self, settings: LinksSettings, *, wait_s: float = WAIT_S, body_timeout_s: float = BODY_TIMEOUT_S
+    ) -> None:
+        self._aside = Aside(f"{__name__}:{open_store.__name__}", settings)
         self._wait_s = wait_s
         self._body_timeout_s = body_timeout_s
         self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
@@ -88,22 +105,36 @@ class BatchGate:
         async with self._uploads:
             return await read_body(request, LARGEST_BATCH, self._body_timeout_s)
 
+    async def answer(self, body: bytes, owner: str, idempotency_key: str | None, pace: Pace) -> Response:
+        """Have a batch stored once those before it are; the problem of one that fails is an answer, too.
+
+        Raises:
+            Busy: The batches before take too long.
+            Unavailable: It was broken off.
+        """
+        async with self.turn(pace.step(owner, stores=True)):
+            sent: Sent = await self._aside.ask(body, owner, idempotency_key, timeout_s=HANGS_AFTER_S)
+        status, headers, content = sent
+        return Response(content, status, headers)
+
+    async def close(self) -> None:
+        await self._aside.end()
+
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for the batches before.
+    async def turn(self, step: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+        """Wait for the owner's step, and for the batches before.
 
         Raises:
             Busy: They take too long.
         """
-        try:
-            async with asyncio.timeout(self._wait_s):
-                await self._work.acquire()
-        except TimeoutError:
-            raise Busy("Other batches are being stored.") from None
-        try:
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(self._wait_s):
+                    await held.enter_async_context(step)
+                    await held.enter_async_context(self._work)
+            except TimeoutError:
+                raise Busy("Other batches are being stored.") from None
             yield
-        finally:
-            self._work.release()
 
 
 @router.post(
@@ -147,23 +178,45 @@ async def create_batch(
     one of which every row failed is done again.
     """
     check_content_type(request)
-    answer = await run_while_valid(request, _answer(request, caller.owner, idempotency_key))
-    return Response(answer, media_type="application/json")
+    return await run_while_valid(request, _answer(request, caller.owner, idempotency_key))
 
 
-async def _answer(request: Request, owner: str, idempotency_key: str | None) -> str:
-    """Receive a batch and store it, both in the owner's turn."""
+async def _answer(request: Request, owner: str, idempotency_key: str | None) -> Response:
+    """Receive a batch and have it stored, both in the owner's turn."""
     gate: BatchGate = request.state.batch_gate
-    async with request.state.shares.batches.turn(owner):
-        body = await gate.receive(request)
-        async with gate.turn():
-            # In a thread, which shares the interpreter; on the loop 10,000 rows would stop everyone for long.
-            batch = await asyncio.to_thread(read_batch, body, request.state.site, owner)
-            del body
-            return await _store(request.state, owner, batch, idempotency_key)
+    shares: Shares = request.state.shares
+    async with shares.batches.turn(owner):
+        return await gate.answer(await gate.receive(request), owner, idempotency_key, shares.pace)
 
 
-async def _store(state: Any, owner: str, batch: Batch, idempotency_key: str | None) -> str:
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """What the process aside has open."""
+
+    site: Site
+    memory: Memory
+    pool: Pool
+
+
+@asynccontextmanager
+async def open_store(settings: LinksSettings) -> AsyncIterator[Callable[[bytes, str, str | None], Awaitable[Sent]]]:
+    """What the process aside does: from a body, its owner and perhaps an `Idempotency-Key` to the answer."""
+    url = settings.links_database_url.get_secret_value()
+    async with open_pool(url, size=1, application="links batches") as pool:
+        state = StoreState(Site(settings), Memory(), pool)
+
+        async def answer(body: bytes, owner: str, idempotency_key: str | None) -> Sent:
+            try:
+                stored = await _store(state, owner, read_batch(body, state.site, owner), idempotency_key)
+                response = Response(stored, media_type="application/json")
+            except Exception as error:
+                response = answer_error(error)
+            return response.status_code, dict(response.headers), bytes(response.body)
+
+        yield answer
+
+
+async def _store(state: StoreState, owner: str, batch: Batch, idempotency_key: str | None) -> str:
     """Store a batch, or find the answer that it got before; either way the answer."""
     async with connection(state.pool, deadline_s=DEADLINE_S) as conn, conn.transaction():
         if idempotency_key is not None and (
@@ -174,7 +227,7 @@ async def _store(state: Any, owner: str, batch: Batch, idempotency_key: str | No
         outcomes = await store_links(conn, owner, drafts)
         stored = iter([each if isinstance(each, Outcome) else refuse(each) for each in outcomes])
         results = [row if isinstance(row, Refusal) else next(stored) for row in batch.rows]
-        answer = await asyncio.to_thread(write_answer, results, state.site)
+        answer = write_answer(results, state.site)
         if idempotency_key is not None and not any(isinstance(result, Outcome) for result in results):
             await forget_request(conn, owner, idempotency_key)
         elif idempotency_key is not None:

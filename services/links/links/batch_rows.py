@@ -1,6 +1,6 @@
 """The rows of a batch: read from its body, each checked like the body of one creation, and written into its answer.
 
-Nothing here waits or touches the database: `batch.py` runs it in a thread, `creation.py` stores in between.
+Nothing here waits or touches the database; `creation.py` stores in between.
 """
 
 import hashlib

@@ -6,6 +6,7 @@ Each page of links is one short statement; no connection and no snapshot is held
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 import structlog
@@ -21,6 +22,8 @@ from services.links.links.rows import LinkRow
 from services.links.web.errors import Busy, FieldError, InvalidInput, Unauthenticated, refuse_costly
 from services.links.web.head import is_head
 from services.links.web.media import choose_media_type
+from services.links.web.pace import Pace
+from services.links.web.shares import Shares
 from shared.csv_cells import csv_lines, join_tags
 from shared.postgres import FAILURES, Pool, connection
 
@@ -84,13 +87,14 @@ async def export_links(
     if query.bom and media_type != CSV:
         raise InvalidInput(FieldError("bom", f"is for {CSV} alone"))
     wanted = check_filter(query, caller)
-    pool: Pool = request.state.export_pool
+    shares: Shares = request.state.shares
+    pages = _Pages(request.state.export_pool, shares.pace, caller.owner, wanted)
     turn = AsyncExitStack()
-    await turn.enter_async_context(request.state.shares.exports.turn(caller.owner))
+    await turn.enter_async_context(shares.exports.turn(caller.owner))
     try:
         await turn.enter_async_context(request.state.export_gate.turn())
         # The first page is read before anything is answered: what is wrong by then has a status of its own.
-        rows = await _select_page(pool, wanted, ABOVE_ALL_IDS)
+        rows = await pages.select(ABOVE_ALL_IDS)
     except BaseException:
         await turn.aclose()
         raise
@@ -103,7 +107,7 @@ async def export_links(
         if is_head(request):
             return
         yield header
-        async for page in _pages(pool, wanted, rows):
+        async for page in pages.read(rows):
             yield write([link_out(row, request.state.site.short_url(row.key)) for row in page])
 
     return _Export(
@@ -175,24 +179,32 @@ class _Export(StreamingResponse):
                 raise
 
 
-async def _pages(pool: Pool, wanted: LinkFilter, rows: list[LinkRow]) -> AsyncIterator[list[LinkRow]]:
-    """Read page after page; between two of them the client reads, for as long as it likes."""
-    yield rows
-    while len(rows) == PAGE_LINKS:
-        await asyncio.sleep(PAUSE_S)
-        try:
-            rows = await _select_page(pool, wanted, rows[-1].id)
-        except FAILURES as error:
-            # The server closes the connection without the end of the body.
-            log.warning("export_broken", error=type(error).__name__)
-            raise
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """The pages of an export; each is a step of the owner's heavy work."""
+
+    pool: Pool
+    pace: Pace
+    owner: str
+    wanted: LinkFilter
+
+    async def read(self, rows: list[LinkRow]) -> AsyncIterator[list[LinkRow]]:
+        """Read page after page; between two of them the client reads, for as long as it likes."""
         yield rows
+        while len(rows) == PAGE_LINKS:
+            await asyncio.sleep(PAUSE_S)
+            try:
+                rows = await self.select(rows[-1].id)
+            except FAILURES as error:
+                # The server closes the connection without the end of the body.
+                log.warning("export_broken", error=type(error).__name__)
+                raise
+            yield rows
 
-
-async def _select_page(pool: Pool, wanted: LinkFilter, before_id: int) -> list[LinkRow]:
-    async with connection(pool) as conn:
-        with refuse_costly():
-            return await select_links_before(conn, wanted, before_id=before_id, limit=PAGE_LINKS)
+    async def select(self, before_id: int) -> list[LinkRow]:
+        async with self.pace.step(self.owner), connection(self.pool) as conn:
+            with refuse_costly():
+                return await select_links_before(conn, self.wanted, before_id=before_id, limit=PAGE_LINKS)
 
 
 def _ndjson(links: list[LinkOut]) -> str:

@@ -1,15 +1,16 @@
 """Each owner's share of what is scarce, so that one who asks for much waits for himself, and nobody else for him.
 
 Routes take a turn before they borrow a connection. Some requests of an owner run at once, some more wait for these, and
-what is beyond is refused, with 429: others are unaffected, so this is no 503.
+what is beyond is refused, with 429: others are unaffected, so this is no 503. What is heavy also keeps a pace (`pace.py`).
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from services.links.web.errors import TooManyRequests
+from services.links.web.pace import Pace
 
 WAIT_S = 3.0
 
@@ -30,10 +31,23 @@ class Share:
         at_once: Requests of an owner that run at once.
         waiting: Requests of an owner that wait for these.
         wait_s: How long they wait at most.
+        pace: Is told who is there.
+        is_heavy: Whether a turn is also a step of that pace.
     """
 
-    def __init__(self, kind: str, *, at_once: int, waiting: int = 0, wait_s: float = WAIT_S) -> None:
+    def __init__(
+        self,
+        kind: str,
+        pace: Pace,
+        *,
+        at_once: int,
+        waiting: int = 0,
+        wait_s: float = WAIT_S,
+        is_heavy: bool = False,
+    ) -> None:
         self._kind = kind
+        self._pace = pace
+        self._is_heavy = is_heavy
         self._wait_s = wait_s
         self._at_once = at_once
         self._most = at_once + waiting
@@ -46,6 +60,7 @@ class Share:
         Raises:
             TooManyRequests: There are too many of them, or they take too long.
         """
+        self._pace.note(owner)
         line = self._lines.get(owner)
         if line is None:
             line = self._lines[owner] = _Line(asyncio.Semaphore(self._at_once))
@@ -53,15 +68,15 @@ class Share:
             raise TooManyRequests(f"You have too many {self._kind} under way: at most {self._at_once} run at once.")
         line.requests += 1
         try:
-            try:
-                async with asyncio.timeout(self._wait_s):
-                    await line.turns.acquire()
-            except TimeoutError:
-                raise TooManyRequests(f"Your {self._kind} before this one take too long.") from None
-            try:
+            async with AsyncExitStack() as held:
+                try:
+                    async with asyncio.timeout(self._wait_s):
+                        await held.enter_async_context(line.turns)
+                        if self._is_heavy:
+                            await held.enter_async_context(self._pace.step(owner))
+                except TimeoutError:
+                    raise TooManyRequests(f"Your {self._kind} before this one take too long.") from None
                 yield
-            finally:
-                line.turns.release()
         finally:
             line.requests -= 1
             if not line.requests:
@@ -80,8 +95,10 @@ class Shares:
         exports: As long as they last, however slowly they are read.
         batches: One is received while another one is stored; the bodies of those that wait are not read.
         statistics: Statistics and raw clicks.
+        pace: Of lists and statistics, of the pages of exports, and of batches.
     """
 
+    pace: Pace
     edits: Share
     creations: Share
     lists: Share
@@ -94,14 +111,16 @@ def open_shares(pool_size: int, wait_s: float = WAIT_S) -> Shares:
     """The shares of a process.
 
     Args:
-        pool_size: Connections for single links, of which creations and a batch need three.
+        pool_size: Connections for single links, of which creations need two.
         wait_s: How long a request waits at most.
     """
+    pace = Pace()
     return Shares(
-        edits=Share("requests", at_once=max(1, pool_size * 3 // 10), waiting=100, wait_s=wait_s),
-        creations=Share("creations", at_once=256, wait_s=wait_s),
-        lists=Share("lists", at_once=2, waiting=8, wait_s=wait_s),
-        exports=Share("exports", at_once=4, wait_s=wait_s),
-        batches=Share("batches", at_once=2, waiting=6, wait_s=wait_s),
-        statistics=Share("statistics", at_once=2, waiting=8, wait_s=wait_s),
+        pace=pace,
+        edits=Share("requests", pace, at_once=max(1, pool_size * 3 // 10), waiting=100, wait_s=wait_s),
+        creations=Share("creations", pace, at_once=256, wait_s=wait_s),
+        lists=Share("lists", pace, at_once=2, waiting=8, wait_s=wait_s, is_heavy=True),
+        exports=Share("exports", pace, at_once=4, wait_s=wait_s),
+        batches=Share("batches", pace, at_once=2, waiting=6, wait_s=wait_s),
+        statistics=Share("statistics", pace, at_once=2, waiting=8, wait_s=wait_s, is_heavy=True),
     )
