@@ -22,7 +22,7 @@ RUN mkdir -p /programs/bin /programs/lib && cp /usr/lib/postgresql/*/bin/pg_dump
 
 FROM ${PYTHON} AS dependencies
 COPY --from=uv /uv /usr/local/bin/
-ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEV=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/app
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEFAULT_GROUPS=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/app
 WORKDIR /source
 # The dependencies alone, which change seldom.
 RUN --mount=type=cache,target=/root/.cache/uv \
