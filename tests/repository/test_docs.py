@@ -98,6 +98,15 @@ def test_readme_commands_are_two_and_the_same_as_in_ci() -> None:
     assert re.search(r"^uv run --group dev pytest$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
 
+def test_examples_lead_to_no_package_index() -> None:
+    """What an example shortens is a page of example.com or a project's home, in documents, API and command alike."""
+    index = re.compile(r"https?://[\w.]*(?:pypi\.org|npmjs\.com|crates\.io|rubygems\.org)")
+    sources = [path for folder in ("deploy", "services", "shared") for path in (ROOT / folder).rglob("*.py")]
+    found = [path for path in [*sources, *(ROOT / name for name in DOCUMENTS)] if index.search(path.read_text())]
+
+    assert found == []
+
+
 def test_nothing_of_one_machine_is_committed() -> None:
     """No absolute path of someone's machine and no secret-looking text is in the tracked text files."""
     suspicious = re.compile(r"/(?:root|home)/\w+/|BEGIN [A-Z ]*PRIVATE KEY|tu_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}")
