@@ -22,7 +22,7 @@ RUN mkdir -p /programs/bin /programs/lib && cp /usr/lib/postgresql/*/bin/pg_dump
 
 FROM ${PYTHON} AS dependencies
 COPY --from=uv /uv /usr/local/bin/
-ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEV=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/app
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEFAULT_GROUPS=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/app
 WORKDIR /source
 # The dependencies alone, which change seldom.
 RUN --mount=type=cache,target=/root/.cache/uv \
@@ -30,9 +30,12 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,source=uv.lock,target=uv.lock \
     uv sync --locked --no-install-project
 
+# What a release changes, apart: so a host that has the dependencies pulls this alone, and a build packs no more.
 FROM dependencies AS build
 COPY . .
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-editable
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-editable \
+ && mkdir /project && cd /app && cp -a --parents bin/tinyurl lib/python*/site-packages/deploy lib/python*/site-packages/services \
+      lib/python*/site-packages/shared lib/python*/site-packages/tinyurl-* /project
 
 FROM dependencies AS dashboard-dependencies
 RUN --mount=type=cache,target=/root/.cache/uv \
@@ -40,17 +43,14 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,source=uv.lock,target=uv.lock \
     uv sync --locked --no-install-project --group dashboard
 
-FROM dashboard-dependencies AS dashboard-build
-COPY . .
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-editable --group dashboard
-
 FROM ${PYTHON} AS dashboard
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="TinyURL dashboard" \
       org.opencontainers.image.description="The front end of a self-hosted link shortener" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=dashboard-build /app /app
+COPY --from=dashboard-dependencies /app /app
+COPY --from=build /project /app
 # Its libraries would start a thread for each core, for sums that are never large.
 ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 USER 10001:10001
@@ -64,7 +64,8 @@ LABEL org.opencontainers.image.title="TinyURL" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=postgres /programs /opt/postgres
-COPY --from=build /app /app
+COPY --from=dependencies /app /app
+COPY --from=build /project /app
 COPY compose.yaml compose.prod.yaml /release/
 COPY deploy /release/deploy
 # `maintain` of a gate from before the rooms copies this file, deploy/__init__.py and deploy/host; the next release drops this line.

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,18 @@ from shared.settings import LinksSettings
 
 TEMPLATE = "template_tinyurl"
 START_TIMEOUT_S = 60
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Two more than there are cores: half of the time a test waits for a process, a second or the end of an outage."""
+    return (yield) + 2
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those first that take a minute, so that none of them is what the others wait for at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("promise") is None)
 
 
 def pytest_asyncio_loop_factories(

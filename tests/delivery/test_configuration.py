@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from deploy.host.docker import Compose
 from deploy.host.site import load_site
@@ -46,12 +47,40 @@ SECRETS = {
 }
 
 
+PRODUCTION = ("docker", "compose", "--file", "compose.prod.yaml", "--profile", "tools", "config")
+HOST = ("docker", "compose", "--file", "compose.yaml", "--file", "compose.prod.yaml", "--profile", "tools", "config")
+"""As the host's own program calls it, also for releases of before, whose second file needs the first."""
+
+
+def rendered(command: tuple[str, ...], **variables: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(*command, "--format", "json", environment=VARIABLES | variables).stdout)
+    return found
+
+
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    command = ("docker", "compose", "--file", "compose.yaml", "--file", "compose.prod.yaml", "--profile", "tools")
-    rendered = run(*command, "config", "--format", "json", environment=VARIABLES).stdout
-    found: dict[str, Any] = json.loads(rendered)["services"]
+    found: dict[str, Any] = rendered(PRODUCTION)["services"]
     return found
+
+
+def test_production_is_the_same_alone_and_after_what_it_extends() -> None:
+    """A host's program of any release, which gives both files, starts exactly what the file alone says."""
+    together, alone = rendered(HOST), rendered(PRODUCTION)
+
+    for part in ("name", "services", "networks", "volumes", "secrets"):
+        assert together[part] == alone[part]
+
+
+def test_development_and_production_are_one_definition() -> None:
+    """Each extends the same services and only adds to them: `!reset` and `!override` are no YAML that can be loaded here."""
+    common = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    development = yaml.safe_load((ROOT / "compose.override.yaml").read_text())["services"]
+    production = yaml.safe_load((ROOT / "compose.prod.yaml").read_text())["services"]
+
+    assert set(development) == set(common)
+    assert {name for name, service in production.items() if "extends" in service} == set(common)
+    for name in common:
+        assert production[name]["extends"] == {"file": "compose.yaml", "service": name}
 
 
 COPY_COMMAND = 'cp "$BACKUP_FILE" "${BACKUP_MANIFEST}" "$(dirname /mnt/x)" # $HOME'
@@ -66,12 +95,12 @@ def test_copy_command_arrives_as_it_was_written(tmp_path: Path, is_quoted: bool)
     )
     variables = {name: value for name, value in VARIABLES.items() if name != "TINYURL_ROOT"}
     compose = Compose(load_site(tmp_path), "tinyurl", variables, str(ROOT))
-    rendered = json.loads(compose.call("config", "--format", "json"))
-    backup = rendered["services"]["backup"]
+    found = json.loads(compose.call("config", "--format", "json"))
+    backup = found["services"]["backup"]
 
     # What is rendered is a Compose file again, in which a dollar is written twice.
     assert backup["environment"]["BACKUP_COPY_COMMAND"].replace("$$", "$") == COPY_COMMAND
-    assert rendered["secrets"]["backup_copy_credentials"]["file"] == f"{tmp_path}/secrets/backup_copy_credentials"
+    assert found["secrets"]["backup_copy_credentials"]["file"] == f"{tmp_path}/secrets/backup_copy_credentials"
 
 
 def test_images_are_digests(services: dict[str, Any]) -> None:
@@ -84,27 +113,13 @@ def test_images_are_digests(services: dict[str, Any]) -> None:
 
 def test_a_program_of_before_the_dashboard_understands_the_file() -> None:
     """A host's own program is brought up to a release after that release is live; until then it names no dashboard."""
-    command = (
-        "docker",
-        "compose",
-        "--file",
-        "compose.yaml",
-        "--file",
-        "compose.prod.yaml",
-        "config",
-        "--format",
-        "json",
-    )
-    rendered = run(*command, environment={**VARIABLES, "DASHBOARD_IMAGE": ""}).stdout
-
-    assert json.loads(rendered)["services"]["dashboard"]["image"] == VARIABLES["IMAGE"]
+    assert rendered(HOST, DASHBOARD_IMAGE="")["services"]["dashboard"]["image"] == VARIABLES["IMAGE"]
 
 
 def test_an_image_that_is_not_named_is_an_error() -> None:
     """A variable that nobody has set stops Compose, and names itself."""
     for name in ("IMAGE", "NGINX_IMAGE", "RELEASE", "TINYURL_ROOT"):
-        command = ("docker", "compose", "--file", "compose.yaml", "--file", "compose.prod.yaml", "config")
-        done = run(*command, environment={**VARIABLES, name: ""}, check=False)
+        done = run(*PRODUCTION, environment={**VARIABLES, name: ""}, check=False)
 
         assert done.returncode != 0
         assert name in done.stderr

@@ -305,11 +305,12 @@ async def test_body_is_read_as_strictly_as_a_single_one(alice: httpx.AsyncClient
 async def test_large_bodies_are_refused(alice: httpx.AsyncClient) -> None:
     """A batch has 8 MiB, told or not; a row of it has what a single creation has."""
 
-    async def endless() -> Any:
-        while True:
+    async def untold() -> Any:
+        # Not without an end: the client reads no answer before it has sent everything.
+        for _ in range(LARGEST_BATCH // 65536 + 1):
             yield b" " * 65536
 
-    for content in (b" " * (LARGEST_BATCH + 1), endless()):
+    for content in (b" " * (LARGEST_BATCH + 1), untold()):
         response = await alice.post(BATCH, content=content, headers=JSON)
         assert (response.status_code, response.json()["type"]) == (413, "urn:tinyurl:problem:body-too-large")
     large = {"url": URL, "title": "x" * LARGEST_BODY}  # Of a row, without its name and the quotes.

@@ -28,6 +28,9 @@ DOMAINS = ("sho.test", "go.test")
 NEEDED = "CERTIFICATE_TESTS_NEEDED"
 PROGRAMS = ("certbot", "pebble", "pebble-challtestsrv")
 
+# Not beside deliveries, which have an authority and names of their own.
+pytestmark = pytest.mark.xdist_group("network")
+
 needs_authority = pytest.mark.skipif(
     not all(map(shutil.which, PROGRAMS)) and not os.environ.get(NEEDED),
     reason=f"not all of {', '.join(PROGRAMS)} are here",

@@ -75,7 +75,17 @@ def check_out_previous(folder: Path) -> Release:
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", ref).stdout)) as archive:
         archive.extractall(folder, filter="data")
     done = subprocess.run(
-        [_uv(), "sync", "--locked", "--quiet", "--no-dev", "--group=local", "--group=test", "--python", sys.executable],
+        [
+            _uv(),
+            "sync",
+            "--locked",
+            "--quiet",
+            "--no-default-groups",
+            "--group=local",
+            "--group=test",
+            "--python",
+            sys.executable,
+        ],
         cwd=folder,
         env=_environment(),
         capture_output=True,

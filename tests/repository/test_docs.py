@@ -96,8 +96,17 @@ def test_every_decision_is_in_the_index() -> None:
 
 def test_readme_commands_are_two_and_the_same_as_in_ci() -> None:
     """The README's way to run the tests is what CI calls."""
-    assert "uv run pytest" in README
-    assert re.search(r"^uv run pytest$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert "uv run --group dev pytest" in README
+    assert re.search(r"^uv run --group dev pytest\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+def test_examples_lead_to_no_package_index() -> None:
+    """What an example shortens is a page of example.com or a project's home, in documents, API and command alike."""
+    index = re.compile(r"https?://[\w.]*(?:pypi\.org|npmjs\.com|crates\.io|rubygems\.org)")
+    sources = [path for folder in ("deploy", "services", "shared") for path in (ROOT / folder).rglob("*.py")]
+    found = [path for path in [*sources, *(ROOT / name for name in DOCUMENTS)] if index.search(path.read_text())]
+
+    assert found == []
 
 
 def test_nothing_of_one_machine_is_committed() -> None:

@@ -159,7 +159,7 @@ class BatchGate:
                         },
                     },
                     "example": {
-                        "links": [{"url": "https://www.python.org/", "code": "py"}, {"url": "https://pypi.org/"}]
+                        "links": [{"url": "https://www.python.org/", "code": "py"}, {"url": "https://www.example.com/"}]
                     },
                 }
             },
