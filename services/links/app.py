@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TypedDict
 
 import structlog
 from fastapi import Depends, FastAPI, Request
@@ -31,6 +30,7 @@ from services.links.links.creation import Creator
 from services.links.links.exports import ExportGate
 from services.links.metrics import Measured, Metrics
 from services.links.site import Site
+from services.links.state import STATE, State
 from services.links.stats import clicks
 from services.links.stats import routes as stats_routes
 from services.links.upkeep import FREQUENT_WORKS, SORT_INTERVAL_S, prune_for_ever
@@ -39,7 +39,7 @@ from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.head import Head
 from services.links.web.idempotency import Memory
 from services.links.web.parameters import refuse_repeats
-from services.links.web.shares import Shares, open_shares
+from services.links.web.shares import open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
 from shared.schema import check_schema
@@ -86,27 +86,6 @@ the wait for a lock (3 s) and shorter than the client's (5 s): only a question t
 log = structlog.get_logger()
 
 
-class State(TypedDict):
-    """What the lifespan opens, for the routes."""
-
-    site: Site
-    pool: Pool
-    key_pool: Pool
-    list_pool: Pool
-    export_pool: Pool
-    stats_pool: Pool
-    shares: Shares
-    memory: Memory
-    keyring: Keyring
-    creator: Creator
-    batch_gate: BatchGate
-    export_gate: ExportGate
-    metrics: Metrics
-    internal_tokens: InternalTokens
-    clicks: ClickQueue
-    release: str
-
-
 def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[str] = WORKER) -> ASGIApp:
     """Build the service.
 
@@ -119,7 +98,7 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
     metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
         async with AsyncExitStack() as stack:
             url = settings.links_database_url.get_secret_value()
             pool, key_pool, list_pool, export_pool, stats_pool = [
@@ -139,24 +118,25 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
             click_queue = ClickQueue(settings, metrics, click_worker)
             if internal_tokens.is_configured:
                 await stack.enter_async_context(click_queue.running())
-            yield {
-                "site": Site(settings),
-                "pool": pool,
-                "key_pool": key_pool,
-                "list_pool": list_pool,
-                "export_pool": export_pool,
-                "stats_pool": stats_pool,
-                "shares": open_shares(settings.links_pool_size),
-                "memory": Memory(),
-                "keyring": Keyring(key_pool),
-                "creator": Creator(pool),
-                "batch_gate": BatchGate(),
-                "export_gate": ExportGate(),
-                "metrics": metrics,
-                "internal_tokens": internal_tokens,
-                "clicks": click_queue,
-                "release": settings.release,
-            }
+            state = State(
+                site=Site(settings),
+                pool=pool,
+                key_pool=key_pool,
+                list_pool=list_pool,
+                export_pool=export_pool,
+                stats_pool=stats_pool,
+                shares=open_shares(settings.links_pool_size),
+                memory=Memory(),
+                keyring=Keyring(key_pool),
+                creator=Creator(pool),
+                batch_gate=BatchGate(),
+                export_gate=ExportGate(),
+                metrics=metrics,
+                internal_tokens=internal_tokens,
+                clicks=click_queue,
+                release=settings.release,
+            )
+            yield {STATE: state}
 
     api = FastAPI(
         title="TinyURL",

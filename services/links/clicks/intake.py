@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from services.links.clicks.pipe import LARGEST_BATCH
+from services.links.state import state_of
 from services.links.web.errors import BodyTooLarge, NotFound, Problem, Unauthenticated, Unavailable, WrongContentType
 from shared.settings import LinksSettings
 
@@ -64,7 +65,7 @@ async def take_clicks(request: Request) -> Response:
     200, and 422 for what is damaged: everything below the answer's offset is taken, which may be a part of what was sent.
     409: send from the answer's offset on. Any other status: nothing was taken, or it is not known; send it again.
     """
-    state = request.state
+    state = state_of(request)
     state.internal_tokens.check(request)
     if request.headers.get("x-journal-format") != FORMAT:
         raise WrongContentType(f"This release reads format {FORMAT} of the journal.")

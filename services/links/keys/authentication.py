@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from services.links.keys.rows import ApiKey, Scope, hash_secret, select_key, split_key
+from services.links.state import state_of
 from services.links.web.errors import Forbidden, Unauthenticated
 from shared.postgres import FAILURES, Pool, connection
 
@@ -102,8 +103,7 @@ async def identify(request: Request) -> ApiKey:
     kind, _, text = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer":
         raise Unauthenticated(_UNAUTHENTICATED)
-    key: ApiKey = await request.state.keyring.verify(text.strip())
-    return key
+    return await state_of(request).keyring.verify(text.strip())
 
 
 async def authenticate(request: Request, *scopes: Scope) -> Caller:

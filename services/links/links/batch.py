@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
@@ -18,6 +18,7 @@ from services.links.links.batch_rows import MOST_ROWS, Batch, BatchRow, Outcome,
 from services.links.links.batch_storage import store_batch
 from services.links.links.forms import LinkOut
 from services.links.links.routes import IDEMPOTENCY_KEY
+from services.links.state import State, state_of
 from services.links.web.bodies import check_content_type, read_body
 from services.links.web.errors import Busy, ProblemOut
 from services.links.web.idempotency import Answer, forget_request, recall_or_begin, store_answer
@@ -146,17 +147,17 @@ async def create_batch(
 
 async def _answer(request: Request, owner: str, idempotency_key: str | None) -> str:
     """Receive a batch and store it, both in the owner's turn."""
-    gate: BatchGate = request.state.batch_gate
-    async with request.state.shares.batches.turn(owner):
-        body = await gate.receive(request)
-        async with gate.turn():
+    state = state_of(request)
+    async with state.shares.batches.turn(owner):
+        body = await state.batch_gate.receive(request)
+        async with state.batch_gate.turn():
             # In a thread, which shares the interpreter; on the loop 10,000 rows would stop everyone for long.
-            batch = await asyncio.to_thread(read_batch, body, request.state.site, owner)
+            batch = await asyncio.to_thread(read_batch, body, state.site, owner)
             del body
-            return await _store(request.state, owner, batch, idempotency_key)
+            return await _store(state, owner, batch, idempotency_key)
 
 
-async def _store(state: Any, owner: str, batch: Batch, idempotency_key: str | None) -> str:
+async def _store(state: State, owner: str, batch: Batch, idempotency_key: str | None) -> str:
     """Store a batch, or find the answer that it got before; either way the answer."""
     async with connection(state.pool, deadline_s=DEADLINE_S) as conn, conn.transaction():
         if idempotency_key is not None and (

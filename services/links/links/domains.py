@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from services.links.keys.authentication import MayRead
+from services.links.state import state_of
 
 router = APIRouter(prefix="/api/v1/domains", tags=["domains"])
 
@@ -15,4 +16,4 @@ class DomainList(BaseModel):
 @router.get("", summary="List domains")
 async def list_domains(request: Request, caller: MayRead) -> DomainList:
     """List the domains of this site; the first is that of a link that names none."""
-    return DomainList(items=list(request.state.site.own_domains))
+    return DomainList(items=list(state_of(request).site.own_domains))

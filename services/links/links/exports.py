@@ -17,6 +17,7 @@ from services.links.keys.authentication import MayRead, run_while_valid
 from services.links.links.checks import check_filter
 from services.links.links.forms import ExportQuery, LinkOut, link_out
 from services.links.links.rows import LinkFilter, LinkRow, select_links_before
+from services.links.state import state_of
 from services.links.web.csv_text import csv_lines
 from services.links.web.errors import Busy, FieldError, InvalidInput, Unauthenticated, refuse_costly
 from services.links.web.head import is_head
@@ -84,11 +85,12 @@ async def export_links(
     if query.bom and media_type != CSV:
         raise InvalidInput(FieldError("bom", f"is for {CSV} alone"))
     wanted = check_filter(query, caller)
-    pool: Pool = request.state.export_pool
+    state = state_of(request)
+    pool = state.export_pool
     turn = AsyncExitStack()
-    await turn.enter_async_context(request.state.shares.exports.turn(caller.owner))
+    await turn.enter_async_context(state.shares.exports.turn(caller.owner))
     try:
-        await turn.enter_async_context(request.state.export_gate.turn())
+        await turn.enter_async_context(state.export_gate.turn())
         # The first page is read before anything is answered: what is wrong by then has a status of its own.
         rows = await _select_page(pool, wanted, ABOVE_ALL_IDS)
     except BaseException:
@@ -104,7 +106,7 @@ async def export_links(
             return
         yield header
         async for page in _pages(pool, wanted, rows):
-            yield write([link_out(row, request.state.site.short_url(row.key)) for row in page])
+            yield write([link_out(row, state.site.short_url(row.key)) for row in page])
 
     return _Export(
         body(),

@@ -31,6 +31,7 @@ from services.links.links.rows import (
     update_link,
 )
 from services.links.site import Site
+from services.links.state import state_of
 from services.links.web.cursors import CursorRefused, Position
 from services.links.web.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch, refuse_costly
 from services.links.web.idempotency import Answer, recall_or_begin, store_answer
@@ -58,22 +59,23 @@ async def create_link(
     idempotency_key: Annotated[IDEMPOTENCY_KEY | None, Header()] = None,
 ) -> Response:
     """Create a link. With an `Idempotency-Key` it can be repeated for 24 hours and is done once."""
-    site: Site = request.state.site
+    state = state_of(request)
+    site = state.site
     wish = Wish(check_domain(body.domain, site), caller.owner, new_fields(body, site))
     if body.code is None and idempotency_key is None and not body.find_existing:
-        async with request.state.shares.creations.turn(caller.owner):
-            return _created(await request.state.creator.create(wish), site)
+        async with state.shares.creations.turn(caller.owner):
+            return _created(await state.creator.create(wish), site)
     async with _transaction(request, caller) as conn:
         if idempotency_key is not None:
             # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
             asked = body.model_dump_json(exclude_defaults=True).encode()
-            if answer := await recall_or_begin(conn, request.state.memory, caller.owner, idempotency_key, asked):
+            if answer := await recall_or_begin(conn, state.memory, caller.owner, idempotency_key, asked):
                 return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
         row, is_new = await _find_or_insert(conn, body, wish)
         response = _created(row, site) if is_new else _found(row, site)
         if idempotency_key is not None:
             answer = Answer(response.status_code, bytes(response.body).decode())
-            await store_answer(conn, request.state.memory, caller.owner, idempotency_key, answer)
+            await store_answer(conn, state.memory, caller.owner, idempotency_key, answer)
         if is_new and body.code is not None:
             await insert_change(conn, row.key)
     return response
@@ -82,7 +84,8 @@ async def create_link(
 @router.get("", response_model=LinkPage, summary="List links")
 async def list_links(request: Request, query: Annotated[LinkQuery, Query()], caller: MayRead) -> Response:
     """List your links, page by page; a key with the scope `admin` lists everyone's."""
-    site: Site = request.state.site
+    state = state_of(request)
+    site = state.site
     wanted = check_filter(query, caller)
     after = None
     if query.cursor is not None:
@@ -90,7 +93,7 @@ async def list_links(request: Request, query: Annotated[LinkQuery, Query()], cal
             after = site.cursors.read(query.cursor, query.sort)
         except CursorRefused as error:
             raise InvalidInput(FieldError("cursor", str(error))) from None
-    async with request.state.shares.lists.turn(caller.owner), connection(request.state.list_pool) as conn:
+    async with state.shares.lists.turn(caller.owner), connection(state.list_pool) as conn:
         with refuse_costly():
             rows = await select_links(conn, wanted, sort=query.sort, after=after, limit=query.limit + 1)
     page, more = rows[: query.limit], rows[query.limit :]
@@ -106,10 +109,10 @@ async def list_links(request: Request, query: Annotated[LinkQuery, Query()], cal
 @router.get("/{code}", response_model=LinkOut, summary="Read a link")
 async def read_link(request: Request, code: str, caller: MayRead, domain: Domain = None) -> Response:
     """Read one link; its version is the `ETag`."""
-    site: Site = request.state.site
-    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
-        row = check_seen(await select_link(conn, link_key(code, domain, site)), caller)
-    return _found(row, site)
+    state = state_of(request)
+    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
+        row = check_seen(await select_link(conn, link_key(code, domain, state.site)), caller)
+    return _found(row, state.site)
 
 
 @router.patch("/{code}", response_model=LinkOut, summary="Edit a link")
@@ -123,7 +126,7 @@ async def edit_link(
     if_match: IfMatch = None,
 ) -> Response:
     """Change fields of a link; every redirector follows within a second."""
-    site: Site = request.state.site
+    site = state_of(request).site
     key = link_key(code, domain, site)
     async with _transaction(request, caller) as conn:
         row = check_seen(await lock_link(conn, key), caller)
@@ -140,8 +143,7 @@ async def remove_link(
     request: Request, code: str, caller: MayWrite, domain: Domain = None, if_match: IfMatch = None
 ) -> None:
     """Delete a link for good. Its code answers 410 and is never given to another link."""
-    site: Site = request.state.site
-    key = link_key(code, domain, site)
+    key = link_key(code, domain, state_of(request).site)
     async with _transaction(request, caller) as conn:
         _check_version(check_seen(await lock_link(conn, key), caller), if_match)
         await delete_link(conn, key)
@@ -151,11 +153,8 @@ async def remove_link(
 @asynccontextmanager
 async def _transaction(request: Request, caller: Caller) -> AsyncIterator[Connection]:
     """A transaction in the caller's turn: his own that wait for a lock keep no connection from the others."""
-    async with (
-        request.state.shares.edits.turn(caller.owner),
-        connection(request.state.pool) as conn,
-        conn.transaction(),
-    ):
+    state = state_of(request)
+    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn, conn.transaction():
         yield conn
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from services.links.keys.authentication import MayRead
 from services.links.links.checks import check_owner
 from services.links.links.rows import select_tags
+from services.links.state import state_of
 from services.links.web.errors import refuse_costly
 from services.links.web.texts import Wanted
 from shared.postgres import connection
@@ -46,7 +47,8 @@ async def list_tags(request: Request, query: Annotated[TagQuery, Query()], calle
     A key with the scope `admin` sees everyone's.
     """
     owner = check_owner(query.owner, caller)
-    async with request.state.shares.lists.turn(caller.owner), connection(request.state.list_pool) as conn:
+    state = state_of(request)
+    async with state.shares.lists.turn(caller.owner), connection(state.list_pool) as conn:
         with refuse_costly():
             found = await select_tags(conn, owner=owner, search=query.q, limit=MOST_TAGS)
     return TagList(items=[TagCount(tag=tag, links=links) for tag, links in found])

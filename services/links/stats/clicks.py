@@ -11,6 +11,7 @@ from services.links.keys.authentication import MayReadStats
 from services.links.links.checks import check_seen, link_key
 from services.links.links.rows import select_link
 from services.links.site import Site
+from services.links.state import state_of
 from services.links.stats.forms import ClickOut, ClickPage, ClicksQuery
 from services.links.stats.routes import CSV_TOO, JSON_OR_CSV, snapshot
 from services.links.stats.rows import Period, select_clicks
@@ -34,7 +35,7 @@ async def list_clicks(
 
     With `Accept: text/csv` a page is a table, and the `Link` header has the next one.
     """
-    site: Site = request.state.site
+    site = state_of(request).site
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
     key = link_key(code, query.domain, site)
     period = Period(query.since or _ALWAYS.since, query.until or _ALWAYS.until)
