@@ -10,7 +10,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 
 import structlog
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -22,10 +22,10 @@ from services.links.clicks.intake import InternalTokens
 from services.links.clicks.queue import WORKER, ClickQueue
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
+from services.links.keys.direct_routes import DirectRoutes
 from services.links.links import availability, batch, domains, exports, qr, tags
 from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
-from services.links.links.create_lane import CreateLane
 from services.links.links.creation import Creator
 from services.links.links.exports import ExportGate
 from services.links.metrics import Measured, Metrics
@@ -38,7 +38,6 @@ from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.head import Head
 from services.links.web.idempotency import Memory
-from services.links.web.parameters import refuse_repeats
 from services.links.web.shares import open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
@@ -59,6 +58,7 @@ PROBLEM = {
 """What every route may answer beside its own; the schema comes with the results of a batch."""
 
 ROUTERS = (
+    link_routes.direct_router,
     link_routes.router,
     batch.router,
     clicks.router,
@@ -145,7 +145,6 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
         version=version("tinyurl"),
         lifespan=lifespan,
         responses={"default": PROBLEM},
-        dependencies=[Depends(refuse_repeats)],
         # The framework would send the client to the scheme and host that it sees itself, which are nginx's.
         redirect_slashes=False,
         # Served by `Documentation`.
@@ -160,7 +159,8 @@ def create_app(settings: LinksSettings | None = None, *, click_worker: Sequence[
     for router in ROUTERS:
         api.include_router(router)
     api.router.routes.extend(Documentation(api.openapi).routes())
-    return Measured(Head(CreateLane(api)), metrics)
+    direct = DirectRoutes(api, (route for router in ROUTERS for route in router.routes))
+    return Measured(Head(direct), metrics)
 
 
 async def _answer_wrong_method(request: Request, error: Exception) -> Response:

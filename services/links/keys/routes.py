@@ -9,15 +9,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import AnyKey, MayAdmin
-from services.links.keys.json_routes import JsonRoute
 from services.links.keys.rows import ApiKey, LastAdminKey, Owner, Scope, create_key, revoke_key, select_keys
 from services.links.state import state_of
 from services.links.web.errors import FieldError, InvalidInput, LastKeyKept, NotFound
 from services.links.web.texts import Instant, OptionalTitle
 from shared.postgres import connection
 
-router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=JsonRoute)
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=ApiRoute)
 
 
 class KeyIn(BaseModel):

@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayReadOrWrite
 from services.links.links.checks import check_domain
 from services.links.links.routes import Domain
@@ -13,7 +14,7 @@ from services.links.state import state_of
 from shared.codes import is_code, is_reserved
 from shared.postgres import connection
 
-router = APIRouter(prefix="/api/v1/links", tags=["links"])
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
 Reason = Literal["taken", "reserved", "malformed"]
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayWrite, run_while_valid
 from services.links.links.batch_rows import MOST_ROWS, Batch, BatchRow, Outcome, read_batch, write_answer
 from services.links.links.batch_storage import store_batch
@@ -34,7 +35,7 @@ WAIT_S = 3.0
 DEADLINE_S = 10.0
 """With the wait before it less than the 15 s that nginx waits for an answer."""
 
-router = APIRouter(prefix="/api/v1/links", tags=["links"])
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
 
 class BatchLink(BaseModel):

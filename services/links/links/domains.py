@@ -3,10 +3,11 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayRead
 from services.links.state import state_of
 
-router = APIRouter(prefix="/api/v1/domains", tags=["domains"])
+router = APIRouter(prefix="/api/v1/domains", tags=["domains"], route_class=ApiRoute)
 
 
 class DomainList(BaseModel):

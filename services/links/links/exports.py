@@ -13,6 +13,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayRead, run_while_valid
 from services.links.links.checks import check_filter
 from services.links.links.forms import ExportQuery, LinkOut, link_out
@@ -39,7 +40,7 @@ CSV, NDJSON = "text/csv", "application/x-ndjson"
 BOM = "\ufeff"
 COLUMNS = tuple(LinkOut.model_fields)
 
-router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
+router = APIRouter(prefix="/api/v1/exports", tags=["exports"], route_class=ApiRoute)
 log = structlog.get_logger()
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayRead
 from services.links.links.checks import check_seen, link_key
 from services.links.links.rows import select_link
@@ -20,7 +21,7 @@ from shared.postgres import connection
 LIFETIME_S = 24 * 3600
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 
-router = APIRouter(prefix="/api/v1/links", tags=["links"])
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
 
 class QrQuery(BaseModel):

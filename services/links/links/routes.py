@@ -4,17 +4,19 @@ A route checks what needs the settings (`checks.py`), opens the transaction it n
 announces the change last; what it answers is in `forms.py`.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import StringConstraints
+from pydantic import AfterValidator, WithJsonSchema
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayRead, MayWrite
-from services.links.keys.json_routes import JsonRoute
+from services.links.keys.direct_routes import DirectRoute
 from services.links.links.checks import changed_fields, check_domain, check_filter, check_seen, link_key, new_fields
 from services.links.links.creation import Wish, insert_generated
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
@@ -38,14 +40,29 @@ from services.links.web.idempotency import Answer, recall_or_begin, store_answer
 from shared.changes import insert_change
 from shared.postgres import Connection, connection
 
-router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=JsonRoute)
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
-IDEMPOTENCY_KEY = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+direct_router = APIRouter(prefix=router.prefix, tags=["links"], route_class=DirectRoute)
+"""For the busiest route of the API."""
+
+_KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
+_is_key = re.compile(_KEY_PATTERN).fullmatch
+
+
+def _check_key(key: str) -> str:
+    if not _is_key(key):
+        raise ValueError("must be 1 to 255 visible ASCII characters")
+    return key
+
+
+IDEMPOTENCY_KEY = Annotated[
+    str, AfterValidator(_check_key), WithJsonSchema({"type": "string", "pattern": _KEY_PATTERN})
+]
 Domain = Annotated[str | None, Query(description="The link's domain; the first one if left out.")]
 IfMatch = Annotated[str | None, Header(description="The link's `ETag`: change it only if it is still that version.")]
 
 
-@router.post(
+@direct_router.post(
     "",
     status_code=201,
     response_model=LinkOut,

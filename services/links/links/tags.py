@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayRead
 from services.links.links.checks import check_owner
 from services.links.links.rows import select_tags
@@ -15,7 +16,7 @@ from shared.postgres import connection
 
 MOST_TAGS = 1000
 
-router = APIRouter(prefix="/api/v1/tags", tags=["tags"])
+router = APIRouter(prefix="/api/v1/tags", tags=["tags"], route_class=ApiRoute)
 
 
 class TagQuery(BaseModel):

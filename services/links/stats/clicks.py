@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayReadStats
 from services.links.links.checks import check_seen, link_key
 from services.links.links.rows import select_link
@@ -20,7 +21,7 @@ from services.links.web.cursors import CursorRefused, Position
 from services.links.web.errors import FieldError, InvalidInput
 from services.links.web.media import choose_media_type
 
-router = APIRouter(prefix="/api/v1/links", tags=["statistics"])
+router = APIRouter(prefix="/api/v1/links", tags=["statistics"], route_class=ApiRoute)
 
 CLICK_HEADER = tuple(ClickOut.model_fields)
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayReadStats
 from services.links.links.checks import check_owner, check_seen, link_key
 from services.links.links.rows import select_link, select_link_ids
@@ -58,7 +59,7 @@ from services.links.web.media import choose_media_type
 from shared.postgres import Connection, connection
 from shared.records import LinkKey
 
-router = APIRouter(prefix="/api/v1", tags=["statistics"])
+router = APIRouter(prefix="/api/v1", tags=["statistics"], route_class=ApiRoute)
 
 DEFAULT_DAYS = 30
 

@@ -26,6 +26,10 @@ LONGEST_NAME = 120
 """Characters of a field's path that an answer repeats: unknown names come from the client, and are told twice."""
 
 
+UNKNOWN_FIELD = "is not a field that can be set"
+"""The reason for a field or a parameter that nothing here reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """What is wrong with one field: its path in the request, and the reason in words that follow it."""
@@ -248,5 +252,5 @@ _PLACES = frozenset({"body", "query", "path", "header"})
 
 _REASONS = {
     "missing": "is required",
-    "extra_forbidden": "is not a field that can be set",
+    "extra_forbidden": UNKNOWN_FIELD,
 }
