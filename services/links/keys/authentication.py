@@ -1,4 +1,4 @@
-"""Who calls: an API key's owner and scopes. A key that was verified is believed for half a second, then looked up."""
+"""Who calls: an API key's owner and scopes. A key that was verified is believed for half a second, unless it expires."""
 
 import asyncio
 import hashlib
@@ -141,7 +141,7 @@ async def run_while_valid(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
-    """`authenticate` as a dependency, which also tells the API's documentation."""
+    """Return `authenticate` as a dependency, with which the API's description says that the route asks for a key."""
 
     async def dependency(request: Request, _: Annotated[object, Depends(_documented)]) -> Caller:
         return await authenticate(request, *scopes)

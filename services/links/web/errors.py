@@ -1,4 +1,4 @@
-"""Every error of the API as problem+json (RFC 9457): one table from exception to status and type, at the app's edge."""
+"""Every error of the API as problem+json (RFC 9457): a class for each kind, and the answer to whatever leaves a route."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
