@@ -129,8 +129,9 @@ class NginxFiles:
 
 def _map_statuses(texts: Mapping[int, str]) -> str:
     """The lines of a `map` from a status to a text; a status that is not named is that of a server that is away."""
-    other = texts[HTTPStatus.SERVICE_UNAVAILABLE]
-    return "\n        ".join(f"{status} {_quote(text)};" for status, text in {"default": other, **texts}.items())
+    lines = [f"default {_quote(texts[HTTPStatus.SERVICE_UNAVAILABLE])};"]
+    lines += [f"{status} {_quote(text)};" for status, text in texts.items()]
+    return "\n        ".join(lines)
 
 
 def _quote(text: str) -> str:
