@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.busy import Bounded
+from shared.health import begin_draining
 from shared.listen import parse_address
 from shared.settings import ServerSettings
 
@@ -103,8 +104,7 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self._drained_at = monotonic() + self._drain_s
-        # Every scope has a copy of it: `request.state.is_draining`.
-        self.lifespan.state["is_draining"] = True
+        begin_draining(self.lifespan.state)
         for connection in self.server_state.connections:
             if isinstance(connection, Drainable):
                 connection.drain()

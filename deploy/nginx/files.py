@@ -1,13 +1,15 @@
 """Fills the templates of nginx's configuration beside this module, for the local stack, the containers and the benchmark."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
 
 from shared.clicks import HEADERS
 from shared.codes import nginx_trail_pattern
+from shared.problems import PAGE, VISIT_PROBLEMS
 from shared.settings import www_aliases
 
 MAIN = "nginx.conf"
@@ -86,6 +88,10 @@ class NginxFiles:
             "NGINX_USER": f"user {self.user};" if self.user else "",
             "NGINX_RUN": self.run,
             "ACCESS_LOG": self.access_log,
+            "ERROR_KINDS": _map_statuses({status: each.kind for status, each in VISIT_PROBLEMS.items()}),
+            "ERROR_TITLES": _map_statuses({status: each.title for status, each in VISIT_PROBLEMS.items()}),
+            "ERROR_DETAILS": _map_statuses({status: each.detail for status, each in VISIT_PROBLEMS.items()}),
+            "ERROR_PAGE": _quote(PAGE.format(title="$error_title", detail="$error_detail")),
             "KEEPALIVE_MIN_TIMEOUT": (
                 f"keepalive_min_timeout {self.keepalive_min_timeout};" if self.keepalive_min_timeout else ""
             ),
@@ -121,6 +127,19 @@ class NginxFiles:
         # The workers share the addresses of a name in a zone, because they are asked for again and again.
         zone = f"zone {upstream}_servers 128k; " if self.resolver else ""
         return zone + " ".join(f"server {address} {options};" for address in addresses)
+
+
+def _map_statuses(texts: Mapping[int, str]) -> str:
+    """The lines of a `map` from a status to a text; a status that is not named is that of a server that is away."""
+    lines = [f"default {_quote(texts[HTTPStatus.SERVICE_UNAVAILABLE])};"]
+    lines += [f"{status} {_quote(text)};" for status, text in texts.items()]
+    return "\n        ".join(lines)
+
+
+def _quote(text: str) -> str:
+    """A text as nginx's configuration has it; variables in it are filled in."""
+    escaped = text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'"{escaped}"'
 
 
 def _trust(proxies: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.dashboard.metrics import DashboardMetrics
+from shared.health import is_draining
 
 
 class Health:
@@ -28,7 +29,7 @@ class Health:
 
     async def readyz(self, request: Request) -> Response:
         """Answer that it is ready until it stops. Pages work again by themselves when an API that was away is back."""
-        if getattr(request.state, "is_draining", False):
+        if is_draining(request.scope["state"]):
             return JSONResponse({"status": "not ready", "missing": ["draining"]}, status_code=503)
         return JSONResponse({"status": "ready", "release": self._release})
 

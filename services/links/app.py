@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import TypedDict
 
 import structlog
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -23,14 +22,15 @@ from services.links.clicks.queue import WORKER, ClickQueue
 from services.links.clicks.routes import InternalTokens
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
+from services.links.keys.direct_routes import DirectRoutes
 from services.links.links import availability, batch, exports, qr, tags
 from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
-from services.links.links.create_lane import CreateLane
 from services.links.links.creation import Creator
 from services.links.links.exports import ExportGate
 from services.links.metrics import Measured, Metrics
 from services.links.site import Site
+from services.links.state import STATE, State
 from services.links.stats import clicks
 from services.links.stats import routes as stats_routes
 from services.links.upkeep import FREQUENT_WORKS, SORT_INTERVAL_S, prune_for_ever
@@ -38,7 +38,6 @@ from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.head import Head
 from services.links.web.idempotency import Memory
-from services.links.web.parameters import refuse_repeats
 from services.links.web.shares import Shares, open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
@@ -59,6 +58,7 @@ PROBLEM = {
 """What every route may answer beside its own; the schema comes with the results of a batch."""
 
 ROUTERS = (
+    link_routes.direct_router,
     link_routes.router,
     batch.router,
     clicks.router,
@@ -85,27 +85,6 @@ the wait for a lock (3 s) and shorter than the client's (5 s): only a question t
 log = structlog.get_logger()
 
 
-class State(TypedDict):
-    """What the lifespan opens, for the routes."""
-
-    site: Site
-    pool: Pool
-    key_pool: Pool
-    list_pool: Pool
-    export_pool: Pool
-    stats_pool: Pool
-    shares: Shares
-    memory: Memory
-    keyring: Keyring
-    creator: Creator
-    batch_gate: BatchGate
-    export_gate: ExportGate
-    metrics: Metrics
-    internal_tokens: InternalTokens
-    clicks: ClickQueue
-    release: str
-
-
 def create_app(
     settings: LinksSettings | None = None,
     *,
@@ -126,7 +105,7 @@ def create_app(
     metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
         async with AsyncExitStack() as stack:
             url = settings.links_database_url.get_secret_value()
             pool, key_pool, list_pool, export_pool, stats_pool = [
@@ -148,24 +127,25 @@ def create_app(
                 await stack.enter_async_context(click_queue.running())
             batches = batch_gate or BatchGate(settings)
             stack.push_async_callback(batches.close)
-            yield {
-                "site": Site(settings),
-                "pool": pool,
-                "key_pool": key_pool,
-                "list_pool": list_pool,
-                "export_pool": export_pool,
-                "stats_pool": stats_pool,
-                "shares": shares or open_shares(settings.links_pool_size),
-                "memory": Memory(),
-                "keyring": Keyring(key_pool),
-                "creator": Creator(pool),
-                "batch_gate": batches,
-                "export_gate": ExportGate(),
-                "metrics": metrics,
-                "internal_tokens": internal_tokens,
-                "clicks": click_queue,
-                "release": settings.release,
-            }
+            state = State(
+                site=Site(settings),
+                pool=pool,
+                key_pool=key_pool,
+                list_pool=list_pool,
+                export_pool=export_pool,
+                stats_pool=stats_pool,
+                shares=shares or open_shares(settings.links_pool_size),
+                memory=Memory(),
+                keyring=Keyring(key_pool),
+                creator=Creator(pool),
+                batch_gate=batches,
+                export_gate=ExportGate(),
+                metrics=metrics,
+                internal_tokens=internal_tokens,
+                clicks=click_queue,
+                release=settings.release,
+            )
+            yield {STATE: state}
 
     api = FastAPI(
         title="TinyURL",
@@ -174,7 +154,6 @@ def create_app(
         version=version("tinyurl"),
         lifespan=lifespan,
         responses={"default": PROBLEM},
-        dependencies=[Depends(refuse_repeats)],
         # The framework would send the client to the scheme and host that it sees itself, which are nginx's.
         redirect_slashes=False,
         # Served by `Documentation`.
@@ -189,7 +168,8 @@ def create_app(
     for router in ROUTERS:
         api.include_router(router)
     api.router.routes.extend(Documentation(api.openapi).routes())
-    return Measured(Head(CreateLane(api)), metrics)
+    direct = DirectRoutes(api, (route for router in ROUTERS for route in router.routes))
+    return Measured(Head(direct), metrics)
 
 
 async def _answer_wrong_method(request: Request, error: Exception) -> Response:

@@ -5,6 +5,8 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, Response
 
+from services.links.state import state_of
+from shared.health import is_draining
 from shared.postgres import UNAVAILABLE, connection
 from shared.schema import SchemaBehind, check_schema
 
@@ -21,21 +23,21 @@ async def livez() -> Response:
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
     """Ready when Postgres answers and its schema is not behind this release, until it is asked to stop."""
-    if getattr(request.state, "is_draining", False):
+    if is_draining(request.scope["state"]):
         return _not_ready("draining", "this process is about to stop")
     try:
-        async with connection(request.state.key_pool, deadline_s=READY_DEADLINE_S) as conn:
+        async with connection(state_of(request).key_pool, deadline_s=READY_DEADLINE_S) as conn:
             await check_schema(conn)
     except (*UNAVAILABLE, asyncpg.PostgresError) as error:
         return _not_ready("postgres", type(error).__name__)
     except SchemaBehind as error:
         return _not_ready("migrations", str(error))
-    return JSONResponse({"status": "ready", "release": request.state.release})
+    return JSONResponse({"status": "ready", "release": state_of(request).release})
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    return Response(generate_latest(request.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(state_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _not_ready(missing: str, reason: str) -> Response:

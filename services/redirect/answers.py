@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from shared.api import problem_type
 from shared.busy import BUSY
+from shared.problems import PAGE, VISIT_PROBLEMS
 from shared.records import READER, Record
 
 ErrorFormat = Literal["html", "json"]
@@ -83,9 +84,9 @@ def is_plain(record: Record, now: float) -> bool:
 
 def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None, is_busy: bool = False) -> Answer:
     """Return an error: a small page for a browser, problem+json (RFC 9457) for everyone else."""
-    kind, title, detail = _ERRORS[status]
+    kind, title, detail = VISIT_PROBLEMS[status]
     if error_format == "html":
-        content_type, body = b"text/html; charset=utf-8", _PAGE.format(title=title, detail=detail).encode()
+        content_type, body = b"text/html; charset=utf-8", PAGE.format(title=title, detail=detail).encode()
     else:
         problem = {"type": problem_type(kind), "title": title, "status": status, "detail": detail}
         content_type, body = b"application/problem+json", json.dumps(problem).encode()
@@ -156,26 +157,3 @@ def _parameter_name(pair: bytes) -> bytes:
 
 def _percent_encode(match: re.Match[bytes]) -> bytes:
     return b"%%%02X" % match[0][0]
-
-
-_ERRORS = {
-    400: ("bad-request", "Bad request", "The request is not one that this server understands."),
-    404: ("not-found", "Link not found", "There is no short link at this address. Check it for typing errors."),
-    405: ("method-not-allowed", "Method not allowed", "A short link answers GET and HEAD."),
-    410: ("gone", "Link no longer available", "This short link has expired or was switched off."),
-    503: ("unavailable", "Not available right now", "Please try again in a moment."),
-}
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }}
-body {{ display: grid; place-content: center; min-height: 90vh; margin: 0 1.5rem; text-align: center }}
-</style>
-<h1>{title}</h1>
-<p>{detail}</p>
-</html>
-"""

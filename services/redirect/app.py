@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import time
-from typing import TypedDict, cast
+from typing import cast
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -27,6 +27,7 @@ from services.redirect.memory import Memory
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
 from services.redirect.resolver import Crowded, Resolver, Unresolved
 from services.redirect.source import open_source
+from services.redirect.state import STATE, State, state_of
 from shared.clicks import RecordClicks, take_parts
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
 from shared.health import OPERATIONS
@@ -44,16 +45,6 @@ _match_host = re.compile(rb"([0-9A-Za-z.-]{1,%d}|\[[0-9A-Fa-f:.]{1,64}\])(?::[0-
 log = structlog.get_logger()
 
 
-class State(TypedDict):
-    """What the lifespan opens, for the routes, the visits and the lane's protocol."""
-
-    visits: "VisitApp"
-    lane: Lane
-    feed: Feed
-    registry: CollectorRegistry
-    release: str
-
-
 def create_app(settings: RedirectSettings | None = None, record_clicks: RecordClicks | None = None) -> ASGIApp:
     """Build the service.
 
@@ -65,7 +56,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
     configure_logs(settings)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[State]:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, State]]:
         memory = Memory(settings.memory_mb * 2**20)
         feed = Feed(memory)
         registry = CollectorRegistry()
@@ -88,19 +79,14 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                     memory=memory, feed=feed, lane=lane, resolver=resolver, cache=cache, source=source, visits=visits
                 )
             )
-            yield {
-                "visits": VisitApp(resolver, visits, record),
-                "lane": lane,
-                "feed": feed,
-                "registry": registry,
-                "release": settings.release,
-            }
+            answered = VisitApp(resolver, visits, record)
+            yield {STATE: State(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in OPERATIONS:
-            await cast(State, scope["state"])["visits"](scope, receive, send)
+            await state_of(scope["state"]).visits(scope, receive, send)
         else:
             await operations(scope, receive, send)
 

@@ -5,6 +5,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from services.redirect.state import state_of
+from shared.health import is_draining
+
 
 def health_routes() -> list[Route]:
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
@@ -16,15 +19,16 @@ async def livez(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Ready once the change feed was read; from then on no store that the redirectors share can make this one unready."""
-    if getattr(request.state, "is_draining", False):
+    if is_draining(request.scope["state"]):
         return _not_ready("draining")
-    if request.state.feed.is_known:
-        return JSONResponse({"status": "ready", "release": request.state.release})
+    state = state_of(request.scope["state"])
+    if state.feed.is_known:
+        return JSONResponse({"status": "ready", "release": state.release})
     return _not_ready("postgres")
 
 
 async def metrics(request: Request) -> Response:
-    return Response(generate_latest(request.state.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(state_of(request.scope["state"]).registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _not_ready(missing: str) -> Response:

@@ -16,8 +16,10 @@ from uvicorn.server import ServerState
 
 from services.redirect.memory import Memory
 from services.redirect.protocol import VisitProtocol
+from services.redirect.state import state_of
 from shared.clicks import HEADERS, LONGEST_LANGUAGE, UNCUT_BYTES, Click, RecordClicks, cut_parts
 from shared.codes import CODE_PATTERN
+from shared.health import is_draining
 
 
 def _compile_plain_get() -> re.Pattern[bytes]:
@@ -86,8 +88,8 @@ class LaneProtocol(VisitProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.is_idle = self._may_idle = "is_draining" not in app_state
-        self._lane: Lane = app_state["lane"]
+        self.is_idle = self._may_idle = not is_draining(app_state)
+        self._lane = state_of(app_state).lane
         self._find = self._lane.find
         self._owed = self._lane.owed
         self._was_used = False

@@ -448,7 +448,7 @@ def add_migration(source: Path) -> None:
 
 
 def break_readiness(source: Path) -> None:
-    edit(source / "services/redirect/health.py", "if request.state.feed.is_known:", "if False:")
+    edit(source / "services/redirect/health.py", "if state.feed.is_known:", "if False:")
 
 
 def break_documentation(source: Path) -> None:

@@ -78,12 +78,13 @@ async def test_csv_pages_follow_each_other(reader: httpx.AsyncClient, clicks: li
 
 
 async def test_cursor_of_another_list_is_refused(reader: httpx.AsyncClient, clicks: list[Known]) -> None:
-    """A cursor belongs to the clicks of one link."""
+    """A cursor belongs to the clicks of one link; the error shows nothing of what is in it, such as the link's id."""
     cursor = (await reader.get(CLICKS, params={"limit": 1})).json()["next_cursor"]
     other = await reader.get("/api/v1/links/alice2/clicks", params={"cursor": cursor})
     listed = await reader.get(CLICKS, params={"cursor": "AAAA"})
 
     assert fields_at_fault(other) == {"cursor"}
+    assert other.json()["errors"][0]["reason"] == "belongs to another list, or to this one in another order"
     assert fields_at_fault(listed) == {"cursor"}
 
 

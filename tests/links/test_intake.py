@@ -105,7 +105,7 @@ async def test_gzip_is_bounded(intake: httpx.AsyncClient, owner: Connection) -> 
     good = await send(intake, packed, gzipped, segment=segment)
     large = bytes(LARGEST_BATCH + 1)
     too_large = [
-        (await send(intake, body, headers, segment=uuid4())).status_code
+        await send(intake, body, headers, segment=uuid4())
         for body, headers in ((gzip.compress(large), gzipped), (large, {}))
     ]
     malformed = [
@@ -114,7 +114,8 @@ async def test_gzip_is_bounded(intake: httpx.AsyncClient, owner: Connection) -> 
     ]
 
     assert (good.status_code, good.json()) == (200, {"offset": FIRST_OFFSET + len(data)})
-    assert too_large == [413] * 2
+    assert [answer.status_code for answer in too_large] == [413] * 2
+    assert {answer.json()["detail"] for answer in too_large} == {"A batch must not be larger than 8388608 bytes."}
     assert malformed == [400] * 4
     assert await owner.fetchval("SELECT count(*) FROM click_segments") == 1
 

@@ -1,4 +1,4 @@
-"""Parameters in an address: one that is given twice is refused by its name, unless it is a list."""
+"""Parameters in an address: one that is unknown, or given twice and no list, is refused by its name."""
 
 from typing import Any
 
@@ -45,6 +45,29 @@ async def test_repeated_parameter_is_refused_everywhere(admin: httpx.AsyncClient
     assert fields_at_fault(await admin.get(f"{LINKS}?limit=1&sort=code&limit=1&sort=code")) == {"limit", "sort"}
     assert (await admin.head(f"{LINKS}?limit=1&limit=2")).status_code == 422
     assert (await admin.get(LINKS)).json()["items"] == [], "nothing was created"
+
+
+async def test_unknown_parameter_is_refused_everywhere(admin: httpx.AsyncClient) -> None:
+    """On every route, also one that takes none: what is misspelt is never dropped without a word."""
+    await admin.post(LINKS, json={"url": URL, "code": "py"})
+    for method, path, _ in await operations(admin):
+        url = path.replace("{code}", "py").replace("{key_id}", "none")
+        answer = await admin.request(method, f"{url}?domian=go.example.org&{'x' * 200}", json={"url": URL})
+
+        reasons = {error["reason"] for error in answer.json()["errors"] if error["field"] in ("domian", "x" * 120)}
+        assert {"domian", "x" * 120} <= fields_at_fault(answer), (method, path)
+        assert reasons == {"is not a field that can be set"}
+    assert [item["code"] for item in (await admin.get(LINKS)).json()["items"]] == ["py"]
+
+
+async def test_without_a_key_only_the_key_is_asked_for(admin: httpx.AsyncClient) -> None:
+    """Whatever else is wrong with the address: a caller whom nobody knows learns nothing of it."""
+    for method, path, _ in await operations(admin):
+        url = path.replace("{code}", "py").replace("{key_id}", "none")
+        for query in ("limit=1&limit=2", "nobody_knows=1", "limit=x"):
+            answer = await admin.request(method, f"{url}?{query}", headers={"Authorization": "Bearer x"}, content=b"{")
+
+            assert answer.status_code == 401, (method, path, query)
 
 
 async def test_lists_can_be_repeated(admin: httpx.AsyncClient) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.redirect.answers import error
 from tests.nginx.conftest import Front, Site, StartFront
 
 HOST = b"Host: sho.rt\r\nConnection: close\r\n"
@@ -89,6 +90,27 @@ async def test_browser_gets_a_page(front: Front) -> None:
 
         assert answer.startswith(b"HTTP/1.1 %d " % status), name
         assert b"<h1>" in answer, name
+
+
+SHARED = {
+    b"GET /x HTTP/1.1\r\nContent-Length: zz\r\n": 400,
+    b"GET /.well-known/none HTTP/1.1\r\n": 404,
+    b"TRACE /x HTTP/1.1\r\n": 405,
+    b"GET /x HTTP/1.1\r\n": 503,
+}
+"""What nginx answers itself as the redirect service would: no server is there that it could ask."""
+
+
+async def test_redirect_says_the_same(front: Front) -> None:
+    """An error reads the same, byte for byte, whether nginx answers it or the redirect service, as page and as problem."""
+    for start, status in SHARED.items():
+        for accept in (b"text/html", b"*/*"):
+            line, _, headers = start.partition(b"\r\n")
+            request = line + b"\r\nAccept: " + accept + b"\r\n" + HOST + headers + b"\r\n"
+            head, _, body = (await front.send(request, is_all=True)).partition(b"\r\n\r\n")
+
+            assert head.startswith(b"HTTP/1.1 %d " % status), (line, head[:80])
+            assert body == error(status, "html" if accept == b"text/html" else "json").body, (line, accept)
 
 
 async def test_answer_arrives_before_the_request_is_read(front: Front) -> None:

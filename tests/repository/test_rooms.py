@@ -29,6 +29,7 @@ BREAKS = [
     ("stats", "services.links.stats.routes", "services.links.links.routes"),
     ("foundation", "services.links.site", "services.links.keys.rows"),
     ("foundation", "services.links.metrics", "services.links.clicks.pipe"),
+    ("foundation", "services.links.state", "services.links.keys.authentication"),
     ("worker", "services.links.clicks.rows", "services.links.web.errors"),
     ("worker", "services.links.clicks.worker", "services.links.metrics"),
     ("parsers", "services.links.clicks.queue", "services.links.clicks.bots"),

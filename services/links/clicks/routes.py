@@ -3,7 +3,6 @@
 The route checks who sends, and passes the bytes on to `queue.py`. It parses none of them.
 """
 
-import asyncio
 import hmac
 from http import HTTPStatus
 from uuid import UUID
@@ -12,7 +11,17 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from services.links.clicks.pipe import LARGEST_BATCH
-from services.links.web.errors import BodyTooLarge, NotFound, Problem, Unauthenticated, Unavailable, WrongContentType
+from services.links.state import state_of
+from services.links.web.bodies import read_body
+from services.links.web.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    NotFound,
+    Problem,
+    Unauthenticated,
+    Unavailable,
+    WrongContentType,
+)
 from shared.journal import FORMAT, FORMAT_HEADER
 from shared.settings import LinksSettings
 
@@ -62,7 +71,7 @@ async def take_clicks(request: Request) -> Response:
     200, and 422 if something is damaged: everything below the answer's offset is taken, which may be a part of the batch.
     409: send from the answer's offset on. After any other status it is not known whether something was taken: send it again.
     """
-    state = request.state
+    state = state_of(request)
     state.internal_tokens.check(request)
     if request.headers.get(FORMAT_HEADER) != FORMAT:
         raise WrongContentType(f"This release reads format {FORMAT} of the journal.")
@@ -71,7 +80,11 @@ async def take_clicks(request: Request) -> Response:
         raise WrongContentType("Send the batch as it is, or with gzip.")
     segment, offset = _place(request)
     async with state.clicks.place():
-        body = await _read_body(request)
+        try:
+            body = await read_body(request, LARGEST_BATCH, BODY_TIMEOUT_S, name="A batch")
+        except BodyTooSlow:
+            # The sender, which is this site's own, sends it again.
+            raise Unavailable("The batch did not come in time.") from None
         taken = await state.clicks.take(segment, offset, is_gzip=encoding == "gzip", body=body)
     state.metrics.count_batch(taken.status.value, taken.clicks, taken.refused, taken.newest)
     if taken.status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -90,17 +103,3 @@ def _place(request: Request) -> tuple[UUID, int]:
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST_OFFSET):
         raise MalformedBatch("The offset must be a number of bytes.")
     return segment, int(text)
-
-
-async def _read_body(request: Request) -> bytes:
-    chunks, size = [], 0
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > LARGEST_BATCH:
-                    raise BodyTooLarge(f"A batch must not be larger than {LARGEST_BATCH} bytes.")
-                chunks.append(chunk)
-    except TimeoutError:
-        raise Unavailable("The batch did not come in time.") from None
-    return b"".join(chunks)

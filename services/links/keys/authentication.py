@@ -1,4 +1,4 @@
-"""Who calls: an API key's owner and scopes. A key that was verified is believed for half a second, then looked up."""
+"""Who calls: an API key's owner and scopes. A key that was verified is believed for half a second, unless it expires."""
 
 import asyncio
 import hashlib
@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from services.links.keys.rows import ApiKey, hash_secret, select_key, split_key
+from services.links.state import state_of
 from services.links.web.errors import Forbidden, Unauthenticated
 from shared.api import Scope
 from shared.postgres import FAILURES, Pool, connection
@@ -103,8 +104,7 @@ async def identify(request: Request) -> ApiKey:
     kind, _, text = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer":
         raise Unauthenticated(_UNAUTHENTICATED)
-    key: ApiKey = await request.state.keyring.verify(text.strip())
-    return key
+    return await state_of(request).keyring.verify(text.strip())
 
 
 async def authenticate(request: Request, *scopes: Scope) -> Caller:
@@ -142,7 +142,7 @@ async def run_while_valid(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
-    """`authenticate` as a dependency, which also tells the API's documentation."""
+    """Return `authenticate` as a dependency, with which the API's description says that the route asks for a key."""
 
     async def dependency(request: Request, _: Annotated[object, Depends(_documented)]) -> Caller:
         return await authenticate(request, *scopes)

@@ -9,15 +9,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import AnyKey, MayAdmin
-from services.links.keys.json_routes import JsonRoute
 from services.links.keys.rows import ApiKey, LastAdminKey, Owner, create_key, revoke_key, select_keys
+from services.links.state import state_of
 from services.links.web.errors import FieldError, InvalidInput, LastKeyKept, NotFound
 from services.links.web.texts import Instant, OptionalTitle
 from shared.api import USUAL_SCOPES, Scope
 from shared.postgres import connection
 
-router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=JsonRoute)
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=ApiRoute)
 
 
 class KeyIn(BaseModel):
@@ -58,7 +59,8 @@ async def post_key(request: Request, body: KeyIn, caller: MayAdmin) -> NewKeyOut
     """Create a key for an owner. Keep the answer's `key`: it cannot be shown again."""
     if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
         raise InvalidInput(FieldError("expires_at", "must lie in the future"))
-    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
+    state = state_of(request)
+    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
         key, text = await create_key(
             conn, owner=body.owner, name=body.name, scopes=body.scopes, expires_at=body.expires_at
         )
@@ -68,7 +70,8 @@ async def post_key(request: Request, body: KeyIn, caller: MayAdmin) -> NewKeyOut
 @router.get("", summary="List keys")
 async def get_keys(request: Request, caller: MayAdmin) -> KeyList:
     """List all keys, the newest first, revoked ones included."""
-    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
+    state = state_of(request)
+    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
         return KeyList(items=[_key_out(key) for key in await select_keys(conn)])
 
 
@@ -88,12 +91,9 @@ async def delete_key(
     ] = False,
 ) -> None:
     """Revoke a key for good; it fails within a second. The last admin key is revoked with `?force=true` alone."""
+    state = state_of(request)
     try:
-        async with (
-            request.state.shares.edits.turn(caller.owner),
-            connection(request.state.pool) as conn,
-            conn.transaction(),
-        ):
+        async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn, conn.transaction():
             if "\0" in key_id or not await revoke_key(conn, key_id, force=force):
                 raise NotFound("There is no such key.")
     except LastAdminKey:

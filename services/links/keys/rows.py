@@ -1,4 +1,4 @@
-"""API keys: made once, stored as a hash, revoked for good; the table, the routes for admins, and what the command uses.
+"""API keys, stored as a hash: every statement on their table is here, for the routes and for the command `tinyurl keys`.
 
 A key reads `tu_<id>_<secret>`: the id finds the row, the secret (256 bits) is compared by its SHA-256.
 """

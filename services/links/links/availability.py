@@ -3,15 +3,17 @@
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayReadOrWrite
 from services.links.links.checks import check_domain
 from services.links.links.routes import Domain
 from services.links.links.rows import has_code
+from services.links.state import state_of
 from shared.api import CodeRefusal
 from shared.codes import is_code, is_reserved
 from shared.postgres import connection
 
-router = APIRouter(prefix="/api/v1/links", tags=["links"])
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
 
 class Availability(BaseModel):
@@ -31,13 +33,14 @@ async def read_availability(request: Request, code: str, caller: MayReadOrWrite,
     `reason` is `taken`, `reserved` (a word that this site needs itself) or `malformed` (codes are 1 to 64 of
     `0-9A-Za-z_-`), or null for a free code. Another client may be faster: the creation then answers 409.
     """
-    domain = check_domain(domain, request.state.site)
+    state = state_of(request)
+    domain = check_domain(domain, state.site)
     reason: CodeRefusal | None = None
     if is_reserved(code):
         reason = "reserved"
     elif not is_code(code):
         reason = "malformed"
     else:
-        async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
+        async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
             reason = "taken" if await has_code(conn, (domain, code)) else None
     return Availability(code=code, domain=domain, available=reason is None, reason=reason)

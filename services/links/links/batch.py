@@ -15,18 +15,19 @@ from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayWrite, run_while_valid
 from services.links.links.batch_rows import Batch, Refusal, read_batch, refuse, write_answer
 from services.links.links.creation import Outcome, announce_links, store_links
 from services.links.links.forms import LinkOut
 from services.links.links.routes import IDEMPOTENCY_KEY
 from services.links.site import Site
+from services.links.state import state_of
 from services.links.web.aside import Aside
 from services.links.web.bodies import check_content_type, read_body
 from services.links.web.errors import Busy, ProblemOut, answer_error
 from services.links.web.idempotency import Answer, Memory, forget_request, recall_or_begin, store_answer
 from services.links.web.pace import Pace
-from services.links.web.shares import Shares
 from shared.api import MOST_ROWS
 from shared.postgres import Pool, connection, open_pool
 from shared.settings import LinksSettings
@@ -46,7 +47,7 @@ HANGS_AFTER_S = 60.0
 Sent: TypeAlias = tuple[int, dict[str, str], bytes]
 """Status, headers and body of an answer."""
 
-router = APIRouter(prefix="/api/v1/links", tags=["links"])
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
 
 class BatchLink(BaseModel):
@@ -183,10 +184,10 @@ async def create_batch(
 
 async def _answer(request: Request, owner: str, idempotency_key: str | None) -> Response:
     """Receive a batch and have it stored, both in the owner's turn."""
-    gate: BatchGate = request.state.batch_gate
-    shares: Shares = request.state.shares
-    async with shares.batches.turn(owner):
-        return await gate.answer(await gate.receive(request), owner, idempotency_key, shares.pace)
+    state = state_of(request)
+    async with state.shares.batches.turn(owner):
+        body = await state.batch_gate.receive(request)
+        return await state.batch_gate.answer(body, owner, idempotency_key, state.shares.pace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,17 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayRead, run_while_valid
 from services.links.links.checks import check_filter
 from services.links.links.forms import ExportQuery, LinkOut, link_out
 from services.links.links.lists import LinkFilter, select_links_before
 from services.links.links.rows import LinkRow
+from services.links.state import state_of
 from services.links.web.errors import Busy, FieldError, InvalidInput, Unauthenticated, refuse_costly
 from services.links.web.head import is_head
 from services.links.web.media import choose_media_type
 from services.links.web.pace import Pace
-from services.links.web.shares import Shares
 from shared.csv_cells import csv_lines, join_tags
 from shared.postgres import FAILURES, Pool, connection
 
@@ -41,7 +42,7 @@ CSV, NDJSON = "text/csv", "application/x-ndjson"
 BOM = "\ufeff"
 COLUMNS = tuple(LinkOut.model_fields)
 
-router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
+router = APIRouter(prefix="/api/v1/exports", tags=["exports"], route_class=ApiRoute)
 log = structlog.get_logger()
 
 
@@ -87,12 +88,12 @@ async def export_links(
     if query.bom and media_type != CSV:
         raise InvalidInput(FieldError("bom", f"is for {CSV} alone"))
     wanted = check_filter(query, caller)
-    shares: Shares = request.state.shares
-    pages = _Pages(request.state.export_pool, shares.pace, caller.owner, wanted)
+    state = state_of(request)
+    pages = _Pages(state.export_pool, state.shares.pace, caller.owner, wanted)
     turn = AsyncExitStack()
-    await turn.enter_async_context(shares.exports.turn(caller.owner))
+    await turn.enter_async_context(state.shares.exports.turn(caller.owner))
     try:
-        await turn.enter_async_context(request.state.export_gate.turn())
+        await turn.enter_async_context(state.export_gate.turn())
         # The first page is read before anything is answered: what is wrong by then has a status of its own.
         rows = await pages.select(ABOVE_ALL_IDS)
     except BaseException:
@@ -108,7 +109,7 @@ async def export_links(
             return
         yield header
         async for page in pages.read(rows):
-            yield write([link_out(row, request.state.site.short_url(row.key)) for row in page])
+            yield write([link_out(row, state.site.short_url(row.key)) for row in page])
 
     return _Export(
         body(),

@@ -10,17 +10,18 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayRead
 from services.links.links.checks import check_seen, link_key
 from services.links.links.rows import select_link
-from services.links.site import Site
+from services.links.state import state_of
 from services.links.web.texts import Wanted
 from shared.postgres import connection
 
 LIFETIME_S = 24 * 3600
 MEDIA_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 
-router = APIRouter(prefix="/api/v1/links", tags=["links"])
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
 
 class QrQuery(BaseModel):
@@ -64,10 +65,10 @@ async def read_qr(
     if_none_match: Annotated[str | None, Header(description="The `ETag` of an image that you have.")] = None,
 ) -> Response:
     """Draw the QR code of a link's short URL, as SVG or PNG. It stays the same for the link's whole life."""
-    site: Site = request.state.site
-    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
-        row = check_seen(await select_link(conn, link_key(code, query.domain, site)), caller)
-    short_url = site.short_url(row.key)
+    state = state_of(request)
+    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
+        row = check_seen(await select_link(conn, link_key(code, query.domain, state.site)), caller)
+    short_url = state.site.short_url(row.key)
     etag = _etag(short_url, query)
     headers = {"ETag": etag, "Cache-Control": f"private, max-age={LIFETIME_S}"}
     if if_none_match is not None and {"*", etag} & {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:

@@ -4,17 +4,19 @@ A route checks what needs the settings (`checks.py`), opens the transaction it n
 announces the change last; what it answers is in `forms.py`.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import StringConstraints
+from pydantic import AfterValidator, WithJsonSchema
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayRead, MayWrite
-from services.links.keys.json_routes import JsonRoute
+from services.links.keys.direct_routes import DirectRoute
 from services.links.links.checks import changed_fields, check_filter, check_seen, link_key, new_draft
 from services.links.links.creation import announce_links, store_links
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
@@ -27,20 +29,36 @@ from services.links.links.rows import (
     update_link,
 )
 from services.links.site import Site
+from services.links.state import state_of
 from services.links.web.cursors import CursorRefused, Position
 from services.links.web.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch, refuse_costly
 from services.links.web.idempotency import Answer, recall_or_begin, store_answer
 from shared.changes import insert_change
 from shared.postgres import Connection, connection
 
-router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=JsonRoute)
+router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
-IDEMPOTENCY_KEY = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+direct_router = APIRouter(prefix=router.prefix, tags=["links"], route_class=DirectRoute)
+"""For the busiest route of the API."""
+
+_KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
+_is_key = re.compile(_KEY_PATTERN).fullmatch
+
+
+def _check_key(key: str) -> str:
+    if not _is_key(key):
+        raise ValueError("must be 1 to 255 visible ASCII characters")
+    return key
+
+
+IDEMPOTENCY_KEY = Annotated[
+    str, AfterValidator(_check_key), WithJsonSchema({"type": "string", "pattern": _KEY_PATTERN})
+]
 Domain = Annotated[str | None, Query(description="The link's domain; the first one if left out.")]
 IfMatch = Annotated[str | None, Header(description="The link's `ETag`: change it only if it is still that version.")]
 
 
-@router.post(
+@direct_router.post(
     "",
     status_code=201,
     response_model=LinkOut,
@@ -54,16 +72,17 @@ async def create_link(
     idempotency_key: Annotated[IDEMPOTENCY_KEY | None, Header()] = None,
 ) -> Response:
     """Create a link. With an `Idempotency-Key` it can be repeated for 24 hours and is done once."""
-    site: Site = request.state.site
+    state = state_of(request)
+    site = state.site
     draft = new_draft(body, caller.owner, site)
     if idempotency_key is None and not draft.code and not draft.find_existing:
-        async with request.state.shares.creations.turn(caller.owner):
-            return _created(await request.state.creator.create(draft), site)
+        async with state.shares.creations.turn(caller.owner):
+            return _created(await state.creator.create(draft), site)
     async with _transaction(request, caller) as conn:
         if idempotency_key is not None:
             # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
             asked = body.model_dump_json(exclude_defaults=True).encode()
-            if answer := await recall_or_begin(conn, request.state.memory, caller.owner, idempotency_key, asked):
+            if answer := await recall_or_begin(conn, state.memory, caller.owner, idempotency_key, asked):
                 return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
         (outcome,) = await store_links(conn, caller.owner, [draft])
         if isinstance(outcome, CodeTaken):
@@ -71,7 +90,7 @@ async def create_link(
         response = _created(outcome.link, site) if outcome.is_new else _found(outcome.link, site)
         if idempotency_key is not None:
             answer = Answer(response.status_code, bytes(response.body).decode())
-            await store_answer(conn, request.state.memory, caller.owner, idempotency_key, answer)
+            await store_answer(conn, state.memory, caller.owner, idempotency_key, answer)
         await announce_links(conn, [draft], [outcome])
     return response
 
@@ -79,7 +98,8 @@ async def create_link(
 @router.get("", response_model=LinkPage, summary="List links")
 async def list_links(request: Request, query: Annotated[LinkQuery, Query()], caller: MayRead) -> Response:
     """List your links, page by page; a key with the scope `admin` lists everyone's."""
-    site: Site = request.state.site
+    state = state_of(request)
+    site = state.site
     wanted = check_filter(query, caller)
     after = None
     if query.cursor is not None:
@@ -87,7 +107,7 @@ async def list_links(request: Request, query: Annotated[LinkQuery, Query()], cal
             after = site.cursors.read(query.cursor, query.sort)
         except CursorRefused as error:
             raise InvalidInput(FieldError("cursor", str(error))) from None
-    async with request.state.shares.lists.turn(caller.owner), connection(request.state.list_pool) as conn:
+    async with state.shares.lists.turn(caller.owner), connection(state.list_pool) as conn:
         with refuse_costly():
             rows = await select_links(conn, wanted, sort=query.sort, after=after, limit=query.limit + 1)
     page, more = rows[: query.limit], rows[query.limit :]
@@ -103,10 +123,10 @@ async def list_links(request: Request, query: Annotated[LinkQuery, Query()], cal
 @router.get("/{code}", response_model=LinkOut, summary="Read a link")
 async def read_link(request: Request, code: str, caller: MayRead, domain: Domain = None) -> Response:
     """Read one link; its version is the `ETag`."""
-    site: Site = request.state.site
-    async with request.state.shares.edits.turn(caller.owner), connection(request.state.pool) as conn:
-        row = check_seen(await select_link(conn, link_key(code, domain, site)), caller)
-    return _found(row, site)
+    state = state_of(request)
+    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
+        row = check_seen(await select_link(conn, link_key(code, domain, state.site)), caller)
+    return _found(row, state.site)
 
 
 @router.patch("/{code}", response_model=LinkOut, summary="Edit a link")
@@ -120,7 +140,7 @@ async def edit_link(
     if_match: IfMatch = None,
 ) -> Response:
     """Change fields of a link; every redirector follows within a second."""
-    site: Site = request.state.site
+    site = state_of(request).site
     key = link_key(code, domain, site)
     async with _transaction(request, caller) as conn:
         row = check_seen(await lock_link(conn, key), caller)
@@ -137,8 +157,7 @@ async def remove_link(
     request: Request, code: str, caller: MayWrite, domain: Domain = None, if_match: IfMatch = None
 ) -> None:
     """Delete a link for good. Its code answers 410 and is never given to another link."""
-    site: Site = request.state.site
-    key = link_key(code, domain, site)
+    key = link_key(code, domain, state_of(request).site)
     async with _transaction(request, caller) as conn:
         _check_version(check_seen(await lock_link(conn, key), caller), if_match)
         await delete_link(conn, key)
@@ -148,11 +167,8 @@ async def remove_link(
 @asynccontextmanager
 async def _transaction(request: Request, caller: Caller) -> AsyncIterator[Connection]:
     """A transaction in the caller's turn: his own that wait for a lock keep no connection from the others."""
-    async with (
-        request.state.shares.edits.turn(caller.owner),
-        connection(request.state.pool) as conn,
-        conn.transaction(),
-    ):
+    state = state_of(request)
+    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn, conn.transaction():
         yield conn
 
 

@@ -5,9 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayRead
 from services.links.links.checks import check_owner
 from services.links.links.lists import select_tags
+from services.links.state import state_of
 from services.links.web.errors import refuse_costly
 from services.links.web.texts import Wanted
 from shared.api import LONGEST_TAG
@@ -15,7 +17,7 @@ from shared.postgres import connection
 
 MOST_TAGS = 1000
 
-router = APIRouter(prefix="/api/v1")
+router = APIRouter(prefix="/api/v1", route_class=ApiRoute)
 
 
 class TagQuery(BaseModel):
@@ -51,7 +53,8 @@ async def list_tags(request: Request, query: Annotated[TagQuery, Query()], calle
     A key with the scope `admin` sees everyone's.
     """
     owner = check_owner(query.owner, caller)
-    async with request.state.shares.lists.turn(caller.owner), connection(request.state.list_pool) as conn:
+    state = state_of(request)
+    async with state.shares.lists.turn(caller.owner), connection(state.list_pool) as conn:
         with refuse_costly():
             found = await select_tags(conn, owner=owner, search=query.q, limit=MOST_TAGS)
     return TagList(items=[TagCount(tag=tag, links=links) for tag, links in found])
@@ -60,4 +63,4 @@ async def list_tags(request: Request, query: Annotated[TagQuery, Query()], calle
 @router.get("/domains", tags=["domains"], summary="List domains")
 async def list_domains(request: Request, caller: MayRead) -> DomainList:
     """List the domains of this site; the first is that of a link that names none."""
-    return DomainList(items=list(request.state.site.own_domains))
+    return DomainList(items=list(state_of(request).site.own_domains))

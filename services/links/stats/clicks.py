@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayReadStats
 from services.links.links.checks import check_seen, link_key
 from services.links.links.rows import select_link
 from services.links.site import Site
+from services.links.state import state_of
 from services.links.stats.forms import ClickOut, ClickPage, ClicksQuery
 from services.links.stats.routes import CSV_TOO, JSON_OR_CSV, snapshot
 from services.links.stats.rows import Period, select_clicks
@@ -19,7 +21,7 @@ from services.links.web.errors import FieldError, InvalidInput
 from services.links.web.media import choose_media_type
 from shared.csv_cells import csv_lines
 
-router = APIRouter(prefix="/api/v1/links", tags=["statistics"])
+router = APIRouter(prefix="/api/v1/links", tags=["statistics"], route_class=ApiRoute)
 
 CLICK_HEADER = tuple(ClickOut.model_fields)
 
@@ -34,7 +36,7 @@ async def list_clicks(
 
     With `Accept: text/csv` a page is a table, and the `Link` header has the next one.
     """
-    site: Site = request.state.site
+    site = state_of(request).site
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
     key = link_key(code, query.domain, site)
     period = Period(query.since or _ALWAYS.since, query.until or _ALWAYS.until)

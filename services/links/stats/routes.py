@@ -13,10 +13,12 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayReadStats
 from services.links.links.checks import check_owner, check_seen, link_key
 from services.links.links.rows import select_link, select_link_ids
 from services.links.site import Site
+from services.links.state import state_of
 from services.links.stats.coverage import find_coverage
 from services.links.stats.forms import (
     CSV_HEADER,
@@ -57,7 +59,7 @@ from shared.csv_cells import csv_lines
 from shared.postgres import Connection, connection
 from shared.records import LinkKey
 
-router = APIRouter(prefix="/api/v1", tags=["statistics"])
+router = APIRouter(prefix="/api/v1", tags=["statistics"], route_class=ApiRoute)
 
 DEFAULT_DAYS = 30
 
@@ -73,7 +75,7 @@ async def get_link_stats(
 
     With `Accept: text/csv` the same numbers are rows; a dimension's row without a value is all others.
     """
-    site: Site = request.state.site
+    site = state_of(request).site
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
     period, starts = _resolve(query)
     async with snapshot(request, caller) as conn:
@@ -96,7 +98,7 @@ async def get_stats(request: Request, query: Annotated[OwnerStatsQuery, Query()]
 @router.get("/stats/recent", summary="Clicks by day of many links")
 async def get_recent(request: Request, query: Annotated[RecentQuery, Query()], caller: MayReadStats) -> RecentOut:
     """Count the clicks of up to 100 links on each of the last days, for a list of them."""
-    site: Site = request.state.site
+    site = state_of(request).site
     zone = ZoneInfo(query.time_zone)
     today = datetime.now(zone).date()
     days = [today - timedelta(days=ago) for ago in range(query.days - 1, -1, -1)]
@@ -122,9 +124,10 @@ async def get_recent(request: Request, query: Annotated[RecentQuery, Query()], c
 @asynccontextmanager
 async def snapshot(request: Request, caller: Caller) -> AsyncIterator[Connection]:
     """Lend a connection on which all statements see the same clicks, of a pool that leaves the others to the links."""
+    state = state_of(request)
     async with (
-        request.state.shares.statistics.turn(caller.owner),
-        connection(request.state.stats_pool) as conn,
+        state.shares.statistics.turn(caller.owner),
+        connection(state.stats_pool) as conn,
         conn.transaction(isolation="repeatable_read", readonly=True),
     ):
         with refuse_costly():

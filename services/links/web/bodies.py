@@ -54,8 +54,16 @@ def check_content_type(request: Request) -> None:
         raise WrongContentType("Send the body as application/json.")
 
 
-async def read_body(request: Request, largest: int = LARGEST_BODY, deadline_s: float = BODY_TIMEOUT_S) -> bytes:
+async def read_body(
+    request: Request, largest: int = LARGEST_BODY, deadline_s: float = BODY_TIMEOUT_S, *, name: str = "The body"
+) -> bytes:
     """Read a body of at most so many bytes, which nginx passes on as it comes.
+
+    Args:
+        request: Whose body it is.
+        largest: Bytes.
+        deadline_s: For all of it to come in.
+        name: What the sender calls it.
 
     Raises:
         BodyTooLarge: There is more; the rest is not read.
@@ -67,10 +75,10 @@ async def read_body(request: Request, largest: int = LARGEST_BODY, deadline_s: f
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > largest:
-                    raise BodyTooLarge(f"The body must not be larger than {largest} bytes.")
+                    raise BodyTooLarge(f"{name} must not be larger than {largest} bytes.")
                 chunks.append(chunk)
     except TimeoutError:
-        raise BodyTooSlow(f"The body took more than {deadline_s:g} seconds.") from None
+        raise BodyTooSlow(f"{name} took more than {deadline_s:g} seconds.") from None
     return b"".join(chunks)
 
 

@@ -35,11 +35,17 @@ class Cursors:
     def __init__(self, secret: bytes, previous: bytes | None = None) -> None:
         self._keys = [hashlib.sha256(b"cursor:" + each).digest() for each in (secret, previous) if each]
 
-    def write(self, position: Position, sort: str) -> str:
-        packed: bytes = msgpack.packb((sort, position.value, position.row_id), datetime=True)
+    def write(self, position: Position, made_for: str) -> str:
+        """Write a cursor.
+
+        Args:
+            position: After which row the list goes on.
+            made_for: The list and its order; with ids of this server's own, as no answer shows it.
+        """
+        packed: bytes = msgpack.packb((made_for, position.value, position.row_id), datetime=True)
         return base64.urlsafe_b64encode(_sign(self._keys[0], packed) + packed).decode().rstrip("=")
 
-    def read(self, text: str, sort: str) -> Position:
+    def read(self, text: str, asked_for: str) -> Position:
         """Read a cursor.
 
         Raises:
@@ -53,8 +59,8 @@ class Cursors:
         if not any(hmac.compare_digest(signature, _sign(key, packed)) for key in self._keys):
             raise CursorRefused("is not a cursor of this server")
         made_for, value, row_id = msgpack.unpackb(packed, timestamp=3)
-        if made_for != sort:
-            raise CursorRefused(f"belongs to a list sorted by {made_for}")
+        if made_for != asked_for:
+            raise CursorRefused("belongs to another list, or to this one in another order")
         return Position(value, row_id)
 
 

@@ -1,4 +1,4 @@
-"""Every error of the API as problem+json (RFC 9457): one table from exception to status and type, at the app's edge."""
+"""Every error of the API as problem+json (RFC 9457): a class for each kind, and the answer to whatever leaves a route."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,10 @@ RETRY_AFTER_S = 1
 
 LONGEST_NAME = 120
 """Characters of a field's path that an answer repeats: unknown names come from the client, and are told twice."""
+
+
+UNKNOWN_FIELD = "is not a field that can be set"
+"""The reason for a field or a parameter that nothing here reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,5 +253,5 @@ _PLACES = frozenset({"body", "query", "path", "header"})
 
 _REASONS = {
     "missing": "is required",
-    "extra_forbidden": "is not a field that can be set",
+    "extra_forbidden": UNKNOWN_FIELD,
 }

@@ -1,37 +1,64 @@
-"""Parameters in an address that are given more than once: only for a list that is more than one value.
+"""Parameters in an address: those that a route declares, each once unless it is a list.
 
-Otherwise one would count and the other would be dropped without a word, and which one depends on the reader.
+Otherwise one would be dropped without a word: a misspelt filter would do nothing, and of two values one would count, which
+depends on the reader.
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import get_origin
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from pydantic import BaseModel
 
-from services.links.web.errors import FieldError, InvalidInput
+from services.links.web.errors import LONGEST_NAME, UNKNOWN_FIELD, FieldError, InvalidInput
 
 
-async def refuse_repeats(request: Request) -> None:
-    """Refuse a parameter that is given twice, unless the API's description says that it is a list.
+class Parameters:
+    """What a route takes in its address, from its declaration.
 
-    Raises:
-        InvalidInput: It names each of them.
+    Args:
+        declared: The route's endpoint, as the framework understood it.
     """
-    if b"&" not in request.scope["query_string"]:
-        return
-    counts = Counter(name for name, _ in request.query_params.multi_items())
-    repeated = [name for name, count in counts.items() if count > 1]
-    wrong = [name for name in repeated if name not in _lists(request)]
-    if wrong:
-        raise InvalidInput(*(FieldError(name, "must not be given more than once") for name in wrong))
+
+    def __init__(self, declared: Dependant) -> None:
+        self._declared = dict(_parameters(declared))
+        # A model that forbids others names these together with what else is wrong.
+        self._is_open = not any(_model(field.field_info.annotation) for field in declared.query_params)
+
+    def check(self, request: Request) -> None:
+        """Refuse what the route does not declare, and what is given twice and is no list.
+
+        Raises:
+            InvalidInput: It names each of them.
+        """
+        if not request.scope["query_string"]:
+            return
+        counts = Counter(name for name, _ in request.query_params.multi_items())
+        errors = [
+            FieldError(name[:LONGEST_NAME], "must not be given more than once")
+            for name, count in counts.items()
+            if count > 1 and not self._declared.get(name, False)
+        ]
+        if not errors and self._is_open:
+            errors = [FieldError(name[:LONGEST_NAME], UNKNOWN_FIELD) for name in counts if name not in self._declared]
+        if errors:
+            raise InvalidInput(*errors)
 
 
-def _lists(request: Request) -> set[str]:
-    """The parameters of a route that are lists; what is not of the framework has none."""
-    route = request.scope.get("route")
-    if route is None:
-        return set()
-    methods: Mapping[str, Any] = request.app.openapi()["paths"].get(route.path_format, {})
-    parameters = methods.get(request.method.lower(), {}).get("parameters", ())
-    return {each["name"] for each in parameters if each["schema"].get("type") == "array"}
+def _parameters(declared: Dependant) -> Iterator[tuple[str, bool]]:
+    """The parameters by their names in an address, and whether each is a list."""
+    for each in declared.dependencies:
+        yield from _parameters(each)
+    for field in declared.query_params:
+        model = _model(field.field_info.annotation)
+        if model is None:
+            yield field.alias, get_origin(field.field_info.annotation) is list
+        else:
+            for name, of_model in model.model_fields.items():
+                yield of_model.alias or name, get_origin(of_model.annotation) is list
+
+
+def _model(annotation: object) -> type[BaseModel] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None

@@ -1,0 +1,60 @@
+"""What the app opens at its start, and how a route reaches it.
+
+The rooms' classes are named for the type checker alone, so a room that reads the state loads no other room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+    from services.links.clicks.queue import ClickQueue
+    from services.links.clicks.routes import InternalTokens
+    from services.links.keys.authentication import Keyring
+    from services.links.links.batch import BatchGate
+    from services.links.links.creation import Creator
+    from services.links.links.exports import ExportGate
+    from services.links.metrics import Metrics
+    from services.links.site import Site
+    from services.links.web.idempotency import Memory
+    from services.links.web.shares import Shares
+    from shared.postgres import Pool
+
+STATE = "links"
+"""The name under which the lifespan yields the state; the server adds names of its own (`shared/server.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the lifespan opens, for the routes.
+
+    Attributes:
+        pool: Connections for single links and batches; each other pool is for what its name says.
+        release: Which release this is.
+    """
+
+    site: Site
+    pool: Pool
+    key_pool: Pool
+    list_pool: Pool
+    export_pool: Pool
+    stats_pool: Pool
+    shares: Shares
+    memory: Memory
+    keyring: Keyring
+    creator: Creator
+    batch_gate: BatchGate
+    export_gate: ExportGate
+    metrics: Metrics
+    internal_tokens: InternalTokens
+    clicks: ClickQueue
+    release: str
+
+
+def state_of(request: Request) -> State:
+    """Return the state of the app that a request came to."""
+    state: State = request.scope["state"][STATE]
+    return state
