@@ -10,7 +10,7 @@ BUSY = "X-Busy"
 """The header of an answer by which a full service refuses."""
 
 
-class Bounded:
+class BoundedConcurrency:
     """Lets so many requests into an app at once, and marks the answers by which it refuses more."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:

@@ -30,7 +30,7 @@ _frame = struct.Struct("<II")
 _pack = msgpack.Packer().pack
 
 
-class Damaged(ValueError):
+class JournalDamaged(ValueError):
     """What follows cannot be a record that was written whole."""
 
 
@@ -53,13 +53,13 @@ def split_records(data: bytes) -> Iterator[tuple[int, bytes]]:
     while len(data) - start >= _frame.size:
         length, checksum = _frame.unpack_from(data, start)
         if not 0 < length <= LARGEST_RECORD_BYTES:
-            raise Damaged(f"a record of {length} bytes at {start}")
+            raise JournalDamaged(f"a record of {length} bytes at {start}")
         end = start + _frame.size + length
         if end > len(data):
             return
         body = data[start + _frame.size : end]
         if zlib.crc32(body) != checksum:
-            raise Damaged(f"wrong checksum at {start}")
+            raise JournalDamaged(f"wrong checksum at {start}")
         yield end, body
         start = end
 

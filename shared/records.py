@@ -49,7 +49,7 @@ class Record(NamedTuple):
     min_reader: int
 
 
-class Reading(NamedTuple):
+class VersionedRecord(NamedTuple):
     """A record, or the fact that a code has none, with the feed's version that was known before it was read."""
 
     as_of: int
@@ -61,11 +61,11 @@ def redis_key(key: LinkKey) -> str:
     return f"link:{RECORD_FORMAT}:{domain}/{code}"
 
 
-def pack_reading(reading: Reading) -> bytes:
+def pack_reading(reading: VersionedRecord) -> bytes:
     return cast(bytes, msgpack.packb((reading.as_of, *(reading.record or ()))))
 
 
-def unpack_reading(packed: bytes) -> Reading:
+def unpack_reading(packed: bytes) -> VersionedRecord:
     """Read what `pack_reading` wrote.
 
     Raises:
@@ -81,7 +81,7 @@ def unpack_reading(packed: bytes) -> Reading:
         raise ValueError("not a packed reading") from error
     if not _is_whole(as_of, LARGEST_BIGINT) or not (record is None or _is_sound(record)):
         raise ValueError("not the fields of a reading")
-    return Reading(as_of, record)
+    return VersionedRecord(as_of, record)
 
 
 async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[LinkKey, Record]:

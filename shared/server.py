@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.busy import Bounded
+from shared.busy import BoundedConcurrency
 from shared.health import begin_draining
 from shared.listen import parse_address
 from shared.settings import ServerSettings
@@ -54,7 +54,7 @@ def server_config(
     """
     address = parse_address(settings.listen)
     config = uvicorn.Config(
-        app if limit is None else Bounded(app, limit),
+        app if limit is None else BoundedConcurrency(app, limit),
         uds=address.path or None,
         http=http,
         ws="websockets-sansio" if websockets else "none",

@@ -46,14 +46,14 @@ FAILURES = (*POSTGRES_FAILURES, BackupRefused, ProgramFailed)
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenBackup:
     """A backup that was taken now."""
 
     backup: Backup
     seconds: float
 
 
-async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | None = None) -> Taken | None:
+async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | None = None) -> TakenBackup | None:
     """Take a backup, and remove those that need not stay; `copying.py` removes them where backups are copied.
 
     Args:
@@ -73,7 +73,7 @@ async def take_backup(settings: BackupSettings, *, if_older_than: timedelta | No
             return None
         started = time.monotonic()
         remove_leftovers(folder)
-        taken = Taken(await _dump(settings), time.monotonic() - started)
+        taken = TakenBackup(await _dump(settings), time.monotonic() - started)
         if not settings.copies:
             remove_old_backups(folder, settings.keep, datetime.now(UTC))
         return taken

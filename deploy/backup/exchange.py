@@ -22,7 +22,7 @@ SESSIONS_STEP_S = 0.02
 
 
 @dataclass(frozen=True)
-class Names:
+class DatabaseNames:
     """The databases of a restore.
 
     Attributes:
@@ -64,7 +64,7 @@ async def exists(admin: Connection, database: str) -> bool:
     return bool(await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", database))
 
 
-async def create_database(admin: Connection, names: Names) -> None:
+async def create_database(admin: Connection, names: DatabaseNames) -> None:
     """Make the new database, empty; replace one that an interrupted restore left."""
     await drop_database(admin, names.restoring)
     await execute_named(admin, "CREATE DATABASE %I TEMPLATE template0 ENCODING 'UTF8'", names.restoring)
@@ -74,7 +74,7 @@ async def drop_database(admin: Connection, name: str) -> None:
     await execute_named(admin, "DROP DATABASE IF EXISTS %I WITH (FORCE)", name)
 
 
-async def exchange(admin: Connection, url: str, names: Names) -> None:
+async def exchange(admin: Connection, url: str, names: DatabaseNames) -> None:
     """Rename both databases in one transaction.
 
     A rename keeps new sessions waiting until the transaction ends, and waits up to five seconds for the sessions that are
@@ -106,7 +106,7 @@ async def execute_named(conn: Connection, statement: str, *identifiers: str) -> 
     )
 
 
-async def _rename(admin: Connection, names: Names) -> None:
+async def _rename(admin: Connection, names: DatabaseNames) -> None:
     async with admin.transaction():
         await execute_named(admin, "ALTER DATABASE %I RENAME TO %I", names.current, names.before)
         await execute_named(admin, "ALTER DATABASE %I RENAME TO %I", names.restoring, names.current)

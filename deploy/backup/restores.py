@@ -19,7 +19,7 @@ from deploy.backup.dumps import connect, hash_links
 from deploy.backup.encryption import decrypt, read_key
 from deploy.backup.exchange import (
     LONGEST_NAME_BYTES,
-    Names,
+    DatabaseNames,
     check_rights,
     create_database,
     drop_database,
@@ -63,7 +63,7 @@ async def restore(settings: BackupSettings, dump: Path, *, replace: bool, say: S
     """
     started = time.monotonic()
     url = settings.owner_database_url.get_secret_value()
-    names = Names(database_name(url))
+    names = DatabaseNames(database_name(url))
     new_url = with_database(url, names.restoring)
     if not names.current or len(names.before.encode()) > LONGEST_NAME_BYTES:
         raise BackupRefused("OWNER_DATABASE_URL must name a database, in 48 letters at most")
@@ -137,13 +137,13 @@ async def restore_copy(settings: BackupSettings, url: str, key: str, *, replace:
                 path.unlink()
 
 
-async def _lock(admin: Connection, names: Names) -> None:
+async def _lock(admin: Connection, names: DatabaseNames) -> None:
     """Keep others out for as long as this session lives."""
     if not await admin.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", names.restoring):
         raise BackupRefused(f"another restore of {names.current} is under way")
 
 
-async def _inspect_current(admin: Connection, url: str, names: Names, *, replace: bool) -> dict[str, int]:
+async def _inspect_current(admin: Connection, url: str, names: DatabaseNames, *, replace: bool) -> dict[str, int]:
     """Refuse a database that holds links, unless it may be replaced.
 
     Returns:

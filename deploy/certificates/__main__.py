@@ -41,7 +41,7 @@ def keep_for_ever() -> None:
         time.sleep(pause_s * random.uniform(0.8, 1.2))
 
 
-class Metrics(BaseHTTPRequestHandler):
+class CertificateMetrics(BaseHTTPRequestHandler):
     """Prometheus text about the certificate in use."""
 
     def do_GET(self) -> None:
@@ -87,7 +87,7 @@ def main() -> None:
         elif options.now:
             obtain(now=True)
         else:
-            server = ThreadingHTTPServer(("", METRICS_PORT), Metrics)
+            server = ThreadingHTTPServer(("", METRICS_PORT), CertificateMetrics)
             threading.Thread(target=server.serve_forever, daemon=True).start()
             keep_for_ever()
     except (subprocess.SubprocessError, OSError, CertificateRefused) as error:

@@ -59,7 +59,7 @@ def names_of(chain: Path) -> set[str]:
 
 def _fetch(url: str) -> str:
     """Fetch a URL without a proxy and without following redirects; empty if nothing answers."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay())
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
     try:
         with opener.open(url, timeout=CHALLENGE_TIMEOUT_S) as answer:
             text: bytes = answer.read(100)
@@ -68,7 +68,7 @@ def _fetch(url: str) -> str:
     return text.decode("ascii", "replace")
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: a name that redirects elsewhere does not lead here."""
 
     def redirect_request(self, *args: object) -> None:

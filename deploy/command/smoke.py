@@ -34,7 +34,7 @@ class SmokeFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class SmokeResponse:
     """An answer of a service."""
 
     status: int
@@ -49,13 +49,13 @@ class Service:
     address: str
     timeout_s: float = _CALL_TIMEOUT_S
 
-    def call(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> Answer:
+    def call(self, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> SmokeResponse:
         """Send a request."""
         connection = parse_address(self.address).connect(self.timeout_s)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read().decode(errors="replace"))
+            return SmokeResponse(response.status, response.headers, response.read().decode(errors="replace"))
         except (OSError, HTTPException) as error:
             raise SmokeFailed(f"{self.address} cannot be reached: {error or type(error).__name__}") from None
         finally:
@@ -63,7 +63,7 @@ class Service:
 
     def expect(
         self, status: int, method: str, path: str, headers: Mapping[str, str], body: str | None = None
-    ) -> Answer:
+    ) -> SmokeResponse:
         seen = self.call(method, path, headers, body)
         if seen.status != status:
             raise SmokeFailed(

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from deploy.host.docker import Container, docker, project_containers
 from deploy.host.journal import Colour
-from deploy.host.releases import Release
-from deploy.host.site import HostError, Site
+from deploy.host.releases import InstalledRelease
+from deploy.host.site import HostError, HostSite
 
 STOP_TIMEOUT_S = 60.0
 
@@ -20,7 +20,7 @@ def other(colour: Colour) -> Colour:
 class Colours:
     """Both colours of a host."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: HostSite) -> None:
         self._site = site
         self._wait = ("--detach", "--no-deps", "--wait", "--wait-timeout", str(site.start_timeout_s))
 
@@ -28,7 +28,7 @@ class Colours:
         """Return all containers of a colour, also those that do not run."""
         return project_containers(f"{self._site.tinyurl_name}-{colour}")
 
-    def start(self, release: Release, colour: Colour, replicas: Mapping[str, int]) -> Sequence[Container]:
+    def start(self, release: InstalledRelease, colour: Colour, replicas: Mapping[str, int]) -> Sequence[Container]:
         """Start so many processes of each service, and wait until all are healthy.
 
         Raises:
@@ -43,7 +43,7 @@ class Colours:
             raise HostError(f"of {colour} only {', '.join(each.service for each in found) or 'nothing'} runs")
         return found
 
-    def start_missing(self, release: Release, colour: Colour, replicas: Mapping[str, int]) -> None:
+    def start_missing(self, release: InstalledRelease, colour: Colour, replicas: Mapping[str, int]) -> None:
         """Start the processes that a service lacks, and leave those that run alone."""
         compose = release.compose(self._site, colour)
         for service in release.services:
@@ -52,7 +52,7 @@ class Colours:
                 compose.call("up", *self._wait, *scale)
 
     def divide(
-        self, release: Release, colour: Colour, replicas: Mapping[str, int]
+        self, release: InstalledRelease, colour: Colour, replicas: Mapping[str, int]
     ) -> tuple[list[Container], list[Container]]:
         """Divide the running containers of a colour into those that stay, and those that a service has too many of."""
         staying: list[Container] = []

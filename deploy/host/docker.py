@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.host.site import HostError, Site
+from deploy.host.site import HostError, HostSite
 
 TIMEOUT_S = 120.0
 PULL_TIMEOUT_S = 900.0
@@ -130,7 +130,7 @@ class Compose:
         folder: Where the files are.
     """
 
-    def __init__(self, site: Site, project: str, variables: Mapping[str, str], folder: str) -> None:
+    def __init__(self, site: HostSite, project: str, variables: Mapping[str, str], folder: str) -> None:
         self.project = project
         self._environment = {
             **variables,

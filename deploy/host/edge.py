@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from deploy.host.docker import Compose, Container, docker, inspect, project_containers
 from deploy.host.journal import sync_folder
-from deploy.host.releases import Release
-from deploy.host.site import HostError, Site
+from deploy.host.releases import InstalledRelease
+from deploy.host.site import HostError, HostSite
 
 DRAIN_TIMEOUT_S = 45.0
 """Longer than nginx's own `worker_shutdown_timeout` (30 s)."""
@@ -24,11 +24,11 @@ _KEEP_GENERATIONS = 10
 class Edge:
     """The nginx of one installation."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: HostSite) -> None:
         self._site = site
         self._folder = site.root / "nginx"
 
-    def write_generation(self, release: Release, containers: Sequence[Container]) -> int:
+    def write_generation(self, release: InstalledRelease, containers: Sequence[Container]) -> int:
         """Write files that use these processes, and let nginx test them.
 
         Returns:

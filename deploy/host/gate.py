@@ -16,7 +16,7 @@ from pathlib import Path
 from deploy.host.journal import Journal, now
 from deploy.host.maintenance import maintain
 from deploy.host.rollout import Rollouts
-from deploy.host.site import HostError, Site, load_site
+from deploy.host.site import HostError, HostSite, load_site
 from deploy.host.status import describe
 from deploy.host.vault import ROTATED, Vault
 
@@ -89,7 +89,7 @@ def main(root: Path, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run(site: Site, verb: str, values: list[str]) -> None:
+def _run(site: HostSite, verb: str, values: list[str]) -> None:
     journal = Journal(site.root)
     with journal.lock(" ".join([verb, *values])):
         rollouts = Rollouts(site, journal, _say)
@@ -108,7 +108,7 @@ def _run(site: Site, verb: str, values: list[str]) -> None:
     _say("done")
 
 
-def _put_secret(site: Site, name: str) -> None:
+def _put_secret(site: HostSite, name: str) -> None:
     value = sys.stdin.read(_SECRET_LIMIT + 1)
     if len(value) > _SECRET_LIMIT:
         raise HostError(f"{name} is longer than {_SECRET_LIMIT} characters")
@@ -125,7 +125,7 @@ def prune_logs(folder: Path, seconds: float) -> None:
                 path.unlink()
 
 
-def _detach(site: Site, text: str) -> int:
+def _detach(site: HostSite, text: str) -> int:
     """Start the verb in a session of its own, and show what it says until it ends."""
     logs = site.root / "logs"
     logs.mkdir(exist_ok=True)

@@ -55,7 +55,7 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class State:
+class DeploymentState:
     """What a verb has to know of the verbs before it."""
 
     live: Deployed | None = None
@@ -133,11 +133,11 @@ class Journal:
             yield
             holder.truncate(0)
 
-    def _load(self) -> State:
+    def _load(self) -> DeploymentState:
         if not self._path.exists():
-            return State()
+            return DeploymentState()
         read = json.loads(self._path.read_text())
-        return State(
+        return DeploymentState(
             live=Deployed(**read["live"]) if read["live"] else None,
             previous=Deployed(**read["previous"]) if read["previous"] else None,
             rollout=Rollout(**read["rollout"]) if read["rollout"] else None,

@@ -5,18 +5,18 @@ from collections.abc import Callable
 from deploy.host.docker import project_containers
 from deploy.host.journal import Journal
 from deploy.host.prepare import install_tools
-from deploy.host.releases import COMPANIONS, STORES, Release, load_release
-from deploy.host.site import Site
+from deploy.host.releases import COMPANIONS, STORES, InstalledRelease, load_release
+from deploy.host.site import HostSite
 
 
-def outdated(site: Site, release: Release) -> list[str]:
+def outdated(site: HostSite, release: InstalledRelease) -> list[str]:
     """Return what differs from the live release, and deployments leave alone."""
     wanted = release.compose(site).config_hashes()
     containers = project_containers(site.tinyurl_name)
     return [each.service for each in containers if each.config_hash != wanted.get(each.service)]
 
 
-def maintain(site: Site, journal: Journal, say: Callable[[str], None]) -> None:
+def maintain(site: HostSite, journal: Journal, say: Callable[[str], None]) -> None:
     """Replace this program, and nginx and the stores where the live release has others; requests can be lost meanwhile."""
     release = load_release(site, journal.live().digest)
     say(f"replacing: {', '.join(outdated(site, release)) or 'nothing'}")

@@ -8,14 +8,14 @@ from pathlib import Path
 from deploy.host.docker import DockerFailed, docker
 from deploy.host.journal import sync_folder
 from deploy.host.releases import SERVICES
-from deploy.host.site import HostError, Site
+from deploy.host.site import HostError, HostSite
 from deploy.host.vault import APP_UID, Vault
 
 NGINX_GROUP = 101
 CERTBOT_UID = 10002
 
 
-def prepare(site: Site, source: Path) -> None:
+def prepare(site: HostSite, source: Path) -> None:
     """Make the folders, the networks, the database's volume, the secrets, and install the gate.
 
     Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.host.docker import PULL_TIMEOUT_S, Compose, DockerFailed, docker
-from deploy.host.site import HostError, Site
+from deploy.host.site import HostError, HostSite
 
 _digest = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -34,7 +34,7 @@ IMAGE_VARIABLES = {
 
 
 @dataclass(frozen=True)
-class Release:
+class InstalledRelease:
     """A release that is here.
 
     Attributes:
@@ -54,7 +54,7 @@ class Release:
         """Return the services that run in each colour."""
         return SERVICES if self.dashboard else tuple(each for each in SERVICES if each != "dashboard")
 
-    def compose(self, site: Site, colour: str | None = None) -> Compose:
+    def compose(self, site: HostSite, colour: str | None = None) -> Compose:
         """Return its Compose files: for a colour, or for nginx and the stores."""
         variables = {
             "IMAGE": f"{site.repository}@{self.digest}",
@@ -74,7 +74,7 @@ def check_digest(text: str) -> str:
     return text
 
 
-def fetch_release(site: Site, digest: str) -> Release:
+def fetch_release(site: HostSite, digest: str) -> InstalledRelease:
     """Pull an image and those that go with it, if they are not here, and unpack the files of the release."""
     image = f"{site.repository}@{check_digest(digest)}"
     _pull(image)
@@ -98,7 +98,7 @@ def fetch_release(site: Site, digest: str) -> Release:
     return release
 
 
-def verify_release(site: Site, digest: str) -> None:
+def verify_release(site: HostSite, digest: str) -> None:
     """Let VERIFY_COMMAND, if the operator has set one, decide whether this image may run here, before it is fetched.
 
     Raises:
@@ -126,7 +126,7 @@ def verify_release(site: Site, digest: str) -> None:
         raise HostError(f"VERIFY_COMMAND refuses {digest} (exit status {done.returncode}): {lines}")
 
 
-def load_release(site: Site, digest: str) -> Release:
+def load_release(site: HostSite, digest: str) -> InstalledRelease:
     """Find a release that was fetched before.
 
     Raises:
@@ -140,10 +140,10 @@ def load_release(site: Site, digest: str) -> Release:
     missing = set(IMAGE_VARIABLES) - set(images)
     if missing:
         raise HostError(f"release {digest} names no image for {', '.join(sorted(missing))}")
-    return Release(digest, folder, images, _dashboard(folder))
+    return InstalledRelease(digest, folder, images, _dashboard(folder))
 
 
-def prune_releases(site: Site, keep: set[str]) -> list[str]:
+def prune_releases(site: HostSite, keep: set[str]) -> list[str]:
     """Remove the oldest releases and their images beyond `keep_releases`.
 
     Args:
@@ -185,5 +185,5 @@ def _dashboard(folder: Path) -> str:
     return check_digest(path.read_text().strip()) if path.exists() else ""
 
 
-def _folder(site: Site, digest: str) -> Path:
+def _folder(site: HostSite, digest: str) -> Path:
     return site.root / "releases" / digest.replace(":", "-")

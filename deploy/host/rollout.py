@@ -18,13 +18,13 @@ from deploy.host.releases import (
     COMPANIONS,
     SERVICES,
     STORES,
-    Release,
+    InstalledRelease,
     fetch_release,
     load_release,
     prune_releases,
     verify_release,
 )
-from deploy.host.site import HostError, Site
+from deploy.host.site import HostError, HostSite
 from deploy.host.vault import Vault
 from deploy.host.watch import watch
 
@@ -39,7 +39,7 @@ class RolledBack(HostError):
 class Rollouts:
     """Everything that changes which release is live, and with how many processes."""
 
-    def __init__(self, site: Site, journal: Journal, say: Callable[[str], None]) -> None:
+    def __init__(self, site: HostSite, journal: Journal, say: Callable[[str], None]) -> None:
         self._site = site
         self._journal = journal
         self._say = say
@@ -117,7 +117,7 @@ class Rollouts:
             raise
         self._after_switch(rollout, release)
 
-    def _before_switch(self, rollout: Rollout) -> tuple[Release, Rollout]:
+    def _before_switch(self, rollout: Rollout) -> tuple[InstalledRelease, Rollout]:
         site, live = self._site, self._journal.state.live
         rollout = self._step(rollout, "fetch")
         free = disk_usage(site.root).free // 2**20
@@ -151,7 +151,7 @@ class Rollouts:
         self._journal.write(rollout=rollout)
         return release, rollout
 
-    def _after_switch(self, rollout: Rollout, release: Release) -> None:
+    def _after_switch(self, rollout: Rollout, release: InstalledRelease) -> None:
         """Do everything from the switch on; each part may be repeated."""
         assert rollout.generation is not None
         compose = release.compose(self._site)

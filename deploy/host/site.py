@@ -18,7 +18,7 @@ class HostError(Exception):
 
 
 @dataclass(frozen=True)
-class Site:
+class HostSite:
     """One installation on this host.
 
     Attributes:
@@ -74,10 +74,10 @@ class Site:
         return self.public_base_url.rpartition("//")[2].partition(":")[0]
 
 
-_KINDS = {each.name: type(each.default) for each in fields(Site) if isinstance(each.default, int | float)}
+_KINDS = {each.name: type(each.default) for each in fields(HostSite) if isinstance(each.default, int | float)}
 
 
-def load_site(root: Path) -> Site:
+def load_site(root: Path) -> HostSite:
     """Read `host.env`.
 
     Raises:
@@ -95,7 +95,7 @@ def load_site(root: Path) -> Site:
             raise HostError(f"{path}:{number}: expected NAME=value")
         values[name] = value.strip()
     arguments: dict[str, Any] = {}
-    for each in fields(Site):
+    for each in fields(HostSite):
         text = values.get(each.name.upper())
         if each.name in ("root", "values") or not text:
             continue
@@ -106,4 +106,4 @@ def load_site(root: Path) -> Site:
     for name in ("tinyurl_name", "repository", "public_base_url"):
         if name not in arguments:
             raise HostError(f"{path}: {name.upper()} is not set")
-    return Site(root=root, values=values, **arguments)
+    return HostSite(root=root, values=values, **arguments)

@@ -10,7 +10,7 @@ from deploy.host.docker import project_containers
 from deploy.host.journal import Journal
 from deploy.host.maintenance import outdated
 from deploy.host.releases import load_release
-from deploy.host.site import HostError, Site
+from deploy.host.site import HostError, HostSite
 
 _DAY_S = 86400
 CERTIFICATE_ALERT_DAYS = 14
@@ -18,7 +18,7 @@ BACKUP_ALERT_HOURS = 26
 CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
-def describe(site: Site, journal: Journal) -> Iterator[str]:
+def describe(site: HostSite, journal: Journal) -> Iterator[str]:
     """Describe what is live, what is under way, what is wrong, and what was done last."""
     state = journal.state
     if state.live is None:
@@ -52,7 +52,7 @@ def describe(site: Site, journal: Journal) -> Iterator[str]:
         yield f"{note['time']} {note['event']} {facts}"
 
 
-def _certificate(site: Site) -> Iterator[str]:
+def _certificate(site: HostSite) -> Iterator[str]:
     path = site.root / "certificates" / "live" / "live.json"
     if not path.exists():
         yield "certificate: none yet   <- not as it should be"
@@ -61,7 +61,7 @@ def _certificate(site: Site) -> Iterator[str]:
     yield f"certificate: {days:.0f} days left{'   <- renew' if days < CERTIFICATE_ALERT_DAYS else ''}"
 
 
-def _backup(site: Site) -> Iterator[str]:
+def _backup(site: HostSite) -> Iterator[str]:
     now = datetime.now(UTC)
     dates = [date for path in (site.root / "backups").glob("tinyurl-*.dump") if (date := _taken(path)) is not None]
     newest = max((date for date in dates if date <= now + CLOCK_TOLERANCE), default=None)

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from deploy.host.cache_users import ADMIN, REDIRECT, acl_lines, acl_password
 from deploy.host.docker import Container, docker, project_containers
 from deploy.host.journal import write_file
-from deploy.host.site import HostError, Site
+from deploy.host.site import HostError, HostSite
 
 APP_UID = 10001
 STORE_UID = 999
@@ -29,7 +29,7 @@ _credentials = re.compile(r"([A-Z_]+=[!-~]+(\s+|$))*|\s*\{.*\}\s*", re.DOTALL)
 class Vault:
     """The folder of the secrets."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: HostSite) -> None:
         self._site = site
         self._folder = site.root / "secrets"
 

@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from deploy.host.docker import docker
-from deploy.host.releases import Release
-from deploy.host.site import Site
+from deploy.host.releases import InstalledRelease
+from deploy.host.site import HostSite
 
 BUSY = "X-Busy"
 """The header of an answer by which a full service refuses; `shared/busy.py` sets it, nginx logs `$upstream_http_x_busy`."""
@@ -27,7 +27,7 @@ _CALL_TIMEOUT_S = 5.0
 
 
 @dataclass
-class Count:
+class RequestCount:
     """The answers that a group of clients got from a service."""
 
     answers: int = 0
@@ -47,9 +47,11 @@ class Tally:
     sockets: Mapping[str, str]
     canary_failures: int = 0
     last_failure: str = ""
-    groups: dict[str, dict[str, Count]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Count)))
+    groups: dict[str, dict[str, RequestCount]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(RequestCount))
+    )
 
-    def verdict(self, site: Site) -> str:
+    def verdict(self, site: HostSite) -> str:
         """Return why the release has to go; empty if it may stay."""
         if self.canary_failures >= site.canary_failures:
             return f"{self.canary_failures} canaries failed, the last one with: {self.last_failure}"
@@ -77,7 +79,9 @@ class Tally:
         count.errors += int(status) >= 500
 
 
-def watch(site: Site, address: tuple[str, int], nginx: str, release: Release, sockets: Mapping[str, str]) -> str:
+def watch(
+    site: HostSite, address: tuple[str, int], nginx: str, release: InstalledRelease, sockets: Mapping[str, str]
+) -> str:
     """Watch for the time that the settings say.
 
     Args:
@@ -140,7 +144,7 @@ def _last(field_of_nginx: str) -> str:
     return field_of_nginx.rpartition(" : ")[2].rpartition(", ")[2]
 
 
-def _without_extremes(groups: list[Count]) -> list[Count]:
+def _without_extremes(groups: list[RequestCount]) -> list[RequestCount]:
     """Leave out the groups with the most errors and those with the most answers.
 
     A client is in one group, so a flood of requests from one client hardly counts, whether they fail or not.

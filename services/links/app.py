@@ -28,16 +28,16 @@ from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
 from services.links.links.creation import Creator
 from services.links.links.exports import ExportGate
-from services.links.metrics import Measured, Metrics
+from services.links.metrics import Metrics, MetricsMiddleware
 from services.links.site import Site
-from services.links.state import STATE, State
+from services.links.state import STATE, LinksState
 from services.links.stats import clicks
 from services.links.stats import routes as stats_routes
 from services.links.upkeep import FREQUENT_WORKS, SORT_INTERVAL_S, prune_for_ever
 from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
-from services.links.web.head import Head
-from services.links.web.idempotency import Memory
+from services.links.web.head import HeadMiddleware
+from services.links.web.idempotency import AnswerMemory
 from services.links.web.shares import Shares, open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
@@ -105,7 +105,7 @@ def create_app(
     metrics = Metrics()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, LinksState]]:
         async with AsyncExitStack() as stack:
             url = settings.links_database_url.get_secret_value()
             pool, key_pool, list_pool, export_pool, stats_pool = [
@@ -127,7 +127,7 @@ def create_app(
                 await stack.enter_async_context(click_queue.running())
             batches = batch_gate or BatchGate(settings)
             stack.push_async_callback(batches.close)
-            state = State(
+            state = LinksState(
                 site=Site(settings),
                 pool=pool,
                 key_pool=key_pool,
@@ -135,7 +135,7 @@ def create_app(
                 export_pool=export_pool,
                 stats_pool=stats_pool,
                 shares=shares or open_shares(settings.links_pool_size),
-                memory=Memory(),
+                memory=AnswerMemory(),
                 keyring=Keyring(key_pool),
                 creator=Creator(pool),
                 batch_gate=batches,
@@ -169,7 +169,7 @@ def create_app(
         api.include_router(router)
     api.router.routes.extend(Documentation(api.openapi).routes())
     direct = DirectRoutes(api, (route for router in ROUTERS for route in router.routes))
-    return Measured(Head(direct), metrics)
+    return MetricsMiddleware(HeadMiddleware(direct), metrics)
 
 
 async def _answer_wrong_method(request: Request, error: Exception) -> Response:

@@ -56,7 +56,7 @@ class Metrics:
         self._seconds.labels(method, route).observe(seconds)
 
 
-class Measured:
+class MetricsMiddleware:
     """ASGI middleware around everything else.
 
     Args:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from services.links.links.exports import ExportGate
     from services.links.metrics import Metrics
     from services.links.site import Site
-    from services.links.web.idempotency import Memory
+    from services.links.web.idempotency import AnswerMemory
     from services.links.web.shares import Shares
     from shared.postgres import Pool
 
@@ -28,7 +28,7 @@ STATE = "links"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class LinksState:
     """What the lifespan opens, for the routes.
 
     Attributes:
@@ -43,7 +43,7 @@ class State:
     export_pool: Pool
     stats_pool: Pool
     shares: Shares
-    memory: Memory
+    memory: AnswerMemory
     keyring: Keyring
     creator: Creator
     batch_gate: BatchGate
@@ -54,7 +54,7 @@ class State:
     release: str
 
 
-def state_of(request: Request) -> State:
+def state_of(request: Request) -> LinksState:
     """Return the state of the app that a request came to."""
-    state: State = request.scope["state"][STATE]
+    state: LinksState = request.scope["state"][STATE]
     return state

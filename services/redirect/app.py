@@ -25,9 +25,9 @@ from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
-from services.redirect.resolver import Crowded, Resolver, Unresolved
+from services.redirect.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.source import open_source
-from services.redirect.state import STATE, State, state_of
+from services.redirect.state import STATE, RedirectState, state_of
 from shared.clicks import RecordClicks, take_parts
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
 from shared.health import OPERATIONS
@@ -56,7 +56,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
     configure_logs(settings)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, State]]:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, RedirectState]]:
         memory = Memory(settings.memory_mb * 2**20)
         feed = Feed(memory)
         registry = CollectorRegistry()
@@ -80,7 +80,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                 )
             )
             answered = VisitApp(resolver, visits, record)
-            yield {STATE: State(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
+            yield {STATE: RedirectState(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)
 
@@ -124,7 +124,7 @@ class VisitApp:
         try:
             record = await self._resolver.resolve(key)
         except Unresolved as unresolved:
-            return error(503, error_format, is_busy=isinstance(unresolved, Crowded)), 0
+            return error(503, error_format, is_busy=isinstance(unresolved, ResolverFull)), 0
         answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format)
         return answer, record.link_id if record is not None else 0
 

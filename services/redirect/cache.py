@@ -20,7 +20,7 @@ from shared.records import (
     ABSENT_LIFETIME_S,
     RECORD_LIFETIME_S,
     LinkKey,
-    Reading,
+    VersionedRecord,
     pack_reading,
     redis_key,
     unpack_reading,
@@ -47,7 +47,7 @@ class Cache:
     def is_up(self) -> bool:
         return not self._breaker.is_open
 
-    async def get_many(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Reading]:
+    async def get_many(self, keys: Sequence[LinkKey]) -> dict[LinkKey, VersionedRecord]:
         """Look up the readings of many codes in one round trip; codes that are not there are left out."""
         if not self._breaker.allows():
             return {}
@@ -67,7 +67,7 @@ class Cache:
                     log.warning("cached_record_unreadable")
         return found
 
-    async def put_many(self, readings: Mapping[LinkKey, Reading]) -> None:
+    async def put_many(self, readings: Mapping[LinkKey, VersionedRecord]) -> None:
         """Store readings in one round trip. The absence of a code is stored only if Redis holds nothing for it."""
         if not readings or not self._breaker.allows():
             return

@@ -7,7 +7,7 @@ import sys
 from collections import OrderedDict
 
 from services.redirect.answers import Answer, answer_visit, is_plain
-from shared.records import LinkKey, Reading, Record, pack_reading, unpack_reading
+from shared.records import LinkKey, Record, VersionedRecord, pack_reading, unpack_reading
 
 LIFETIME_S = 60.0
 """An entry is looked up anew after this time at the latest; a hit does not prolong it."""
@@ -67,7 +67,7 @@ class Memory:
     def find(self, key: LinkKey) -> Entry | None:
         return self.entries.get(request_slice(key))
 
-    def store(self, key: LinkKey, reading: Reading, now: float) -> None:
+    def store(self, key: LinkKey, reading: VersionedRecord, now: float) -> None:
         """Keep a reading that counts; only Redis keeps the absence of a code.
 
         Args:

@@ -14,7 +14,7 @@ from services.redirect.feed import Feed
 from services.redirect.memory import Memory
 from services.redirect.source import Source, SourceUnavailable
 from shared.joiner import WAITING_LIMIT, Joiner, TooManyWaiting, Waiting
-from shared.records import LinkKey, Reading, Record
+from shared.records import LinkKey, Record, VersionedRecord
 
 BATCHES_IN_FLIGHT = 4
 
@@ -31,7 +31,7 @@ class Unresolved(Exception):
     """No store that can be reached knows this code, but the link may exist."""
 
 
-class Crowded(Unresolved):
+class ResolverFull(Unresolved):
     """Too many codes wait already."""
 
 
@@ -91,7 +91,7 @@ class Resolver:
             try:
                 lookup = self._lookups[key] = self._joiner.join(key)
             except TooManyWaiting:
-                raise Crowded from None
+                raise ResolverFull from None
         return lookup
 
     async def _look_up(self, batch: Sequence[Waiting[LinkKey, Record | None]]) -> None:
@@ -121,11 +121,11 @@ class Resolver:
             except SourceUnavailable:
                 return
             self.postgres_reads += len(missing)
-            readings = {key: Reading(as_of, records.get(key)) for key in missing}
+            readings = {key: VersionedRecord(as_of, records.get(key)) for key in missing}
             counting = {key: reading for key, reading in readings.items() if self._deliver(key, lookups[key], reading)}
             await self._cache.put_many(counting)
 
-    def _deliver(self, key: LinkKey, lookup: Lookup, reading: Reading) -> bool:
+    def _deliver(self, key: LinkKey, lookup: Lookup, reading: VersionedRecord) -> bool:
         """Answer those who wait for a code, if the reading still counts."""
         if not self._feed.counts(key, reading.as_of):
             return False

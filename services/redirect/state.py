@@ -18,7 +18,7 @@ STATE = "redirect"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class RedirectState:
     """What the lifespan opens.
 
     Attributes:
@@ -33,10 +33,10 @@ class State:
     release: str
 
 
-def state_of(state: Mapping[str, object]) -> State:
+def state_of(state: Mapping[str, object]) -> RedirectState:
     """Return the app's state.
 
     Args:
         state: Of a connection, or a request's `scope["state"]`.
     """
-    return cast(State, state[STATE])
+    return cast(RedirectState, state[STATE])

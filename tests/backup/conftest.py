@@ -19,7 +19,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from deploy.backup.dumps import hash_links
-from deploy.backup.exchange import Names
+from deploy.backup.exchange import DatabaseNames
 from deploy.backup.files import Backup, good_backups
 from deploy.local.postgres import SUPERUSER
 from tests.conftest import Database
@@ -54,8 +54,8 @@ class Installation:
     folder: Path
 
     @property
-    def names(self) -> Names:
-        return Names(self.database.name)
+    def names(self) -> DatabaseNames:
+        return DatabaseNames(self.database.name)
 
     @property
     def backups(self) -> list[Backup]:

@@ -23,7 +23,7 @@ from deploy.local.valkey import Valkey
 from services.links.keys.rows import create_key
 from tests.backup.conftest import Installation
 from tests.conftest import running
-from tests.promises.visits import Seen, Visitor
+from tests.promises.visits import ObservedVisit, Visitor
 from tests.serving import client_of
 
 pytestmark = pytest.mark.promise
@@ -122,7 +122,7 @@ class Services:
         response = await self.client.patch(f"/api/v1/links/{code}", json={"url": url})
         assert response.status_code == 200, response.text
 
-    async def wait_for(self, expected: dict[str, Seen], within_s: float = VISIBLE_S) -> None:
+    async def wait_for(self, expected: dict[str, ObservedVisit], within_s: float = VISIBLE_S) -> None:
         """Wait until every redirector gives the answers that are expected."""
         deadline = time.monotonic() + within_s
         for visitor in self.redirectors:
@@ -148,7 +148,7 @@ async def services(
 class Watch:
     """What visitors saw, and when they asked."""
 
-    seen: list[tuple[float, str, Seen]] = field(default_factory=list)
+    seen: list[tuple[float, str, ObservedVisit]] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def visit(self, visitor: Visitor, codes: list[str]) -> None:
@@ -175,7 +175,7 @@ async def restore_naively(installation: Installation, backup: Backup) -> None:
     await run_program(find_program("pg_restore", 18), "--no-owner", str(backup.dump), timeout_s=60, url=url)
 
 
-async def lose_a_timeline(services: Services) -> tuple[Backup, dict[str, Seen]]:
+async def lose_a_timeline(services: Services) -> tuple[Backup, dict[str, ObservedVisit]]:
     """Take a backup, then change links, and let every redirector and Redis know of it.
 
     Returns:
@@ -183,7 +183,7 @@ async def lose_a_timeline(services: Services) -> tuple[Backup, dict[str, Seen]]:
     """
     for code in ("edited", "deleted"):
         assert (await services.create(code, A)).status_code == 201
-    then = {"edited": Seen(302, A), "deleted": Seen(302, A), "late": Seen(404)}
+    then = {"edited": ObservedVisit(302, A), "deleted": ObservedVisit(302, A), "late": ObservedVisit(404)}
     await services.wait_for(then)
     backup = await services.installation.back_up()
     for n in range(5):
@@ -191,13 +191,15 @@ async def lose_a_timeline(services: Services) -> tuple[Backup, dict[str, Seen]]:
     await services.edit("edited", B)
     assert (await services.client.delete("/api/v1/links/deleted")).status_code == 204
     assert (await services.create("late", B)).status_code == 201
-    await services.wait_for({"edited": Seen(302, B), "deleted": Seen(410), "late": Seen(302, B)}, 6)
+    await services.wait_for(
+        {"edited": ObservedVisit(302, B), "deleted": ObservedVisit(410), "late": ObservedVisit(302, B)}, 6
+    )
     return backup, then
 
 
 async def watch_a_restore(
     services: Services, restore: Restore
-) -> tuple[list[tuple[float, str, Seen]], dict[str, Seen]]:
+) -> tuple[list[tuple[float, str, ObservedVisit]], dict[str, ObservedVisit]]:
     """Restore under visitors.
 
     Returns:
@@ -232,7 +234,7 @@ async def test_restore_under_running_services(services: Services) -> None:
     created = await services.create("new", C)
     assert created.status_code == 201, created.text
     await services.edit("edited", C)
-    now = {**then, "new": Seen(302, C), "edited": Seen(302, C)}
+    now = {**then, "new": ObservedVisit(302, C), "edited": ObservedVisit(302, C)}
     await services.wait_for(now)
     services.start_redirector()
     await services.wait_for(now)

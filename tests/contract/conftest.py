@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.dashboard.site import Site, running_site
+from tests.dashboard.site import DashboardSite, running_site
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DashboardSite]:
     """The whole site, of a module."""
     with running_site(tmp_path_factory.mktemp("site")) as running:
         yield running

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dashboard.site import Site
+from tests.dashboard.site import DashboardSite
 
 PROGRAM = """
 import sys
@@ -50,7 +50,7 @@ print("all of it")
 
 
 @pytest.fixture(scope="module")
-def generated(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def generated(site: DashboardSite, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the client as the package `generated`."""
     folder = tmp_path_factory.mktemp("client")
     arguments = [
@@ -76,7 +76,7 @@ def generated(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_generated_client_does_what_it_says(site: Site, generated: Path) -> None:
+def test_generated_client_does_what_it_says(site: DashboardSite, generated: Path) -> None:
     """It creates, finds, edits one field alone, lists, exports and deletes, and reads problems as they are described."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, site.url, site.stack.api_key],

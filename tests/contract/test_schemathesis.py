@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.dashboard.site import Site
+from tests.dashboard.site import DashboardSite
 
 EXAMPLES = 25
 """Of each operation and phase."""
@@ -72,7 +72,7 @@ def is_by_design(failure: dict[str, Any], response: dict[str, Any]) -> bool:
     return {error["field"].partition(".")[0] for error in problem["errors"]} <= set(BEYOND_THE_SCHEMA)
 
 
-def test_answers_are_those_of_the_description(site: Site, tmp_path: Path) -> None:
+def test_answers_are_those_of_the_description(site: DashboardSite, tmp_path: Path) -> None:
     """No answer differs from its description, but for the rules above; the key in use is not deleted."""
     report = tmp_path / "report.ndjson"
     done = subprocess.run(

@@ -10,7 +10,7 @@ from services.links.clicks.enrichment import Enricher
 from shared.settings import LinksSettings
 from tests.conftest import Database
 from tests.dashboard.browser import running_browser
-from tests.dashboard.site import Site, running_site
+from tests.dashboard.site import DashboardSite, running_site
 from tests.dashboard.stack import Stack, running_stack
 
 
@@ -26,7 +26,7 @@ def enricher() -> Enricher:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DashboardSite]:
     """The whole site, of a module."""
     with running_site(tmp_path_factory.mktemp("site")) as running:
         yield running

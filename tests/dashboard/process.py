@@ -66,14 +66,14 @@ class Dashboard:
             compression=None,
         )
 
-    def visit(self, cookie: str | None, page: str = "") -> "Seen":
+    def visit(self, cookie: str | None, page: str = "") -> "ScriptRun":
         """Run the script as a browser does that opens a page."""
         with self.connect(cookie, self.origin) as connection:
             return run_script(connection, page)
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScriptRun:
     """What a run of the script sent.
 
     Attributes:
@@ -87,7 +87,7 @@ class Seen:
     session: str
 
 
-def run_script(connection: ClientConnection, page: str = "") -> Seen:
+def run_script(connection: ClientConnection, page: str = "") -> ScriptRun:
     """Ask for a run of the script, and read until it has finished."""
     ask = BackMsg()
     ask.rerun_script.page_name = page
@@ -105,7 +105,7 @@ def run_script(connection: ClientConnection, page: str = "") -> Seen:
         elif kind == "new_session":
             session = message.new_session.initialize.session_id
         elif kind == "script_finished":
-            return Seen(pages, text, session)
+            return ScriptRun(pages, text, session)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from services.links.clicks.counts import EnrichedClick
 from shared.api import Dimensions
 from shared.postgres import Connection
-from tests.dashboard.site import Site
+from tests.dashboard.site import DashboardSite
 
 KEYS = (("team", "Newsletter", ("links:read", "links:write")), ("press", "Wall screen", ("stats:read",)))
 
@@ -40,7 +40,7 @@ REFERRERS = {
 LANGUAGES = {"de": 35, "en": 40, "fr": 11, "pt": 5, "ja": 4}
 
 
-def store_samples(site: Site) -> None:
+def store_samples(site: DashboardSite) -> None:
     """Make the links and some keys, and store a month of clicks."""
     for owner, name, scopes in KEYS:
         site.key(owner, *scopes, name=name)

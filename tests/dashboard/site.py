@@ -28,7 +28,7 @@ VISIBLE_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
-class Site:
+class DashboardSite:
     """A running site.
 
     Args:
@@ -105,7 +105,7 @@ def wait_for_answer(short_url: str, status: int, location: str | None = None) ->
 
 
 @contextmanager
-def running_site(data: Path) -> Iterator[Site]:
+def running_site(data: Path) -> Iterator[DashboardSite]:
     """Run the stack in a thread of its own; Playwright has the loop of this one."""
     options = StackOptions(data, free_port(), durable=False)
     with (
@@ -113,4 +113,4 @@ def running_site(data: Path) -> Iterator[Site]:
         portal.wrap_async_context_manager(run_stack(options, lambda text: None)) as stack,
     ):
         settings = dict(line.split("=", 1) for line in (data / "services.env").read_text().splitlines())
-        yield Site(portal, stack, settings["LINKS_DATABASE_URL"])
+        yield DashboardSite(portal, stack, settings["LINKS_DATABASE_URL"])

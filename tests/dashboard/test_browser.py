@@ -19,12 +19,12 @@ from tests.dashboard.browser import (
     take_screenshot,
     tick_row,
 )
-from tests.dashboard.site import Site, follow, wait_for_answer
+from tests.dashboard.site import DashboardSite, follow, wait_for_answer
 
 pytestmark = [needs_chromium, ONE_BY_ONE]
 
 
-def test_printed_link_signs_in_once(site: Site, browser: Browser) -> None:
+def test_printed_link_signs_in_once(site: DashboardSite, browser: Browser) -> None:
     """The link of `tinyurl up` opens the dashboard, which stays open over a reload; nobody else gets in with it."""
     with open_window(browser, site.url) as page:
         page.goto(site.stack.sign_in_url)
@@ -36,7 +36,7 @@ def test_printed_link_signs_in_once(site: Site, browser: Browser) -> None:
     assert answer.status_code == 410
 
 
-def test_documentation_of_the_api_needs_no_other_host(site: Site, browser: Browser) -> None:
+def test_documentation_of_the_api_needs_no_other_host(site: DashboardSite, browser: Browser) -> None:
     """`/docs` shows each route from files of this site alone, under a policy that it keeps to."""
     with open_window(browser, site.url) as page:
         page.goto("/docs")
@@ -48,7 +48,7 @@ def test_documentation_of_the_api_needs_no_other_host(site: Site, browser: Brows
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
-def test_sign_out(site: Site, browser: Browser, look: Look) -> None:
+def test_sign_out(site: DashboardSite, browser: Browser, look: Look) -> None:
     """Whoever signs out is asked for the key from then on."""
     with open_window(browser, site.url, look) as page:
         sign_in(page, site.key("leaving"))
@@ -61,7 +61,7 @@ def test_sign_out(site: Site, browser: Browser, look: Look) -> None:
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
-def test_life_of_a_link(site: Site, browser: Browser, look: Look) -> None:
+def test_life_of_a_link(site: DashboardSite, browser: Browser, look: Look) -> None:
     """A link is made, copied, followed, counted while one looks on, edited and deleted."""
     with open_window(browser, site.url, look) as page:
         sign_in(page, site.key(f"life-{look}"))

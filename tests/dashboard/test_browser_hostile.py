@@ -26,7 +26,7 @@ from tests.dashboard.browser import (
     wait_until_drawn,
 )
 from tests.dashboard.hostile import HOSTILE
-from tests.dashboard.site import FIREFOX, Site, follow
+from tests.dashboard.site import FIREFOX, DashboardSite, follow
 
 MARK = "window.marked=1"
 MARKING = (
@@ -54,7 +54,7 @@ pytestmark = [needs_chromium, ONE_BY_ONE]
 
 
 @pytest.fixture
-def page(site: Site, browser: Browser) -> Iterator[Page]:
+def page(site: DashboardSite, browser: Browser) -> Iterator[Page]:
     """Of an admin, who sees what everybody stored."""
     with open_window(browser, site.url, LOOKS[0]) as page:
         sign_in(page, site.stack.api_key)
@@ -62,7 +62,7 @@ def page(site: Site, browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def short_url(site: Site) -> str:
+def short_url(site: DashboardSite) -> str:
     """The newest link, with hostile texts in all its fields; others have them too, one each."""
     fields = {
         "title": ALL[:LONGEST_TITLE],
@@ -85,7 +85,7 @@ def short_url(site: Site) -> str:
     return short
 
 
-def store_clicks(site: Site, short_url: str) -> None:
+def store_clicks(site: DashboardSite, short_url: str) -> None:
     """Click as a hostile visitor does, and store what no parser lets through, in case one ever does."""
     for text in TEXTS:
         follow(short_url, **{"User-Agent": f"{FIREFOX} {text}", "Referer": f"https://evil.example/{text}"})

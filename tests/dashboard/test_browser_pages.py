@@ -17,7 +17,7 @@ from tests.dashboard.browser import (
     tick_row,
 )
 from tests.dashboard.samples import store_samples
-from tests.dashboard.site import Site
+from tests.dashboard.site import DashboardSite
 
 WIDEST = "Math.max(...[...document.querySelectorAll('html, body, main, section')].map(each => each.scrollWidth))"
 BRIGHTNESS = """() => {
@@ -33,14 +33,14 @@ pytestmark = [needs_chromium, ONE_BY_ONE]
 
 
 @pytest.fixture(scope="module")
-def site(site: Site) -> Site:
+def site(site: DashboardSite) -> DashboardSite:
     """With data."""
     store_samples(site)
     return site
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
-def test_pages_fit_their_screen(site: Site, browser: Browser, look: Look) -> None:
+def test_pages_fit_their_screen(site: DashboardSite, browser: Browser, look: Look) -> None:
     """No page has to be scrolled sideways; the scheme is the one that the browser asks for."""
     with open_window(browser, site.url, look) as page:
         page.goto("/")

@@ -32,7 +32,7 @@ class Target:
 
 
 @dataclass
-class Outcome:
+class LoadOutcome:
     """What the clients saw.
 
     Attributes:
@@ -49,9 +49,9 @@ class Outcome:
 
 
 @asynccontextmanager
-async def load(target: Target, rate: int = 320, clients: int = 16) -> AsyncIterator[Outcome]:
+async def load(target: Target, rate: int = 320, clients: int = 16) -> AsyncIterator[LoadOutcome]:
     """Send `rate` requests a second while the block runs: half GET and half POST, half over kept connections."""
-    outcome = Outcome()
+    outcome = LoadOutcome()
     stopping = asyncio.Event()
     tasks = [asyncio.create_task(_client(n, target, outcome, stopping, pause_s=clients / rate)) for n in range(clients)]
     try:
@@ -62,7 +62,7 @@ async def load(target: Target, rate: int = 320, clients: int = 16) -> AsyncItera
         await asyncio.sleep(0)
 
 
-async def _client(number: int, target: Target, outcome: Outcome, stopping: asyncio.Event, pause_s: float) -> None:
+async def _client(number: int, target: Target, outcome: LoadOutcome, stopping: asyncio.Event, pause_s: float) -> None:
     creates, keeps = number % 2 == 0, number % 4 < 2
     kind = f"{'POST' if creates else 'GET'}, {'kept' if keeps else 'new'} connections"
     connection = _Connection(target)

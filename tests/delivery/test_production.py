@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from tests.dashboard.process import run_script
 from tests.delivery.engine import docker, inspect, run
-from tests.delivery.load import Outcome, Target, load
+from tests.delivery.load import LoadOutcome, Target, load
 from tests.delivery.production import (
     DOMAIN,
     Change,
@@ -320,7 +320,7 @@ def sizes_and_times(site: Production) -> list[str]:
     return [", ".join(sizes), *steps]
 
 
-def describe(outcome: Outcome, seconds: float) -> list[str]:
+def describe(outcome: LoadOutcome, seconds: float) -> list[str]:
     return [
         f"under load: {sum(outcome.answers.values())} answers in {seconds:.0f} s, {len(outcome.failures)} failures",
         *(f"  {count:7}  {kind}" for kind, count in sorted(outcome.answers.items())),

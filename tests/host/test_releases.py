@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from deploy.host.releases import prune_releases, verify_release
-from deploy.host.site import HostError, Site, load_site
+from deploy.host.site import HostError, HostSite, load_site
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
-def site(root: Path, **settings: Any) -> Site:
-    return Site(
+def site(root: Path, **settings: Any) -> HostSite:
+    return HostSite(
         root=root, values={}, tinyurl_name="x", repository="ghcr.io/o/r", public_base_url="https://sho.rt", **settings
     )
 

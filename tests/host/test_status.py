@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from deploy.host.site import Site
+from deploy.host.site import HostSite
 from deploy.host.status import _backup
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> HostSite:
     (tmp_path / "backups").mkdir()
-    return Site(tmp_path, {}, "tinyurl", "r", "https://sho.rt")
+    return HostSite(tmp_path, {}, "tinyurl", "r", "https://sho.rt")
 
 
-def add_backup(site: Site, name: str, age: timedelta) -> Path:
+def add_backup(site: HostSite, name: str, age: timedelta) -> Path:
     dump = site.root / "backups" / f"tinyurl-{name}.dump"
     dump.touch()
     began_at = (datetime.now(UTC) - age).isoformat().replace("+00:00", "Z")
@@ -25,7 +25,7 @@ def add_backup(site: Site, name: str, age: timedelta) -> Path:
     return dump
 
 
-def test_age_is_what_the_manifest_says(site: Site) -> None:
+def test_age_is_what_the_manifest_says(site: HostSite) -> None:
     """Neither a file's own date, nor a dump without a manifest, nor one from the future makes an old backup young."""
     dump = add_backup(site, "old", timedelta(hours=30))
     (site.root / "backups" / "tinyurl-foreign.dump").touch()
@@ -40,7 +40,7 @@ def test_age_is_what_the_manifest_says(site: Site) -> None:
     ]
 
 
-def test_copies_that_are_missing_are_told(site: Site) -> None:
+def test_copies_that_are_missing_are_told(site: HostSite) -> None:
     """A backup that is not off the host yet is said to be so."""
     add_backup(site, "a", timedelta(hours=1)).with_suffix(".pending").touch()
 

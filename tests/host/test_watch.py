@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from deploy.host import watch
-from deploy.host.site import Site
+from deploy.host.site import HostSite
 from deploy.host.watch import Tally, try_canary
 from shared.busy import BUSY
 
-SITE = Site(root=Path("/nonexistent"), values={}, tinyurl_name="x", repository="x", public_base_url="https://sho.rt")
+SITE = HostSite(
+    root=Path("/nonexistent"), values={}, tinyurl_name="x", repository="x", public_base_url="https://sho.rt"
+)
 LINKS, REDIRECT, OLD = (
     f"unix:/run/tinyurl/{name}.sock" for name in ("links/links-1", "redirect/redirect-1", "links-0")
 )

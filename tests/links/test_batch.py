@@ -347,6 +347,10 @@ async def test_hostile_body_is_bounded(alice: httpx.AsyncClient, body: bytes) ->
     assert len(response.content) < 4 * LARGEST_BATCH
 
 
+LOWEST_PRIORITY = 19
+"""Of any process; the tests themselves may have a lower one than usual."""
+
+
 async def test_everyone_is_served_while_a_batch_is_worked_on(
     alice: httpx.AsyncClient, client_with: ClientOf, database: Database
 ) -> None:
@@ -366,7 +370,7 @@ async def test_everyone_is_served_while_a_batch_is_worked_on(
         os.kill(process, signal.SIGCONT)
 
     assert statuses(await sending) == [201] * 100
-    assert os.getpriority(os.PRIO_PROCESS, process) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+    assert os.getpriority(os.PRIO_PROCESS, process) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, LOWEST_PRIORITY)
 
 
 async def test_batch_whose_process_is_killed_can_be_sent_again(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from services.links.clicks.enrichment import Enricher
 from services.links.clicks.rows import select_keys
 from services.links.clicks.upkeep import delete_old_visitors
-from services.links.stats.rows import Count, Period, Whose, select_raw_counts
+from services.links.stats.rows import Count, Period, StatsScope, select_raw_counts
 from shared.postgres import Connection, open_pool
 from tests.conftest import Database
 from tests.links.click_data import DAY_S, GOOGLEBOT, NOON, check_sums, click, make_links, take
@@ -70,7 +70,7 @@ async def test_late_clicks_make_no_visitors(links: Connection, enricher: Enriche
     ]
     noon = datetime.fromtimestamp(NOON, UTC)
     part = Period(noon, noon + timedelta(hours=1))
-    counted, visitors = await select_raw_counts(links, Whose(link_id=link), part)
+    counted, visitors = await select_raw_counts(links, StatsScope(link_id=link), part)
 
     assert (taken.clicks, taken.refused) == (4, 0)
     assert after == before

@@ -46,7 +46,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Change:
+class ModelEdit:
     """An edit of the title, or without one a deletion, of one of the links that were made."""
 
     number: int
@@ -54,7 +54,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Known:
+class ModelLink:
     """What the model knows of a link: nothing but its code, once it is deleted."""
 
     owner: str
@@ -66,7 +66,7 @@ class Known:
 class Model:
     """All links by their codes; those of one request are in the order in which it asked for them."""
 
-    links: dict[str, Known] = field(default_factory=dict)
+    links: dict[str, ModelLink] = field(default_factory=dict)
 
     def answer(self, owner: str, wanted: Wanted, request: int) -> tuple[int, set[str]]:
         """Tell the status of a creation, and the codes of which its link may have one; none for a code to be drawn."""
@@ -97,7 +97,7 @@ class Model:
         assert link["code"] in codes if codes else link["code"] not in self.links, (wanted, link)
         assert link["owner"] == owner
         if status == 201:
-            self.links[link["code"]] = Known(owner, wanted, request)
+            self.links[link["code"]] = ModelLink(owner, wanted, request)
 
 
 def respell(fields: dict[str, Any]) -> dict[str, Any]:
@@ -143,10 +143,10 @@ def wanted_from(fields: list[dict[str, Any]]) -> st.SearchStrategy[Wanted]:
     )
 
 
-def steps_with(wanted: st.SearchStrategy[Wanted]) -> st.SearchStrategy[list[Request | Change]]:
+def steps_with(wanted: st.SearchStrategy[Wanted]) -> st.SearchStrategy[list[Request | ModelEdit]]:
     owners, rows = st.sampled_from(["alice", "alice", "bob"]), st.lists(wanted, min_size=1, max_size=8)
     requests = st.builds(Request, owners, rows, st.booleans(), st.booleans())
-    changes = st.builds(Change, st.integers(0, 20), st.sampled_from(["t", None]))
+    changes = st.builds(ModelEdit, st.integers(0, 20), st.sampled_from(["t", None]))
     return st.lists(st.one_of(requests, requests, changes), min_size=3, max_size=6)
 
 
@@ -156,13 +156,13 @@ _examples = itertools.count()
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-async def test_every_creation_does_what_the_model_says(client_with: ClientOf, steps: list[Request | Change]) -> None:
+async def test_every_creation_does_what_the_model_says(client_with: ClientOf, steps: list[Request | ModelEdit]) -> None:
     """Alone, with a key, or in a batch, a creation makes, finds or is refused what a dictionary of links tells."""
     example = next(_examples)
     clients = {owner: await client_with(f"{owner}{example}") for owner in ("alice", "bob")}
     model = Model()
     for number, step in enumerate(steps):
-        if isinstance(step, Change):
+        if isinstance(step, ModelEdit):
             await change(clients, model, step)
             continue
         rows = [replace(row, code=row.code and f"{row.code}-{example}") for row in step.rows]
@@ -189,7 +189,7 @@ async def create(
     return answers
 
 
-async def change(clients: dict[str, httpx.AsyncClient], model: Model, step: Change) -> None:
+async def change(clients: dict[str, httpx.AsyncClient], model: Model, step: ModelEdit) -> None:
     """Edit or delete a link, by the API and in the model."""
     if not model.links:
         return

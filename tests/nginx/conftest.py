@@ -125,7 +125,7 @@ def start_front(socket: Path) -> Iterator[StartFront]:
 
 
 @dataclass
-class Site:
+class NginxSite:
     """Both services behind nginx, and the key of an admin."""
 
     front: Front
@@ -143,7 +143,7 @@ class Site:
 @pytest.fixture
 async def site(
     database: Database, valkey_url: str, links_settings: LinksSettings, socket: Path, start_front: StartFront
-) -> AsyncIterator[Site]:
+) -> AsyncIterator[NginxSite]:
     conn = await asyncpg.connect(database.links_url)
     _, key = await create_key(conn, owner="root", scopes=["admin"])
     await conn.close()
@@ -155,7 +155,7 @@ async def site(
         await stack.enter_async_context(serve(create_links(links_settings), links))
         await stack.enter_async_context(serve(create_redirect(redirect_settings), redirect, http=LaneProtocol))
         front = await asyncio.to_thread(start_front, redirect=[redirect], links=[links])
-        yield Site(front, key, await stack.enter_async_context(front.client()))
+        yield NginxSite(front, key, await stack.enter_async_context(front.client()))
 
 
 @dataclass

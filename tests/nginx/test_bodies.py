@@ -11,7 +11,7 @@ import pytest
 from services.links.keys.rows import create_key
 from tests.conftest import Database
 from tests.dashboard.process import HOST, running_dashboard
-from tests.nginx.conftest import Front, Recorder, Site, StartFront
+from tests.nginx.conftest import Front, NginxSite, Recorder, StartFront
 
 TEMPORARY = ("body", "proxy")
 MIB = 2**20
@@ -105,7 +105,7 @@ async def test_body_that_grows_too_large_is_told_so(
 
 
 @pytest.mark.parametrize("scope", [None, "links:read"])
-async def test_upload_is_refused_before_it_is_read(site: Site, database: Database, scope: str | None) -> None:
+async def test_upload_is_refused_before_it_is_read(site: NginxSite, database: Database, scope: str | None) -> None:
     """Without a key, and with one that may not write, each of many uploads is told so: none is cut off, none is kept."""
     remove_folders(site.front)
     headers, status = {"Content-Type": "application/json"}, 401

@@ -58,7 +58,7 @@ class Internet:
 
 
 @dataclass
-class Production:
+class CertificateHost:
     """nginx, the authority, and the names."""
 
     front: TlsFront
@@ -73,7 +73,7 @@ class Production:
 
 
 @pytest.fixture
-def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Production]:
+def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CertificateHost]:
     with ExitStack() as stack:
         front = stack.enter_context(running_tls_front(tmp_path / "nginx", DOMAINS))
         dns, management, acme = free_port(), free_port(), free_port()
@@ -97,7 +97,7 @@ def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prod
         monkeypatch.setattr(renewal, "CHALLENGES", front.challenges)
         monkeypatch.setattr(renewal, "CHALLENGE_PORT", front.ports[80])
         monkeypatch.setattr(socket, "getaddrinfo", resolver(internet))
-        yield Production(front, internet)
+        yield CertificateHost(front, internet)
 
 
 def challenge_server(dns: int, management: int) -> list[str]:
@@ -145,7 +145,7 @@ def test_names_are_those_of_nginx(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_authority
-def test_names_that_lead_here(production: Production) -> None:
+def test_names_that_lead_here(production: CertificateHost) -> None:
     """Only they are asked for; one that comes is added at once, one that is missing harms nobody."""
     production.internet.lead("sho.test", "go.test")
     renewal.obtain()
@@ -161,7 +161,7 @@ def test_names_that_lead_here(production: Production) -> None:
 
 
 @needs_authority
-def test_name_that_is_gone_at_a_renewal(production: Production) -> None:
+def test_name_that_is_gone_at_a_renewal(production: CertificateHost) -> None:
     """A `www.` that led here once stays in the certificate until the renewal, and cannot stop that."""
     production.internet.lead("sho.test", "go.test", "www.sho.test", "www.go.test")
     renewal.obtain()
@@ -179,7 +179,7 @@ def test_name_that_is_gone_at_a_renewal(production: Production) -> None:
 
 
 @needs_authority
-def test_name_that_leads_here_for_us_alone(production: Production) -> None:
+def test_name_that_leads_here_for_us_alone(production: CertificateHost) -> None:
     """What the authority refuses though it leads here is left out, and no certificate is made anew for it."""
     production.internet.lead("sho.test", "go.test")
     production.internet.lead("www.go.test", authority=False)
@@ -192,7 +192,7 @@ def test_name_that_leads_here_for_us_alone(production: Production) -> None:
 
 
 @needs_authority
-def test_host_that_does_not_see_its_own_address(production: Production) -> None:
+def test_host_that_does_not_see_its_own_address(production: CertificateHost) -> None:
     """Where no name can be tried from the host itself, the domains are asked for."""
     production.internet.lead("sho.test", "go.test")
     production.internet.here.clear()
@@ -202,7 +202,7 @@ def test_host_that_does_not_see_its_own_address(production: Production) -> None:
 
 
 @needs_authority
-def test_nothing_leads_here(production: Production) -> None:
+def test_nothing_leads_here(production: CertificateHost) -> None:
     """Without any name there is an error, and no certificate."""
     with pytest.raises(subprocess.CalledProcessError):
         renewal.obtain()

@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from shared.settings import LinksSettings
 from tests.conftest import Database
-from tests.dashboard.process import HOST, Seen, cookie_of, run_script, running_dashboard, with_cookie
+from tests.dashboard.process import HOST, ScriptRun, cookie_of, run_script, running_dashboard, with_cookie
 from tests.dashboard.stack import Stack, running_stack
 from tests.nginx.conftest import Front, StartFront
 
@@ -24,7 +24,7 @@ ALLOWED_TRIES = 11
 
 
 @dataclass
-class Site:
+class DashboardEdge:
     """The dashboard and the write service behind nginx."""
 
     front: Front
@@ -44,7 +44,7 @@ class Site:
         with self.client(Origin=self.origin) as client:
             return client.post("/dashboard/sign-in", data={"key": key})
 
-    def visit(self, cookie: str, origin: str) -> Seen:
+    def visit(self, cookie: str, origin: str) -> ScriptRun:
         """Open the WebSocket, and run the script over it."""
         sock = socket_module.create_connection(("127.0.0.1", self.front.port))
         with (
@@ -59,13 +59,15 @@ class Site:
 
 
 @pytest.fixture
-def site(database: Database, links_settings: LinksSettings, socket: Path, start_front: StartFront) -> Iterator[Site]:
+def site(
+    database: Database, links_settings: LinksSettings, socket: Path, start_front: StartFront
+) -> Iterator[DashboardEdge]:
     with running_stack(database, links_settings, socket) as stack, running_dashboard(socket, socket) as dashboard:
         front = start_front(redirect=[socket], links=[socket], dashboard=[dashboard.socket])
-        yield Site(front, stack)
+        yield DashboardEdge(front, stack)
 
 
-def test_signing_in_and_a_visit(site: Site) -> None:
+def test_signing_in_and_a_visit(site: DashboardEdge) -> None:
     """The form's answer and the WebSocket go through; the origin is compared with the port that the browser sees."""
     cookie = cookie_of(site.sign_in(site.stack.key("alice")))
     seen = site.visit(cookie, site.origin)
@@ -77,7 +79,7 @@ def test_signing_in_and_a_visit(site: Site) -> None:
             site.visit(cookie, origin)
 
 
-def test_root_leads_to_the_dashboard(site: Site) -> None:
+def test_root_leads_to_the_dashboard(site: DashboardEdge) -> None:
     """By a path, because nginx cannot know under which port it is seen."""
     with site.client() as client:
         leads = {path: client.get(path).headers["location"] for path in ("/", "/dashboard", "/dashboard/")}
@@ -85,7 +87,7 @@ def test_root_leads_to_the_dashboard(site: Site) -> None:
     assert leads == {"/": "/dashboard/", "/dashboard": "/dashboard/", "/dashboard/": "/dashboard/sign-in"}
 
 
-def test_head_is_answered_like_get(site: Site) -> None:
+def test_head_is_answered_like_get(site: DashboardEdge) -> None:
     """The same status and place, without a body, for who is signed in and who is not."""
     cookie = cookie_of(site.sign_in(site.stack.key()))
     for path in ("/", "/sign-in", "/links", "/links/x", "/_stcore/health", "/static/nothing.js", "/nothing"):
@@ -98,7 +100,7 @@ def test_head_is_answered_like_get(site: Site) -> None:
                 assert head.headers.get(name) == got.headers.get(name), (path, name)
 
 
-def test_no_address_leads_to_another_host_or_port(site: Site) -> None:
+def test_no_address_leads_to_another_host_or_port(site: DashboardEdge) -> None:
     """Where a slash is too many or too few, nobody is sent to a scheme, host and port that the dashboard guesses."""
     cookie = cookie_of(site.sign_in(site.stack.key()))
     for path in (
@@ -121,7 +123,7 @@ def test_no_address_leads_to_another_host_or_port(site: Site) -> None:
                 assert not urlsplit(answer.headers.get("location", "")).netloc, (method, path, slash)
 
 
-def test_files_are_compressed_and_kept(site: Site) -> None:
+def test_files_are_compressed_and_kept(site: DashboardEdge) -> None:
     """What is the same for all is sent small, once."""
     cookie = cookie_of(site.sign_in(site.stack.key()))
     with site.client(cookie) as client:
@@ -135,7 +137,7 @@ def test_files_are_compressed_and_kept(site: Site) -> None:
     assert file.headers["x-request-id"]
 
 
-def test_keys_are_tried_slowly(site: Site) -> None:
+def test_keys_are_tried_slowly(site: DashboardEdge) -> None:
     """After a few tries an address has to wait; the page itself, and those who are in, do not."""
     cookie = cookie_of(site.sign_in(site.stack.key()))
     statuses = [site.sign_in("tu_guessed").status_code for _ in range(ALLOWED_TRIES + 2)]
@@ -148,7 +150,7 @@ def test_keys_are_tried_slowly(site: Site) -> None:
     assert pages == [200, 200]
 
 
-def test_what_is_too_large(site: Site) -> None:
+def test_what_is_too_large(site: DashboardEdge) -> None:
     """A form has 8 KiB, an upload 16 MB and its frame."""
     with site.client(Origin=site.origin) as client:
         form = client.post("/dashboard/sign-in", content=b"key=" + b"x" * 9000)
@@ -158,7 +160,7 @@ def test_what_is_too_large(site: Site) -> None:
     assert (form.status_code, upload.status_code, allowed.status_code) == (413, 413, 401)
 
 
-def test_access_log_has_no_key_and_no_code(site: Site) -> None:
+def test_access_log_has_no_key_and_no_code(site: DashboardEdge) -> None:
     key = site.stack.key()
     cookie = cookie_of(site.sign_in(key))
     with site.client() as client:
@@ -177,7 +179,7 @@ def test_without_a_dashboard(
     """Where there is none, as in a release before it, its addresses are no links, and `/` leads to the documentation."""
     with running_stack(database, links_settings, socket) as stack:
         front = start_front(redirect=[socket], links=[socket])
-        with Site(front, stack).client() as client:
+        with DashboardEdge(front, stack).client() as client:
             statuses = [client.get(path).status_code for path in ("/dashboard/", "/dashboard/sign-in")]
 
             assert client.get("/").headers["location"] == "/docs"

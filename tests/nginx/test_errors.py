@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.redirect.answers import error
-from tests.nginx.conftest import Front, Site, StartFront
+from tests.nginx.conftest import Front, NginxSite, StartFront
 
 HOST = b"Host: sho.rt\r\nConnection: close\r\n"
 
@@ -128,7 +128,7 @@ async def test_words_of_before_http_1(front: Front) -> None:
     assert json.loads(await front.send(b"GET /x\r\n"))["status"] == 421
 
 
-async def test_visitor_with_large_cookies(site: Site) -> None:
+async def test_visitor_with_large_cookies(site: NginxSite) -> None:
     """A visitor who brings 31 KB of cookies of a parent domain is redirected, and so is one with a query of 20 KB."""
     link = await site.create(url="https://www.example.com/", code="mine")
     for headers, query in (

@@ -15,7 +15,7 @@ from deploy.local.nginx import Nginx
 from services.links.links.batch import LARGEST_BATCH
 from services.links.web.bodies import LARGEST_BODY
 from services.redirect.lane import _match_plain_get
-from tests.nginx.conftest import Recorder, Site, StartFront
+from tests.nginx.conftest import NginxSite, Recorder, StartFront
 
 URL = "https://www.example.com/a?b=c#d"
 BROWSER = {
@@ -128,7 +128,7 @@ async def test_client_address_behind_a_trusted_proxy(recorders: list[Recorder], 
         assert b"X-Forwarded-For: " + address + b"\r\n" in recorders[0].received[-1]
 
 
-async def test_link_through_nginx(site: Site) -> None:
+async def test_link_through_nginx(site: NginxSite) -> None:
     """A link is created over the API and followed, with the target as it is, and the answer's headers in place."""
     link = await site.create(url=URL, code="mine")
     answers = [await site.client.get("/mine", headers=BROWSER) for _ in range(2)]
@@ -145,7 +145,7 @@ async def test_link_through_nginx(site: Site) -> None:
     assert head.headers["location"] == link["url"]
 
 
-async def test_longest_target_and_query(site: Site) -> None:
+async def test_longest_target_and_query(site: NginxSite) -> None:
     """A target of 8 KiB, with as much of a visitor's query as a location may have, comes through."""
     url = "https://www.example.com/" + "a" * (8192 - 24)
     await site.create(url=url, code="long", forward_query=True)
@@ -221,7 +221,7 @@ ROUTES = [
 ]
 
 
-async def test_routes(site: Site) -> None:
+async def test_routes(site: NginxSite) -> None:
     """Each path goes where it belongs, and garbage is answered at the edge."""
     await site.create(url=URL, code="mine")
     wrong = {}
@@ -239,7 +239,7 @@ async def test_routes(site: Site) -> None:
 CONTROLS = [byte for byte in (*range(1, 32), 127) if byte not in b"\r\n"]
 
 
-async def test_odd_headers_lose_no_visit(site: Site) -> None:
+async def test_odd_headers_lose_no_visit(site: NginxSite) -> None:
     """A control or a byte of no known alphabet in a header, or none of it but blanks, and the visit is still answered."""
     await site.create(url=URL, code="mine")
     values = [bytes([97, byte, 98]) for byte in CONTROLS] + [b"\xff\xfe", b"\xc3\xbc", b"", b"  ", b"\t", b"a\tb"]
@@ -271,7 +271,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("request_bytes", HOSTILE.values(), ids=HOSTILE)
-async def test_hostile_request_is_refused_once(site: Site, request_bytes: bytes) -> None:
+async def test_hostile_request_is_refused_once(site: NginxSite, request_bytes: bytes) -> None:
     """What proxies and servers are known to read differently gets one answer of 4xx, and nothing hides behind it."""
     try:
         answer = await site.front.send(request_bytes)
@@ -283,7 +283,7 @@ async def test_hostile_request_is_refused_once(site: Site, request_bytes: bytes)
     assert all(400 <= int(status) < 500 or int(status) == 505 for status in statuses)
 
 
-async def test_host_that_is_not_ours(site: Site) -> None:
+async def test_host_that_is_not_ours(site: NginxSite) -> None:
     """An unknown host name gets 421, and no answer ever reflects one."""
     await site.create(url=URL, code="mine")
     for host in ("evil.example", "sho.rt.evil.example", "127.0.0.2"):
@@ -298,7 +298,7 @@ async def test_host_that_is_not_ours(site: Site) -> None:
         assert (await site.client.get("/mine", headers={"Host": host})).status_code == 302
 
 
-async def test_domains_have_their_own_links(site: Site) -> None:
+async def test_domains_have_their_own_links(site: NginxSite) -> None:
     """A code leads where the domain that was asked says."""
     await site.create(url=URL + "1", code="both")
     await site.create(url=URL + "2", code="both", domain="go.example.org")
@@ -307,7 +307,7 @@ async def test_domains_have_their_own_links(site: Site) -> None:
         assert (await site.client.get("/both", headers={"Host": host})).headers["location"] == url
 
 
-async def test_errors_of_the_edge(site: Site) -> None:
+async def test_errors_of_the_edge(site: NginxSite) -> None:
     """nginx's own errors are pages for browsers and problem+json for programs, with their status and headers."""
     for path, status, title in (("/a/b", 404, "Link not found"), ("/" + "a" * 9000, 414, "Address too long")):
         page = await site.client.get(path, headers=BROWSER)
@@ -322,7 +322,7 @@ async def test_errors_of_the_edge(site: Site) -> None:
     assert refused.headers["allow"] == "GET, HEAD"
 
 
-async def test_body_is_bounded_by_location(site: Site) -> None:
+async def test_body_is_bounded_by_location(site: NginxSite) -> None:
     """The API takes 256 KiB, a short link nothing worth naming."""
     headers = {"Authorization": f"Bearer {site.key}", "Content-Type": "application/json"}
     large = await site.client.post("/api/v1/links", content=b" " * (LARGEST_BODY + 1), headers=headers)
@@ -332,7 +332,7 @@ async def test_body_is_bounded_by_location(site: Site) -> None:
     assert short.status_code == 413
 
 
-async def test_every_body_that_the_api_takes_comes_through(site: Site) -> None:
+async def test_every_body_that_the_api_takes_comes_through(site: NginxSite) -> None:
     """nginx has the limit of the API itself, to the byte; HEAD has the headers of GET; a slash too many leads nowhere."""
     headers = {"Authorization": f"Bearer {site.key}", "Content-Type": "application/json"}
     body = b'{"url": "https://www.example.com/", "code": "large"}'.ljust(LARGEST_BODY)
@@ -382,7 +382,7 @@ async def test_get_is_tried_at_another_redirector_and_writes_are_not(
             assert sum(len(recorder.received) for recorder in recorders) == before + 1
 
 
-async def test_batch_has_a_limit_of_its_own(site: Site) -> None:
+async def test_batch_has_a_limit_of_its_own(site: NginxSite) -> None:
     """A batch of the largest size comes through, one byte more does not; every other path keeps its 256 KiB."""
     headers = {"Authorization": f"Bearer {site.key}", "Content-Type": "application/json"}
     body = b'{"links": [{"url": "https://www.example.com/", "code": "mine"}]}'
@@ -399,7 +399,7 @@ async def test_batch_has_a_limit_of_its_own(site: Site) -> None:
     assert (await site.client.delete("/api/v1/links/batch", headers=headers)).status_code == 404
 
 
-async def test_key_is_asked_for_before_a_batch_is_taken_in(site: Site) -> None:
+async def test_key_is_asked_for_before_a_batch_is_taken_in(site: NginxSite) -> None:
     """Who has no key is answered while the body is still to come: nothing of it is kept by nginx."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.front.port)
     writer.write(
@@ -432,7 +432,7 @@ async def test_limit_per_client_address(recorders: list[Recorder], start_front: 
         assert {answer.status_code for answer in answers} == {302}
 
 
-async def test_log_is_json_whatever_comes(site: Site) -> None:
+async def test_log_is_json_whatever_comes(site: NginxSite) -> None:
     """Each request is one line of JSON, without address and query, and nothing a client sends can forge another."""
     odd = 'a"}\x1b[31m {"status":200'
     await site.client.get("/none?token=secret", headers={"User-Agent": odd, "Referer": odd, "X-Request-ID": odd})
@@ -450,7 +450,7 @@ async def test_log_is_json_whatever_comes(site: Site) -> None:
     assert "127.0.0.1" not in text
 
 
-async def test_slow_client_is_dropped(site: Site) -> None:
+async def test_slow_client_is_dropped(site: NginxSite) -> None:
     """Someone who never finishes his request is sent away, while others are served."""
     await site.create(url=URL, code="mine")
     reader, writer = await asyncio.open_connection("127.0.0.1", site.front.port)
@@ -462,7 +462,7 @@ async def test_slow_client_is_dropped(site: Site) -> None:
     writer.close()
 
 
-async def test_api_answers_carry_security_headers(site: Site) -> None:
+async def test_api_answers_carry_security_headers(site: NginxSite) -> None:
     """What the write service answers is not sniffed, framed or used as a referrer."""
     answer: httpx.Response = await site.client.get("/api/v1/links")
 

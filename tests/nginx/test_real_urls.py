@@ -6,19 +6,19 @@ from pathlib import Path
 import ada_url
 
 from shared.api import Sort
-from tests.nginx.conftest import Site
+from tests.nginx.conftest import NginxSite
 
 URLS = (Path(__file__).parents[1] / "data" / "urls.txt").read_text(encoding="utf-8").splitlines()
 AT_ONCE = 50
 
 
-async def visit(site: Site, code: str) -> list[bytes]:
+async def visit(site: NginxSite, code: str) -> list[bytes]:
     """Follow a link, and return the lines of the answer as they are on the wire."""
     answer = await site.front.send(f"GET /{code} HTTP/1.1\r\nHost: sho.rt\r\nConnection: close\r\n\r\n".encode())
     return answer.split(b"\r\n")
 
 
-async def test_a_thousand_real_urls(site: Site) -> None:
+async def test_a_thousand_real_urls(site: NginxSite) -> None:
     """Each target is stored as browsers read it, and each visit gets exactly what the API said it stored, byte for byte."""
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -39,7 +39,7 @@ async def test_a_thousand_real_urls(site: Site) -> None:
         assert seen == [[b"location: " + stored.encode("ascii")]] * 3
 
 
-async def test_real_urls_in_lists_and_again(site: Site) -> None:
+async def test_real_urls_in_lists_and_again(site: NginxSite) -> None:
     """What is listed is what was stored, and what was stored can be shortened again and finds itself."""
     stored = {(await site.create(url=url))["url"] for url in URLS[::10]}
     headers = {"Authorization": f"Bearer {site.key}"}

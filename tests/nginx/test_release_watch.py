@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.host.site import Site as Host
+from deploy.host.site import NginxSite as Host
 from deploy.host.watch import Tally
-from tests.nginx.conftest import Front, Recorder, Site, StartFront
+from tests.nginx.conftest import Front, NginxSite, Recorder, StartFront
 
 HOST = Host(root=Path("/nonexistent"), values={}, tinyurl_name="x", repository="x", public_base_url="https://sho.rt")
 EACH = 60
@@ -65,7 +65,7 @@ def tally_of(front: Front, **sockets: Path) -> Tally:
 
 @pytest.mark.parametrize("worst", VISITOR, ids=lambda worst: worst[:40].decode("latin-1").partition("\r")[0])
 async def test_a_visitor_cannot_look_like_an_error_of_the_release(
-    site: Site, sockets: dict[str, Path], worst: bytes
+    site: NginxSite, sockets: dict[str, Path], worst: bytes
 ) -> None:
     """Refused by nginx, by a service, or given up by the client: none of it is an error."""
     async with asyncio.TaskGroup() as group:
@@ -81,7 +81,7 @@ async def test_a_visitor_cannot_look_like_an_error_of_the_release(
     assert found.verdict(HOST) == ""
 
 
-async def test_a_tenant_cannot_look_like_an_error_of_the_release(site: Site, sockets: dict[str, Path]) -> None:
+async def test_a_tenant_cannot_look_like_an_error_of_the_release(site: NginxSite, sockets: dict[str, Path]) -> None:
     """More batches at once than there are places, and what is wrong in every way: refusals, and no error."""
     headers = {"Authorization": f"Bearer {site.key}"}
     rows = [{"url": f"https://www.example.com/{n}"} for n in range(2000)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.promises.visits import Seen
+from tests.promises.visits import ObservedVisit
 
 STALE_AFTER_S = 1.0
 
@@ -12,7 +12,7 @@ Outcome = str | Literal["gone"]
 
 
 @dataclass(frozen=True)
-class State:
+class HistoryState:
     """What a link is from a moment on.
 
     Attributes:
@@ -29,17 +29,17 @@ class State:
 class History:
     """The states of one link in their order, on a clock that only goes forward."""
 
-    states: list[State] = field(default_factory=list)
+    states: list[HistoryState] = field(default_factory=list)
 
     def request(self, outcome: Outcome, now: float) -> None:
-        self.states.append(State(outcome, now))
+        self.states.append(HistoryState(outcome, now))
 
     def acknowledge(self, now: float) -> None:
         """The last state that was requested is stored."""
         last = self.states[-1]
-        self.states[-1] = State(last.outcome, last.requested_at, now)
+        self.states[-1] = HistoryState(last.outcome, last.requested_at, now)
 
-    def judge(self, seen: Seen, started_at: float, ended_at: float, settled_at: float = 0.0) -> str | None:
+    def judge(self, seen: ObservedVisit, started_at: float, ended_at: float, settled_at: float = 0.0) -> str | None:
         """Tell what is wrong with an answer.
 
         Args:

@@ -15,7 +15,7 @@ import httpx
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER
 from shared.roles import set_password
 from tests.promises.cluster import Cluster, links_service, redirect_service, run_stores
-from tests.promises.releases import THIS, Release
+from tests.promises.releases import THIS, RunnableRelease
 
 ALTERED: frozenset[bytes] = frozenset()
 """Headers in lower case, or `body`, that this release answers otherwise on purpose; the next one empties it."""
@@ -80,7 +80,7 @@ class Deployment:
     links: dict[str, Kind] = field(default_factory=dict)
     settled_at: float = 0.0
 
-    async def start(self, side: str, release: Release) -> None:
+    async def start(self, side: str, release: RunnableRelease) -> None:
         """Start both services of a release; the redirector's clicks go to the write service of the other one."""
         names = [f"{side}-links", f"{side}-redirect"]
         for name, make in zip(names, (links_service, redirect_service), strict=True):
@@ -173,7 +173,7 @@ def comparable(answer: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def deploying(old: Release, new: Release = THIS) -> AsyncIterator[Deployment]:
+async def deploying(old: RunnableRelease, new: RunnableRelease = THIS) -> AsyncIterator[Deployment]:
     """Run the old release and fill it with links; migrate under it, and start the new one beside it, as a deployment does."""
     async with run_stores() as cluster, AsyncExitStack() as stack:
         deployment = Deployment(cluster)
@@ -207,13 +207,13 @@ async def let_in(cluster: Cluster) -> None:
     await conn.close()
 
 
-async def migrate(release: Release, cluster: Cluster) -> None:
+async def migrate(release: RunnableRelease, cluster: Cluster) -> None:
     url = cluster.postgres.url(OWNER)
     done = await asyncio.to_thread(release.run, release.command, "migrate", OWNER_DATABASE_URL=url)
     assert done.returncode == 0, done.stderr
 
 
-async def create_key(release: Release, cluster: Cluster) -> str:
+async def create_key(release: RunnableRelease, cluster: Cluster) -> str:
     url = cluster.postgres.url("tinyurl_links")
     command = (release.command, "keys", "create", "--owner", "tests")
     done = await asyncio.to_thread(release.run, *command, LINKS_DATABASE_URL=url)

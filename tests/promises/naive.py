@@ -19,7 +19,7 @@ FLUSH_INTERVAL_S = 0.2
 CACHE_LIFETIME_S = 600
 
 
-class State(TypedDict):
+class NaiveState(TypedDict):
     pool: Any
     redis: Redis
     unsaved: list[tuple[str, str]]
@@ -27,7 +27,7 @@ class State(TypedDict):
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+async def lifespan(app: FastAPI) -> AsyncIterator[NaiveState]:
     pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=1)
     redis = Redis.from_url(os.environ["REDIS_URL"], decode_responses=True)
     unsaved: list[tuple[str, str]] = []

@@ -22,7 +22,7 @@ _FOREIGN = ("PYTEST_", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH")
 
 
 @dataclass(frozen=True)
-class Release:
+class RunnableRelease:
     """A release.
 
     Attributes:
@@ -61,10 +61,10 @@ class Release:
         )
 
 
-THIS = Release(ROOT, Path(sys.executable))
+THIS = RunnableRelease(ROOT, Path(sys.executable))
 
 
-def check_out_previous(folder: Path) -> Release:
+def check_out_previous(folder: Path) -> RunnableRelease:
     """Check out the release before this one and install what it locked, for services and tests.
 
     It is the commit that PREVIOUS_RELEASE names, else the last tag `v*` before this commit, else the commit before: every
@@ -95,7 +95,7 @@ def check_out_previous(folder: Path) -> Release:
     )
     if done.returncode != 0:
         pytest.fail(f"The previous release {ref} cannot be installed: {done.stderr[-2000:]}")
-    return Release(folder, folder / ".venv" / "bin" / "python")
+    return RunnableRelease(folder, folder / ".venv" / "bin" / "python")
 
 
 def _previous() -> str:

@@ -1,7 +1,7 @@
 """The judge of P3 itself: it finds what is stale, and nothing else."""
 
 from tests.promises.history import History
-from tests.promises.visits import Seen
+from tests.promises.visits import ObservedVisit
 
 OLD, NEW = "https://www.example.com/old", "https://www.example.com/new"
 
@@ -17,31 +17,31 @@ def history() -> History:
 
 def test_old_target_is_allowed_for_a_second() -> None:
     """Up to one second after the acknowledgement the old state may be seen, not later."""
-    assert history().judge(Seen(302, OLD), 11.0, 11.01) is None
-    assert "state 0 seen" in (history().judge(Seen(302, OLD), 11.2, 11.21) or "")
-    assert history().judge(Seen(302, NEW), 11.2, 11.21) is None
-    assert "state 1 seen" in (history().judge(Seen(302, NEW), 21.2, 21.3) or "")
-    assert history().judge(Seen(410), 21.2, 21.3) is None
+    assert history().judge(ObservedVisit(302, OLD), 11.0, 11.01) is None
+    assert "state 0 seen" in (history().judge(ObservedVisit(302, OLD), 11.2, 11.21) or "")
+    assert history().judge(ObservedVisit(302, NEW), 11.2, 11.21) is None
+    assert "state 1 seen" in (history().judge(ObservedVisit(302, NEW), 21.2, 21.3) or "")
+    assert history().judge(ObservedVisit(410), 21.2, 21.3) is None
 
 
 def test_new_target_cannot_be_seen_before_it_is_asked_for() -> None:
     """A state may be seen from its request on."""
-    assert history().judge(Seen(302, NEW), 9.0, 9.9) is not None
-    assert history().judge(Seen(302, NEW), 9.0, 10.0) is None
+    assert history().judge(ObservedVisit(302, NEW), 9.0, 9.9) is not None
+    assert history().judge(ObservedVisit(302, NEW), 9.0, 10.0) is None
 
 
 def test_false_answers_are_found() -> None:
     """A target that nobody asked for, or a 404, is wrong at any time; an unavailable redirector is not."""
-    assert "never asked for" in (history().judge(Seen(302, "https://evil.example/"), 5.0, 5.1) or "")
-    assert history().judge(Seen(404), 5.0, 5.1) == "answered 404"
-    assert history().judge(Seen(503), 5.0, 5.1) is None
-    assert history().judge(Seen(0), 5.0, 5.1) is None
+    assert "never asked for" in (history().judge(ObservedVisit(302, "https://evil.example/"), 5.0, 5.1) or "")
+    assert history().judge(ObservedVisit(404), 5.0, 5.1) == "answered 404"
+    assert history().judge(ObservedVisit(503), 5.0, 5.1) is None
+    assert history().judge(ObservedVisit(0), 5.0, 5.1) is None
 
 
 def test_new_link_may_be_unknown_for_a_second() -> None:
     """A custom code that someone looked for before may answer 404 until a second after its creation."""
-    assert history().judge(Seen(404), 1.0, 1.1) is None
-    assert history().judge(Seen(404), 1.2, 1.3) is not None
+    assert history().judge(ObservedVisit(404), 1.0, 1.1) is None
+    assert history().judge(ObservedVisit(404), 1.2, 1.3) is not None
 
 
 def test_unacknowledged_state_may_be_seen_or_not() -> None:
@@ -49,12 +49,12 @@ def test_unacknowledged_state_may_be_seen_or_not() -> None:
     found = history()
     found.request(NEW + "er", 30.0)
 
-    assert found.judge(Seen(302, NEW + "er"), 40.0, 40.1) is None
-    assert found.judge(Seen(410), 40.0, 40.1) is None
-    assert found.judge(Seen(302, NEW), 40.0, 40.1) is not None
+    assert found.judge(ObservedVisit(302, NEW + "er"), 40.0, 40.1) is None
+    assert found.judge(ObservedVisit(410), 40.0, 40.1) is None
+    assert found.judge(ObservedVisit(302, NEW), 40.0, 40.1) is not None
 
 
 def test_cut_off_redirector_has_a_second_from_when_it_can_read_again() -> None:
     """While polls fail, and for a second after, old states are allowed."""
-    assert history().judge(Seen(302, OLD), 15.0, 15.1, settled_at=14.5) is None
-    assert history().judge(Seen(302, OLD), 15.6, 15.7, settled_at=14.5) is not None
+    assert history().judge(ObservedVisit(302, OLD), 15.0, 15.1, settled_at=14.5) is None
+    assert history().judge(ObservedVisit(302, OLD), 15.6, 15.7, settled_at=14.5) is not None

@@ -18,7 +18,7 @@ CUSTOM_CODE_VISIBLE_S = 1.0
 
 
 @dataclass
-class Ledger:
+class CreationLedger:
     """What clients were promised, and what they saw that they should not have."""
 
     acknowledged: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Ledger:
     attempts: int = 0
 
 
-async def create_and_follow(cluster: Cluster, ledger: Ledger, number: int, done: asyncio.Event) -> None:
+async def create_and_follow(cluster: Cluster, ledger: CreationLedger, number: int, done: asyncio.Event) -> None:
     """One client: creates links of every kind, repeats what may be repeated, and follows each at once."""
     sent = 0
     async with cluster.client() as client:
@@ -60,7 +60,11 @@ async def create_and_follow(cluster: Cluster, ledger: Ledger, number: int, done:
 
 
 async def post_until_answered(
-    client: httpx.AsyncClient, ledger: Ledger, body: dict[str, str], headers: dict[str, str], done: asyncio.Event
+    client: httpx.AsyncClient,
+    ledger: CreationLedger,
+    body: dict[str, str],
+    headers: dict[str, str],
+    done: asyncio.Event,
 ) -> httpx.Response | None:
     """Send a creation; with an `Idempotency-Key` again and again until it is answered for good."""
     while True:
@@ -84,10 +88,10 @@ async def kill_at_random(cluster: Cluster, done: asyncio.Event) -> None:
     done.set()
 
 
-async def run(cluster: Cluster) -> Ledger:
+async def run(cluster: Cluster) -> CreationLedger:
     """Create and follow while processes die, then look for everything that was promised."""
     print(f"seed {SEED}")
-    ledger, done = Ledger(), asyncio.Event()
+    ledger, done = CreationLedger(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         for number in range(CLIENTS):
             tasks.create_task(create_and_follow(cluster, ledger, number, done))

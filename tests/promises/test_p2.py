@@ -17,7 +17,7 @@ RIVALS = 8
 
 
 @dataclass
-class Ledger:
+class EditLedger:
     """For each code, the targets that were acknowledged, and those that visitors saw."""
 
     acknowledged: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -26,7 +26,7 @@ class Ledger:
     reissued: list[str] = field(default_factory=list)
 
 
-async def claim(client: httpx.AsyncClient, ledger: Ledger, code: str, url: str) -> None:
+async def claim(client: httpx.AsyncClient, ledger: EditLedger, code: str, url: str) -> None:
     """Try to create a link under a code that others want too."""
     try:
         response = await client.post("/api/v1/links", json={"url": url, "code": code})
@@ -38,7 +38,7 @@ async def claim(client: httpx.AsyncClient, ledger: Ledger, code: str, url: str) 
             ledger.reissued.append(code)
 
 
-async def watch(cluster: Cluster, ledger: Ledger, done: asyncio.Event) -> None:
+async def watch(cluster: Cluster, ledger: EditLedger, done: asyncio.Event) -> None:
     """Visit every code that was claimed, at each redirector, all the time."""
     visitors = [Visitor(cluster.socket(name)) for name in REDIRECTS]
     chance = random.Random(SEED)
@@ -54,11 +54,11 @@ async def watch(cluster: Cluster, ledger: Ledger, done: asyncio.Event) -> None:
         visitor.close()
 
 
-async def run(cluster: Cluster) -> Ledger:
+async def run(cluster: Cluster) -> EditLedger:
     """Let rivals claim the same codes, delete every third, claim the deleted again, and kill processes meanwhile."""
     print(f"seed {SEED}")
     chance = random.Random(SEED)
-    ledger, done = Ledger(), asyncio.Event()
+    ledger, done = EditLedger(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks, cluster.client() as client:
         tasks.create_task(watch(cluster, ledger, done))
         for number in range(ROUNDS):

@@ -12,7 +12,7 @@ import pytest
 from shared.records import redis_key
 from tests.promises.cluster import REDIRECTS, Cluster, run_cluster
 from tests.promises.history import History
-from tests.promises.visits import Seen, Visitor
+from tests.promises.visits import ObservedVisit, Visitor
 
 SEED = 20_261_124
 HOT_LINKS = 30
@@ -65,7 +65,7 @@ class Trial:
                 self._judge(name, code, seen, started_at)
                 await asyncio.sleep(READ_PAUSE_S)
 
-    def _judge(self, name: str, code: str, seen: Seen, started_at: float) -> None:
+    def _judge(self, name: str, code: str, seen: ObservedVisit, started_at: float) -> None:
         self.visits += 1
         self.unavailable += seen.status in (0, 503)
         settled_at = self.settled_at.get(name, 0.0)

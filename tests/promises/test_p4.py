@@ -23,7 +23,7 @@ OUTAGE_S = 3.0
 
 
 @dataclass
-class Load:
+class VisitLoad:
     """Visitors at every redirector who know what each code leads to."""
 
     cluster: Cluster
@@ -95,7 +95,7 @@ async def metric(cluster: Cluster, name: str, line: str) -> float:
 async def test_redirects_survive_each_store() -> None:
     """Redis stopped, paused and restarted empty, Postgres likewise, links gone, all of them gone: known links always work."""
     async with run_cluster() as cluster, cluster.client() as client:
-        load = Load(cluster)
+        load = VisitLoad(cluster)
         await load.create()
         async with load.running():
             await asyncio.sleep(1)
@@ -135,7 +135,7 @@ async def test_redirects_survive_each_store() -> None:
 async def test_memory_outlives_its_lifetime_while_everything_is_gone() -> None:
     """Cut off from every store for longer than an entry lives, a redirector serves what it knew, and a metric tells."""
     async with run_cluster() as cluster:
-        load = Load(cluster)
+        load = VisitLoad(cluster)
         await load.create()
         async with load.running():
             load.phase = "all gone"
@@ -165,7 +165,7 @@ async def test_memory_outlives_its_lifetime_while_everything_is_gone() -> None:
 async def test_control_without_a_way_on_is_caught() -> None:
     """The control, which needs Redis for every visit, fails when Redis is gone."""
     async with run_cluster("naive") as cluster:
-        load = Load(cluster)
+        load = VisitLoad(cluster)
         await load.create()
         async with load.running():
             load.phase = "valkey stopped"

@@ -23,7 +23,7 @@ VICTIMS = (*REDIRECTS, "links", "valkey", "postgres")
 
 
 @dataclass
-class Ledger:
+class VisitLedger:
     """What the visitors saw.
 
     Attributes:
@@ -35,7 +35,7 @@ class Ledger:
     sent: int = 0
 
 
-async def visit(cluster: Cluster, ledger: Ledger, codes: list[str], number: int, requests: int) -> None:
+async def visit(cluster: Cluster, ledger: VisitLedger, codes: list[str], number: int, requests: int) -> None:
     """One client, which follows some links more often than others."""
     chance = random.Random(SEED + number)
     with Visitor(cluster.port) as visitor:
@@ -46,8 +46,8 @@ async def visit(cluster: Cluster, ledger: Ledger, codes: list[str], number: int,
                 ledger.answered[code] += 1
 
 
-async def visit_all(cluster: Cluster, codes: list[str], requests: int) -> Ledger:
-    ledger = Ledger()
+async def visit_all(cluster: Cluster, codes: list[str], requests: int) -> VisitLedger:
+    ledger = VisitLedger()
     await asyncio.gather(*(visit(cluster, ledger, codes, number, requests) for number in range(CLIENTS)))
     return ledger
 
@@ -85,7 +85,7 @@ def violations(answered: Mapping[str, int], counted: Mapping[str, int], attempte
     ]
 
 
-async def visit_while_processes_die(cluster: Cluster, codes: list[str], requests: int) -> Ledger:
+async def visit_while_processes_die(cluster: Cluster, codes: list[str], requests: int) -> VisitLedger:
     print(f"seed {SEED}")
     done = asyncio.Event()
     killing = asyncio.create_task(kill_in_rounds(cluster, done))

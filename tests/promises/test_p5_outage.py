@@ -25,7 +25,7 @@ LAG_CLICKS = 10
 
 
 @dataclass
-class Load:
+class OutageLoad:
     """Visits at a steady rate: each has its moment, and what comes late is made up for.
 
     Attributes:
@@ -63,7 +63,7 @@ async def test_links_away_for_a_minute_loses_no_click() -> None:
     """At 500 visits a second links is dead for a minute: no redirect fails, and afterwards each visit is counted once."""
     async with run_cluster() as cluster:
         codes = await create_links(cluster, LINKS)
-        load = Load()
+        load = OutageLoad()
         await load.run(cluster, codes, BEFORE_S)
         await cluster.kill("links")
         await load.run(cluster, codes, OUTAGE_S)

@@ -12,7 +12,7 @@ import pytest
 
 from shared.schema import migrations
 from tests.promises.mixed_releases import ANSWER_TIMEOUT_S, OVER, SIDES, URL, Deployment, deploying
-from tests.promises.releases import ROOT, THIS, Release, check_out_previous
+from tests.promises.releases import ROOT, THIS, RunnableRelease, check_out_previous
 
 TESTS_TIMEOUT_S = 240
 VISIBLE_S = 1.0
@@ -28,13 +28,13 @@ PREFETCH = BROWSER + "X-Purpose: prefetch\r\n"
 
 
 @pytest.fixture(scope="module")
-def previous(tmp_path_factory: pytest.TempPathFactory) -> Release:
+def previous(tmp_path_factory: pytest.TempPathFactory) -> RunnableRelease:
     """The release before this one."""
     return check_out_previous(tmp_path_factory.mktemp("previous") / "release")
 
 
 @pytest.fixture
-def overlaid(previous: Release, tmp_path: Path) -> Iterator[Release]:
+def overlaid(previous: RunnableRelease, tmp_path: Path) -> Iterator[RunnableRelease]:
     """The release before this one, with this one's migrations."""
     folder = tmp_path / "overlaid"
     shutil.copytree(previous.folder, folder, ignore=shutil.ignore_patterns(".venv"))
@@ -42,11 +42,11 @@ def overlaid(previous: Release, tmp_path: Path) -> Iterator[Release]:
         shutil.copy(file, folder / "shared" / "migrations")
     # A deployment applies them with the release that brings them.
     shutil.copy(ROOT / "shared" / "schema.py", folder / "shared")
-    yield Release(folder, previous.python)
+    yield RunnableRelease(folder, previous.python)
     shutil.rmtree(folder)
 
 
-def run_tests(release: Release, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run_tests(release: RunnableRelease, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run tests of a release, and those that failed again, alone: a deadline that a busy machine missed holds then."""
     done = release.run("pytest", *arguments, timeout_s=TESTS_TIMEOUT_S)
     if done.returncode == 1:
@@ -57,7 +57,7 @@ def run_tests(release: Release, *arguments: str) -> "subprocess.CompletedProcess
 
 @pytest.mark.promise
 @pytest.mark.timeout(2 * TESTS_TIMEOUT_S + 60)
-def test_previous_release_reads_a_database_of_this_one(overlaid: Release) -> None:
+def test_previous_release_reads_a_database_of_this_one(overlaid: RunnableRelease) -> None:
     """The previous release's own tests of reading pass on the schema that this release makes."""
     done = run_tests(overlaid, "tests/redirect", "-n", "2")
 
@@ -66,7 +66,7 @@ def test_previous_release_reads_a_database_of_this_one(overlaid: Release) -> Non
 
 
 @pytest.mark.promise
-def test_control_that_contracts_too_early_is_caught(overlaid: Release) -> None:
+def test_control_that_contracts_too_early_is_caught(overlaid: RunnableRelease) -> None:
     """The control, a migration that renames a column which the previous release reads, fails those tests."""
     contraction = overlaid.folder / "shared" / "migrations" / "9999_contract.sql"
     contraction.write_text("ALTER VIEW link_records RENAME COLUMN url TO target;")
@@ -77,14 +77,14 @@ def test_control_that_contracts_too_early_is_caught(overlaid: Release) -> None:
 
 
 @pytest.mark.promise
-def test_released_migrations_are_never_edited(previous: Release) -> None:
+def test_released_migrations_are_never_edited(previous: RunnableRelease) -> None:
     """What the previous release ran is there unchanged, so a database that it made and a new one end up the same."""
     for path in sorted((previous.folder / "shared" / "migrations").glob("*.sql")):
         assert migrations()[int(path.name[:4])] == path.read_text(), path.name
 
 
 @pytest.mark.promise
-async def test_links_of_both_releases_are_answered_alike(previous: Release) -> None:
+async def test_links_of_both_releases_are_answered_alike(previous: RunnableRelease) -> None:
     """Links of every kind, made by either write service, get the same bytes from both redirectors, through all tiers."""
     async with deploying(previous) as deployment:
         faults = await deployment.compare()
@@ -111,14 +111,14 @@ async def test_control_that_changes_a_record_in_its_place_is_caught(tmp_path: Pa
         assert before in text
         text = text.replace(before, after)
     records.write_text(text)
-    async with deploying(Release(tmp_path, THIS.python)) as deployment:
+    async with deploying(RunnableRelease(tmp_path, THIS.python)) as deployment:
         faults = await deployment.compare()
 
     assert faults
 
 
 @pytest.mark.promise
-async def test_edits_of_either_release_are_seen_by_both(previous: Release) -> None:
+async def test_edits_of_either_release_are_seen_by_both(previous: RunnableRelease) -> None:
     """Edits, disabling and deletion by either write service reach both redirectors, which had the link, within a second."""
     async with deploying(previous) as deployment:
         delays: list[float] = []
@@ -174,7 +174,7 @@ async def watch(
 
 
 @pytest.mark.promise
-async def test_clicks_of_either_release_are_read_by_the_other(previous: Release) -> None:
+async def test_clicks_of_either_release_are_read_by_the_other(previous: RunnableRelease) -> None:
     """The clicks of each redirector, which the other release's write service takes, are stored alike and in full."""
     visits = 5 * [BROWSER] + 2 * [PREFETCH] + [""]
     async with deploying(previous) as deployment:
@@ -209,7 +209,7 @@ async def test_clicks_of_either_release_are_read_by_the_other(previous: Release)
 
 
 @pytest.mark.promise
-async def test_api_of_both_releases_is_one(previous: Release) -> None:
+async def test_api_of_both_releases_is_one(previous: RunnableRelease) -> None:
     """A link reads alike at both, a list goes on at the other, and a request repeated at the other is done once."""
     async with deploying(previous) as deployment:
         for code in deployment.links:

@@ -12,7 +12,7 @@ _length = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedVisit:
     """An answer to a visit.
 
     Attributes:
@@ -40,7 +40,7 @@ class Visitor:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    async def visit(self, code: str, agent: bytes | None = None) -> Seen:
+    async def visit(self, code: str, agent: bytes | None = None) -> ObservedVisit:
         first = f"GET /{code} HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 203.0.113.7\r\nX-Error-Format: json\r\n"
         request = first.encode() + (b"" if agent is None else b"User-Agent: " + agent + b"\r\n") + b"\r\n"
         try:
@@ -54,10 +54,10 @@ class Visitor:
                 await reader.readexactly(int(length[1]) if length else 0)
         except (OSError, EOFError, TimeoutError):
             self.close()
-            return Seen(0)
+            return ObservedVisit(0)
 
         location = _location.search(head)
-        return Seen(int(head.split(b" ", 2)[1]), location[1].decode() if location else None)
+        return ObservedVisit(int(head.split(b" ", 2)[1]), location[1].decode() if location else None)
 
     def close(self) -> None:
         if self._streams is not None:

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-from services.redirect.journal.segments import lock_file
+import pytest
+
+from services.redirect.journal.segments import create_segment, lock_file
 from shared.journal import HEADER, pack_record
 from tests.redirect.conftest import StartProcess
 from tests.redirect.intake_server import IntakeServer, until
@@ -176,3 +178,16 @@ async def test_temporary_files_of_the_dead_are_deleted(start: StartProcess, fold
         assert young.exists()
         assert locked.exists()
     os.close(descriptor)
+
+
+def test_segment_that_was_given_up_needs_no_sync(folder: Path) -> None:
+    """The shipper may delete a segment while a thread is about to sync it, which is no failure of the disk."""
+    given_up, lost = create_segment(folder), create_segment(folder)
+    given_up.end += 1
+    lost.end += 1
+    given_up.delete()
+    os.close(lost.descriptor)
+
+    given_up.sync()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        lost.sync()

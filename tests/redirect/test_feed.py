@@ -27,7 +27,7 @@ class Dropped:
         self.cleared += 1
 
 
-class Clock:
+class FeedClock:
     def __init__(self) -> None:
         self.now = 1000.0
 
@@ -62,7 +62,7 @@ async def announce(database: Database, *names: str, age_s: float = 0) -> int:
 
 def test_reading_counts_if_it_is_as_new_as_the_change() -> None:
     """A reading from before the last known change of its code counts for nothing; others are not concerned."""
-    feed = Feed(Dropped(), Clock())
+    feed = Feed(Dropped(), FeedClock())
     feed.begin([change(5, "a"), change(7, "b")])
 
     assert [feed.counts(key("a"), as_of) for as_of in (3, 4, 5, 6, 7)] == [False, False, True, True, True]
@@ -72,7 +72,7 @@ def test_reading_counts_if_it_is_as_new_as_the_change() -> None:
 
 def test_before_the_feed_is_known_everything_counts() -> None:
     """Without Postgres since the start, what Redis holds is believed."""
-    feed = Feed(Dropped(), Clock())
+    feed = Feed(Dropped(), FeedClock())
 
     assert feed.counts(key("a"), 0)
     assert feed.age_s() == float("inf")
@@ -85,7 +85,7 @@ def test_before_the_feed_is_known_everything_counts() -> None:
 def test_followers_hear_of_each_change() -> None:
     """Memory drops a changed link when the change becomes known, and everything when the feed begins."""
     dropped = Dropped()
-    feed = Feed(dropped, Clock())
+    feed = Feed(dropped, FeedClock())
     feed.begin([change(1, "a")])
     feed.extend([change(2, "b"), change(3, "a")])
 
@@ -95,7 +95,7 @@ def test_followers_hear_of_each_change() -> None:
 
 def test_floor_rises_as_changes_are_forgotten() -> None:
     """A change that is too old to be remembered leaves a floor: nothing from before it counts, for any code."""
-    clock = Clock()
+    clock = FeedClock()
     feed = Feed(Dropped(), clock)
     feed.begin([change(5, "a")])
     clock.now += REMEMBERED_S - 1
@@ -113,7 +113,7 @@ def test_floor_rises_as_changes_are_forgotten() -> None:
 def test_too_many_changes_raise_the_floor() -> None:
     """More changes than are remembered at once clear the memory, and the floor stands for those that were left out."""
     dropped = Dropped()
-    feed = Feed(dropped, Clock(), remembered_changes=3)
+    feed = Feed(dropped, FeedClock(), remembered_changes=3)
     feed.begin([])
     feed.extend([change(8, "x"), change(9, "y"), change(10, "z")])
 
@@ -129,7 +129,7 @@ def test_too_many_changes_raise_the_floor() -> None:
 def test_change_of_everything_leaves_nothing(is_first: bool) -> None:
     """After a restore no reading from before it counts, of any code, and memory is empty; what is read then counts."""
     dropped = Dropped()
-    feed = Feed(dropped, Clock())
+    feed = Feed(dropped, FeedClock())
     feed.begin([change(5, "a"), *([Change(1000, EVERYTHING)] if is_first else [])])
     if not is_first:
         feed.extend([change(6, "b"), Change(1000, EVERYTHING), change(1001, "c")])
@@ -148,7 +148,7 @@ def test_change_of_everything_leaves_nothing(is_first: bool) -> None:
 )
 def test_no_outdated_reading_ever_counts(history: list[str], polls: list[tuple[int, float]], limit: int) -> None:
     """For any history of changes and any way of polling it, a reading older than a known change of its code never counts."""
-    clock = Clock()
+    clock = FeedClock()
     feed = Feed(Dropped(), clock, remembered_changes=limit)
     feed.begin([])
     for count, pause in polls:
@@ -204,7 +204,7 @@ async def test_reader_goes_on_where_it_was(database: Database) -> None:
 
 async def test_reader_begins_anew_after_a_long_gap(database: Database) -> None:
     """After an hour without the feed, what may have been pruned meanwhile is not relied upon."""
-    clock, dropped = Clock(), Dropped()
+    clock, dropped = FeedClock(), Dropped()
     feed = Feed(dropped, clock)
     reader = FeedReader(database.redirect_url, feed)
     await announce(database, "a")

@@ -12,7 +12,7 @@ from services.redirect.journal import writer as module
 from services.redirect.journal.segments import create_segment, draw_name, lock_file
 from services.redirect.journal.writer import ClickJournal, open_journal
 from shared.clicks import LARGEST_CLICK_BYTES, ClickParts, cut_parts
-from shared.journal import HEADER, Damaged, pack_record, split_records
+from shared.journal import HEADER, JournalDamaged, pack_record, split_records
 from tests.redirect.intake_server import until
 from tests.redirect.journals import GIB, click, read_folder
 
@@ -118,7 +118,7 @@ def test_flipped_byte_is_noticed() -> None:
         try:
             for _, body in split_records(bytes(flipped)):
                 seen.append(body)
-        except Damaged:
+        except JournalDamaged:
             pass
         assert seen == [records[0][8:]]
 

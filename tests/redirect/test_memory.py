@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from services.redirect.memory import LIFETIME_S, OUTAGE_LIFETIME_S, Memory
-from shared.records import LinkKey, Reading
+from shared.records import LinkKey, VersionedRecord
 from tests.redirect.test_answers import NOW, PLAIN
 
 MIB = 2**20
@@ -19,10 +19,10 @@ def key(n: int) -> LinkKey:
 def test_number_of_links_is_bounded() -> None:
     """The link that was stored first makes room for a new one; storing again counts as new."""
     memory = Memory(MIB)
-    memory.store(key(1), Reading(1, PLAIN), NOW)
+    memory.store(key(1), VersionedRecord(1, PLAIN), NOW)
     memory = Memory(3 * memory.bytes)
     for n in (1, 2, 3, 1, 4):
-        memory.store(key(n), Reading(1, PLAIN), NOW)
+        memory.store(key(n), VersionedRecord(1, PLAIN), NOW)
 
     assert [n for n in range(1, 5) if memory.find(key(n)) is not None] == [1, 3, 4]
 
@@ -30,8 +30,8 @@ def test_number_of_links_is_bounded() -> None:
 def test_entry_lives_sixty_seconds_or_until_the_link_ends() -> None:
     """The lane answers until the entry's lifetime is over, or the link's, whichever is first."""
     memory = Memory(MIB)
-    memory.store(key(1), Reading(1, PLAIN), NOW)
-    memory.store(key(2), Reading(1, PLAIN._replace(expires_at=NOW + 5)), NOW)
+    memory.store(key(1), VersionedRecord(1, PLAIN), NOW)
+    memory.store(key(2), VersionedRecord(1, PLAIN._replace(expires_at=NOW + 5)), NOW)
     entries = [memory.find(key(n)) for n in (1, 2)]
 
     assert [entry and entry.fresh_until for entry in entries] == [NOW + LIFETIME_S] * 2
@@ -41,7 +41,7 @@ def test_entry_lives_sixty_seconds_or_until_the_link_ends() -> None:
 def test_finished_answer_is_what_the_server_writes() -> None:
     """The lane's bytes are status line, headers and the end of the head."""
     memory = Memory(MIB)
-    memory.store(key(1), Reading(1, PLAIN), NOW)
+    memory.store(key(1), VersionedRecord(1, PLAIN), NOW)
     entry = memory.find(key(1))
 
     assert entry is not None
@@ -62,7 +62,7 @@ def test_answers_that_depend_on_the_visit_are_not_finished() -> None:
         {"cache_control": 9, "expires_at": NOW + 99},
     ]
     for n, change in enumerate([*changes, {"min_reader": 9}, {"expires_at": NOW - 1}]):
-        memory.store(key(n), Reading(1, PLAIN._replace(**change)), NOW)  # type: ignore[arg-type]  # fields of the record
+        memory.store(key(n), VersionedRecord(1, PLAIN._replace(**change)), NOW)  # type: ignore[arg-type]  # fields of the record
         entry = memory.find(key(n))
 
         assert entry is not None
@@ -73,7 +73,7 @@ def test_answers_that_depend_on_the_visit_are_not_finished() -> None:
 def test_absent_code_is_not_remembered() -> None:
     """That there is no link is kept in Redis only, for seconds."""
     memory = Memory(MIB)
-    memory.store(key(1), Reading(1, None), NOW)
+    memory.store(key(1), VersionedRecord(1, None), NOW)
 
     assert memory.find(key(1)) is None
 
@@ -81,7 +81,7 @@ def test_absent_code_is_not_remembered() -> None:
 def test_entry_goes_on_in_an_outage_by_seconds() -> None:
     """What no store can confirm goes on for a second at a time, and never past the link's end."""
     memory = Memory(MIB)
-    memory.store(key(1), Reading(1, PLAIN._replace(expires_at=NOW + 100.5)), NOW)
+    memory.store(key(1), VersionedRecord(1, PLAIN._replace(expires_at=NOW + 100.5)), NOW)
     entry = memory.find(key(1))
     assert entry is not None
     memory.prolong(entry, NOW + 100)
@@ -96,7 +96,7 @@ def test_forgotten_link_is_gone() -> None:
     """The feed can drop one link, or all."""
     memory = Memory(MIB)
     for n in (1, 2, 3):
-        memory.store(key(n), Reading(1, PLAIN), NOW)
+        memory.store(key(n), VersionedRecord(1, PLAIN), NOW)
     memory.forget(key(2))
     memory.forget(key(9))
     assert [memory.find(key(n)) is not None for n in (1, 2, 3)] == [True, False, True]
@@ -111,7 +111,9 @@ def test_memory_is_bounded_by_what_it_really_takes(path_bytes: int) -> None:
     budget = 4 * MIB
     # Made before: Python keeps the tuples that a record leaves behind for the next one, and counts them as taken.
     readings = [
-        Reading(2**40 + n, PLAIN._replace(link_id=2**40 + n, url=f"https://www.example.com/{n}/" + "a" * path_bytes))
+        VersionedRecord(
+            2**40 + n, PLAIN._replace(link_id=2**40 + n, url=f"https://www.example.com/{n}/" + "a" * path_bytes)
+        )
         for n in range(8 * budget // (2 * path_bytes + 700))
     ]
     tracemalloc.start()
@@ -133,7 +135,7 @@ def test_count_of_bytes_does_not_drift() -> None:
     memory = Memory(20_000)
     for n in range(200):
         record = PLAIN._replace(url="https://a.example/" + "a" * (n * 37 % 900), valid_from=NOW + 50 if n % 3 else None)
-        memory.store(key(n % 40), Reading(n, record), NOW)
+        memory.store(key(n % 40), VersionedRecord(n, record), NOW)
         entry = memory.find(key(n * 7 % 40))
         if entry is not None:
             memory.prolong(entry, NOW + n)
@@ -146,6 +148,6 @@ def test_count_of_bytes_does_not_drift() -> None:
 def test_no_budget_holds_nothing() -> None:
     """With 0 MB every visit is looked up."""
     memory = Memory(0)
-    memory.store(key(1), Reading(1, PLAIN), NOW)
+    memory.store(key(1), VersionedRecord(1, PLAIN), NOW)
 
     assert (len(memory.entries), memory.bytes) == (0, 0)

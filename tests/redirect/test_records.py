@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.records import Reading, Record, pack_reading, unpack_reading
+from shared.records import Record, VersionedRecord, pack_reading, unpack_reading
 from tests.redirect.test_answers import NOW, PLAIN
 
 FULL = PLAIN._replace(
@@ -66,7 +66,7 @@ def is_sound(packed: bytes) -> bool:
 
 def test_what_was_written_is_read() -> None:
     """A reading comes back as it was, a link that is absent too."""
-    for reading in (Reading(0, None), Reading(2**62, FULL), Reading(3, PLAIN)):
+    for reading in (VersionedRecord(0, None), VersionedRecord(2**62, FULL), VersionedRecord(3, PLAIN)):
         assert unpack_reading(pack_reading(reading)) == reading
 
 
@@ -83,7 +83,7 @@ def test_value_of_another_kind_is_no_reading(value: object) -> None:
 
 def test_wrong_length_is_no_reading() -> None:
     """A record that is cut, goes on, or has a field more or less is none: another release has another format."""
-    packed = pack_reading(Reading(7, FULL))
+    packed = pack_reading(VersionedRecord(7, FULL))
     wrong = [packed[:end] for end in range(len(packed))] + [packed + b"\x00", packed + packed]
     wrong += [msgpack.packb((7, *FULL)[:n]) for n in range(2, 12)] + [msgpack.packb((7, *FULL, 1)), b"", b"\xc1"]
 

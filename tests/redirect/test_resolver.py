@@ -15,9 +15,9 @@ from deploy.local.valkey import Valkey
 from services.redirect.cache import Cache, open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.memory import Memory
-from services.redirect.resolver import Crowded, Resolver, Unresolved
+from services.redirect.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.source import Source, open_source
-from shared.records import Reading, Record, pack_reading, redis_key, unpack_reading
+from shared.records import Record, VersionedRecord, pack_reading, redis_key, unpack_reading
 from tests.conftest import Database
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.redirect.conftest import AddLink
@@ -149,7 +149,7 @@ async def test_absent_code_is_remembered_in_redis_for_seconds(parts: Parts, add_
 
     await add_link("b", URL)
     assert await parts.url_of("b") == URL
-    await parts.cache.put_many({("sho.rt", "b"): Reading(10**6, None)})
+    await parts.cache.put_many({("sho.rt", "b"): VersionedRecord(10**6, None)})
     packed = await admin.get(redis_key(("sho.rt", "b")))
     assert isinstance(packed, bytes)
     assert unpack_reading(packed).record is not None
@@ -219,7 +219,7 @@ async def test_fill_of_one_who_did_not_know_is_refused_by_those_who_do(
     await edit(truth, URL + "new")
     await parts.reader.poll()
     old = Record(1, URL + "old", 302, None, None, None, None, True, False, False, 1)
-    await admin.set(redis_key(KEY), pack_reading(Reading(as_of_before, old)))
+    await admin.set(redis_key(KEY), pack_reading(VersionedRecord(as_of_before, old)))
 
     assert await parts.url_of() == URL + "new"
 
@@ -288,7 +288,7 @@ async def test_number_of_waiting_codes_is_bounded(parts: Parts) -> None:
     results = await asyncio.gather(*(parts.url_of(f"x{n % 12}") for n in range(22)), return_exceptions=True)
     crowded = [type(result) for result in results if result is not None]
 
-    assert crowded == [Crowded] * 2
+    assert crowded == [ResolverFull] * 2
     assert results[10:12] == [result for result in results if result is not None]
     assert await parts.url_of("x11") is None
 

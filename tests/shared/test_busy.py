@@ -5,7 +5,7 @@ import asyncio
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from shared.busy import BUSY, Bounded
+from shared.busy import BUSY, BoundedConcurrency
 
 
 async def test_one_too_many_is_told_so() -> None:
@@ -18,7 +18,7 @@ async def test_one_too_many_is_told_so() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    transport = httpx.ASGITransport(Bounded(app, 1))
+    transport = httpx.ASGITransport(BoundedConcurrency(app, 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://sho.rt") as client:
         first = asyncio.create_task(client.get("/"))
         await entered.wait()

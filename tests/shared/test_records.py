@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.records import Reading, Record, pack_reading, redis_key, select_records, unpack_reading
+from shared.records import Record, VersionedRecord, pack_reading, redis_key, select_records, unpack_reading
 from tests.conftest import Database
 
 INSERT = "INSERT INTO links (domain, code, owner, url) VALUES ('sho.rt', $1, 'o', $2)"
@@ -40,8 +40,8 @@ async def reader(database: Database) -> AsyncIterator["asyncpg.Connection[asyncp
     await conn.close()
 
 
-@given(reading=st.builds(Reading, as_of=st.integers(0, 2**63 - 1), record=st.none() | records))
-def test_packed_reading_is_read_back(reading: Reading) -> None:
+@given(reading=st.builds(VersionedRecord, as_of=st.integers(0, 2**63 - 1), record=st.none() | records))
+def test_packed_reading_is_read_back(reading: VersionedRecord) -> None:
     """A reading survives Redis, with or without a record."""
     assert unpack_reading(pack_reading(reading)) == reading
 
@@ -50,7 +50,7 @@ def test_packed_reading_is_read_back(reading: Reading) -> None:
 def test_other_bytes_are_no_reading(packed: bytes) -> None:
     """Whatever bytes Redis holds, they are a reading or refused."""
     with contextlib.suppress(ValueError):
-        assert isinstance(unpack_reading(packed), Reading)
+        assert isinstance(unpack_reading(packed), VersionedRecord)
 
 
 def test_key_names_the_record_format() -> None:

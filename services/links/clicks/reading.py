@@ -15,7 +15,7 @@ from services.links.clicks.enrichment import Enricher, VisitorHash
 from services.links.clicks.pipe import ANY_NUMBER, BatchPart, WorkerMark, pack_found
 from shared.api import Dimensions
 from shared.clicks import ClickParts
-from shared.journal import Damaged, split_records, unpack_clicks
+from shared.journal import JournalDamaged, split_records, unpack_clicks
 
 READ_TIME_S = 2.0
 """The time for the clicks of a batch. Those that are not read by then come again. An ordinary batch takes a tenth of it."""
@@ -110,7 +110,7 @@ def split_batch(data: bytes, reached: int, part: BatchPart, mark: WorkerMark) ->
                 return batch
             sent += record.sent
         is_damaged = not batch.records
-    except Damaged:
+    except JournalDamaged:
         is_damaged = True
     if is_damaged:
         batch.damage_end = reached + len(data)

@@ -26,7 +26,7 @@ from services.links.state import state_of
 from services.links.web.aside import Aside
 from services.links.web.bodies import check_content_type, read_body
 from services.links.web.errors import Busy, ProblemOut, answer_error
-from services.links.web.idempotency import Answer, Memory, forget_request, recall_or_begin, store_answer
+from services.links.web.idempotency import AnswerMemory, StoredAnswer, forget_request, recall_or_begin, store_answer
 from services.links.web.pace import Pace
 from shared.api import MOST_ROWS
 from shared.postgres import Pool, connection, open_pool
@@ -195,7 +195,7 @@ class StoreState:
     """What the process aside has open."""
 
     site: Site
-    memory: Memory
+    memory: AnswerMemory
     pool: Pool
 
 
@@ -204,7 +204,7 @@ async def open_store(settings: LinksSettings) -> AsyncIterator[Callable[[bytes, 
     """What the process aside does: from a body, its owner and perhaps an `Idempotency-Key` to the answer."""
     url = settings.links_database_url.get_secret_value()
     async with open_pool(url, size=1, application="links batches") as pool:
-        state = StoreState(Site(settings), Memory(), pool)
+        state = StoreState(Site(settings), AnswerMemory(), pool)
 
         async def answer(body: bytes, owner: str, idempotency_key: str | None) -> Sent:
             try:
@@ -232,6 +232,6 @@ async def _store(state: StoreState, owner: str, batch: Batch, idempotency_key: s
         if idempotency_key is not None and not any(isinstance(result, Outcome) for result in results):
             await forget_request(conn, owner, idempotency_key)
         elif idempotency_key is not None:
-            await store_answer(conn, state.memory, owner, idempotency_key, Answer(HTTPStatus.OK, answer))
+            await store_answer(conn, state.memory, owner, idempotency_key, StoredAnswer(HTTPStatus.OK, answer))
         await announce_links(conn, drafts, outcomes)
     return answer

@@ -32,7 +32,7 @@ from services.links.site import Site
 from services.links.state import state_of
 from services.links.web.cursors import CursorRefused, Position
 from services.links.web.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch, refuse_costly
-from services.links.web.idempotency import Answer, recall_or_begin, store_answer
+from services.links.web.idempotency import StoredAnswer, recall_or_begin, store_answer
 from shared.changes import insert_change
 from shared.postgres import Connection, connection
 
@@ -89,7 +89,7 @@ async def create_link(
             raise outcome
         response = _created(outcome.link, site) if outcome.is_new else _found(outcome.link, site)
         if idempotency_key is not None:
-            answer = Answer(response.status_code, bytes(response.body).decode())
+            answer = StoredAnswer(response.status_code, bytes(response.body).decode())
             await store_answer(conn, state.memory, caller.owner, idempotency_key, answer)
         await announce_links(conn, [draft], [outcome])
     return response

@@ -7,7 +7,7 @@ in which it counts.
 from dataclasses import dataclass
 
 from services.links.stats.intervals import DAY, ceil_time, floor_time
-from services.links.stats.rows import Count, Days, Period, Whose, select_raw_counts, select_totals
+from services.links.stats.rows import Count, DaySpan, Period, StatsScope, select_raw_counts, select_totals
 from shared.postgres import Connection
 
 LARGEST_PART = 10_000
@@ -26,12 +26,12 @@ class Coverage:
     """
 
     period: Period
-    days: Days
+    days: DaySpan
     parts: tuple[Period, ...]
     visitors: Count
 
 
-async def find_coverage(conn: Connection, whose: Whose, asked: Period) -> Coverage:
+async def find_coverage(conn: Connection, whose: StatsScope, asked: Period) -> Coverage:
     """Find out where the numbers of a range come from."""
     first, end = ceil_time(asked.since, DAY), floor_time(asked.until, DAY)
     if first > end:
@@ -54,8 +54,8 @@ async def find_coverage(conn: Connection, whose: Whose, asked: Period) -> Covera
                     continue
             since, until = min(since, day), max(until, day + DAY)
         first, end = min(first, day), max(end, day + DAY)
-    return Coverage(Period(since, until), Days(first.date(), end.date()), tuple(parts), visitors)
+    return Coverage(Period(since, until), DaySpan(first.date(), end.date()), tuple(parts), visitors)
 
 
-async def _count_clicks(conn: Connection, whose: Whose, period: Period) -> Count:
+async def _count_clicks(conn: Connection, whose: StatsScope, period: Period) -> Count:
     return (await select_totals(conn, whose, period, [period.since])).get(0, Count())

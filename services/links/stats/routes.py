@@ -47,7 +47,7 @@ from services.links.stats.intervals import (
 from services.links.stats.rows import (
     Count,
     Period,
-    Whose,
+    StatsScope,
     select_dimensions,
     select_totals,
     select_totals_of_links,
@@ -80,7 +80,7 @@ async def get_link_stats(
     period, starts = _resolve(query)
     async with snapshot(request, caller) as conn:
         link = check_seen(await select_link(conn, link_key(code, query.domain, site)), caller)
-        stats = await _count(conn, Whose(link_id=link.id), query, period, starts)
+        stats = await _count(conn, StatsScope(link_id=link.id), query, period, starts)
     return _answer(stats, media_type)
 
 
@@ -91,7 +91,7 @@ async def get_stats(request: Request, query: Annotated[OwnerStatsQuery, Query()]
     media_type = choose_media_type(request.headers.get("accept"), JSON_OR_CSV)
     period, starts = _resolve(query)
     async with snapshot(request, caller) as conn:
-        stats = await _count(conn, Whose(owner=owner), query, period, starts)
+        stats = await _count(conn, StatsScope(owner=owner), query, period, starts)
     return _answer(stats, media_type)
 
 
@@ -152,7 +152,9 @@ def _resolve(query: StatsQuery) -> tuple[Period, list[datetime]]:
         raise InvalidInput(FieldError("interval", reason)) from None
 
 
-async def _count(conn: Connection, whose: Whose, query: StatsQuery, period: Period, starts: list[datetime]) -> StatsOut:
+async def _count(
+    conn: Connection, whose: StatsScope, query: StatsQuery, period: Period, starts: list[datetime]
+) -> StatsOut:
     counts = await select_totals(conn, whose, period, starts)
     coverage = await find_coverage(conn, whose, period)
     visitors = coverage.visitors + await select_visitors(conn, whose, coverage.days)

@@ -15,7 +15,7 @@ from shared.postgres import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class StatsScope:
     """Whose clicks are meant: those of a link, of an owner's links, or of all links if both are None."""
 
     link_id: int | None = None
@@ -46,7 +46,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Days:
+class DaySpan:
     """UTC days from the first one up to, and without, the second one."""
 
     first: date
@@ -63,7 +63,9 @@ class ClickRow:
     dimensions: Dimensions
 
 
-async def select_totals(conn: Connection, whose: Whose, period: Period, starts: Sequence[datetime]) -> dict[int, Count]:
+async def select_totals(
+    conn: Connection, whose: StatsScope, period: Period, starts: Sequence[datetime]
+) -> dict[int, Count]:
     """Count the clicks of a period by intervals that begin at `starts`; those without clicks are left out.
 
     Returns:
@@ -74,7 +76,7 @@ async def select_totals(conn: Connection, whose: Whose, period: Period, starts: 
 
 
 async def select_dimensions(
-    conn: Connection, whose: Whose, days: Days, parts: Sequence[Period], *, top: int, bots: Bots
+    conn: Connection, whose: StatsScope, days: DaySpan, parts: Sequence[Period], *, top: int, bots: Bots
 ) -> dict[str, list[tuple[str | None, Count]]]:
     """Count clicks by the values of each dimension.
 
@@ -108,13 +110,13 @@ async def select_dimensions(
     return found
 
 
-async def select_visitors(conn: Connection, whose: Whose, days: Days) -> Count:
+async def select_visitors(conn: Connection, whose: StatsScope, days: DaySpan) -> Count:
     """Add up the unique visitors of whole days."""
     (row,) = await conn.fetch(_statement(_VISITORS, whose), _who(whose), days.first, days.end)
     return Count(row["humans"], row["bots"])
 
 
-async def select_raw_counts(conn: Connection, whose: Whose, part: Period) -> tuple[Count, Count]:
+async def select_raw_counts(conn: Connection, whose: StatsScope, part: Period) -> tuple[Count, Count]:
     """Count the raw clicks of a part of a day, and the visitors in it."""
     (row,) = await conn.fetch(_statement(_RAW_COUNTS, whose), _who(whose), part.since, part.until)
     return Count(row["humans"], row["bots"]), Count(row["human_visitors"], row["bot_visitors"])
@@ -175,7 +177,7 @@ async def select_clicks(
     return [ClickRow(row["id"], row["clicked_at"], row["is_bot"], Dimensions(*list(row)[3:])) for row in rows]
 
 
-def _statement(template: str, whose: Whose) -> str:
+def _statement(template: str, whose: StatsScope) -> str:
     """Fill in which counts are asked; all of it comes from this file."""
     if whose.link_id is not None:
         by, condition = "by_link", "link_id = $1::bigint"
@@ -186,7 +188,7 @@ def _statement(template: str, whose: Whose) -> str:
     return template.replace("<by>", by).replace("<whose>", condition)
 
 
-def _who(whose: Whose) -> int | str | None:
+def _who(whose: StatsScope) -> int | str | None:
     return whose.owner if whose.link_id is None else whose.link_id
 
 

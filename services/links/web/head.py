@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _FLAG = "tinyurl.is_head"
 
 
-class Head:
+class HeadMiddleware:
     """ASGI middleware that asks the routes for a GET where the client asked for a HEAD.
 
     Args:

@@ -26,7 +26,7 @@ LARGE_ANSWER = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """What a request was answered."""
 
     status: int
@@ -42,7 +42,7 @@ class _Usage:
     size: int
 
 
-class Memory:
+class AnswerMemory:
     """Knows how full the memory of each owner is."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -73,7 +73,9 @@ class Memory:
         self._usages.pop(owner, None)
 
 
-async def recall_or_begin(conn: Connection, memory: Memory, owner: str, key: str, request: bytes) -> Answer | None:
+async def recall_or_begin(
+    conn: Connection, memory: AnswerMemory, owner: str, key: str, request: bytes
+) -> StoredAnswer | None:
     """Take a key, or find the answer that it got before. A second request with it waits for the first.
 
     Args:
@@ -113,10 +115,10 @@ async def recall_or_begin(conn: Connection, memory: Memory, owner: str, key: str
     assert row is not None, "the conflicting row is committed"
     if row["request_hash"] != request_hash:
         raise IdempotencyConflict("This Idempotency-Key came with another request before. Use a new one.")
-    return Answer(row["status"], row["response"])
+    return StoredAnswer(row["status"], row["response"])
 
 
-async def store_answer(conn: Connection, memory: Memory, owner: str, key: str, answer: Answer) -> None:
+async def store_answer(conn: Connection, memory: AnswerMemory, owner: str, key: str, answer: StoredAnswer) -> None:
     """Keep the answer of a key that was taken in this transaction."""
     if len(answer.body) > LARGE_ANSWER:
         memory.look_again(owner)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from services.redirect.journal.segments import RECORD_BYTES, Segment
-from shared.journal import Damaged, count_clicks, first_record_bytes, split_records, unpack_clicks
+from shared.journal import JournalDamaged, count_clicks, first_record_bytes, split_records, unpack_clicks
 
 BATCH_BYTES = 2 * 2**20
 COMPRESSED_FROM_BYTES = 1024
@@ -68,7 +68,7 @@ def read_batch(segment: Segment) -> JournalBatch:
             batch.ends.append((segment.taken + last, clicks))
             if len(batch.ends) % YIELD_EVERY_RECORDS == 0:
                 time.sleep(0)
-    except Damaged:
+    except JournalDamaged:
         batch.is_damaged = True
     batch.is_gzip = last >= COMPRESSED_FROM_BYTES
     batch.body = gzip.compress(data[:last], COMPRESSION_LEVEL, mtime=0) if batch.is_gzip else data[:last]
@@ -81,7 +81,7 @@ def read_oldest(segment: Segment) -> float | None:
     try:
         data = os.pread(segment.descriptor, min(BATCH_BYTES, segment.end - segment.taken), segment.taken)
         return next((_time_of(body) for _, body in split_records(data)), None)
-    except (OSError, Damaged):
+    except (OSError, JournalDamaged):
         return None
 
 

@@ -39,6 +39,7 @@ class Segment:
         synced: Everything below is on the disk.
         is_complete: Nothing more will be written to it.
         is_damaged: What follows `taken` cannot be read.
+        is_closed: This process has given it up, perhaps while a thread was about to sync it.
         oldest_at: When the oldest click was made that is not taken, as far as is known; Unix seconds.
         backoff: When the write service may be asked again to take something of it.
     """
@@ -50,6 +51,7 @@ class Segment:
     synced: int = len(HEADER)
     is_complete: bool = False
     is_damaged: bool = False
+    is_closed: bool = False
     oldest_at: float | None = None
     opened_at: float = field(default_factory=monotonic)
     backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
@@ -67,11 +69,16 @@ class Segment:
         """Put it on the disk, if there is anything new in it."""
         end = self.end
         if self.synced < end:
-            os.fdatasync(self.descriptor)
+            try:
+                os.fdatasync(self.descriptor)
+            except OSError:
+                if not self.is_closed:
+                    raise
             self.synced = end
 
     def close(self) -> None:
         """Give it up: another process may adopt it."""
+        self.is_closed = True
         os.close(self.descriptor)
 
     def delete(self) -> None:
