@@ -370,7 +370,9 @@ async def test_everyone_is_served_while_a_batch_is_worked_on(
         os.kill(process, signal.SIGCONT)
 
     assert statuses(await sending) == [201] * 100
-    assert os.getpriority(os.PRIO_PROCESS, process) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, LOWEST_PRIORITY)
+    assert os.getpriority(os.PRIO_PROCESS, process) == min(
+        os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, LOWEST_PRIORITY
+    )
 
 
 async def test_batch_whose_process_is_killed_can_be_sent_again(
