@@ -8,11 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.host.site import NginxSite as Host
+from deploy.host.site import HostSite
 from deploy.host.watch import Tally
 from tests.nginx.conftest import Front, NginxSite, Recorder, StartFront
 
-HOST = Host(root=Path("/nonexistent"), values={}, tinyurl_name="x", repository="x", public_base_url="https://sho.rt")
+HOST = HostSite(
+    root=Path("/nonexistent"), values={}, tinyurl_name="x", repository="x", public_base_url="https://sho.rt"
+)
 EACH = 60
 """So often each request is sent: with the others, well over the hundred answers that are needed for a verdict."""
 

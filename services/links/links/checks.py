@@ -3,8 +3,10 @@
 Stands between the forms, which check each field by itself, and the statements in `rows.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import ada_url
 
@@ -18,6 +20,8 @@ from services.links.site import Site
 from services.links.web.errors import FieldError, Forbidden, InvalidInput, NotFound
 from shared.codes import is_code
 from shared.records import LinkKey
+
+_DECIDED = frozenset(DECIDED)
 
 _NO_LINK = "There is no such link."
 
@@ -48,13 +52,17 @@ def spell_domain(domain: str) -> str:
 def new_draft(body: LinkIn, owner: str, site: Site) -> LinkDraft:
     """The link that a body asks for, with its targets parsed; what is wrong is invalid input."""
     domain = check_domain(body.domain, site)
-    fields = changed_fields(LinkFields(url=""), body, site)
+    fields = _check_fields(LinkFields, body, site)
     return LinkDraft(domain, owner, fields, body.code or "", body.find_existing)
 
 
 def changed_fields(fields: LinkFields, body: LinkIn | LinkPatch, site: Site) -> LinkFields:
     """A link's fields with those that a body gives, which are parsed and checked; name every field that is wrong."""
-    given = {name: getattr(body, name) for name in DECIDED if name in body.model_fields_set}
+    return _check_fields(partial(replace, fields), body, site)
+
+
+def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, site: Site) -> LinkFields:
+    given = {name: getattr(body, name) for name in body.model_fields_set if name in _DECIDED}
     if "tags" in given:
         given["tags"] = tuple(given["tags"])
     errors = []
@@ -64,7 +72,7 @@ def changed_fields(fields: LinkFields, body: LinkIn | LinkPatch, site: Site) -> 
                 given[name] = site.rules.parse(given[name])
             except TargetRefused as error:
                 errors.append(FieldError(name, str(error)))
-    changed = replace(fields, **given)
+    changed = make(**given)
     if changed.expires_at is not None:
         if "expires_at" in given and changed.expires_at <= datetime.now(UTC):
             errors.append(FieldError("expires_at", "must lie in the future"))

@@ -1,6 +1,7 @@
 """What a link looks like to a client: the fields it may send, the fields it gets."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -166,6 +167,10 @@ class LinkPage(BaseModel):
 
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
     """What a client gets of a stored link."""
-    kept = {name: getattr(row, name) for name in KEPT}
-    decided = {name: getattr(row.fields, name) for name in DECIDED}
-    return LinkOut(short_url=short_url, **kept, **decided)
+    kept = zip(_SHOWN, _shown(row), strict=True)
+    decided = zip(DECIDED, _decided(row.fields), strict=True)
+    return LinkOut(short_url=short_url, **dict(kept), **dict(decided))
+
+
+_SHOWN = tuple(name for name in KEPT if name in LinkOut.model_fields)
+_shown, _decided = attrgetter(*_SHOWN), attrgetter(*DECIDED)
