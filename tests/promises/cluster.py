@@ -43,6 +43,17 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON naive_links TO tinyurl_links, tinyurl_re
 """
 
 
+class _Transport(httpx.AsyncHTTPTransport):
+    """Tells of a connection that breaks while it is made as of every other one."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except AttributeError as error:
+            # uvloop has forgotten the socket by then, and anyio asks it who is at the other end.
+            raise httpx.ConnectError("broken while it was made", request=request) from error
+
+
 @dataclass
 class Cluster:
     """The running processes.
@@ -75,6 +86,7 @@ class Cluster:
             base_url=f"http://127.0.0.1:{self.port}",
             headers={"Authorization": f"Bearer {self.key}", "Host": "sho.rt"},
             timeout=timeout_s,
+            transport=_Transport(),
         )
 
     async def start(self, name: str) -> None:
