@@ -40,8 +40,10 @@ def overlaid(previous: RunnableRelease, tmp_path: Path) -> Iterator[RunnableRele
     shutil.copytree(previous.folder, folder, ignore=shutil.ignore_patterns(".venv"))
     for file in (ROOT / "shared" / "migrations").glob("*.sql"):
         shutil.copy(file, folder / "shared" / "migrations")
-    # A deployment applies them with the release that brings them.
-    shutil.copy(ROOT / "shared" / "schema.py", folder / "shared")
+    # A deployment applies them with the release that brings them, which connects in its own way.
+    schema = (ROOT / "shared" / "schema.py").read_text()
+    (folder / "shared" / "schema.py").write_text(schema.replace("shared.postgres", "shared.postgres_of_schema"))
+    shutil.copy(ROOT / "shared" / "postgres.py", folder / "shared" / "postgres_of_schema.py")
     yield RunnableRelease(folder, previous.python)
     shutil.rmtree(folder)
 
