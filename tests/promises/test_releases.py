@@ -179,6 +179,8 @@ async def watch(
 async def test_clicks_of_either_release_are_read_by_the_other(previous: RunnableRelease) -> None:
     """The clicks of each redirector, which the other release's write service takes, are stored alike and in full."""
     visits = 5 * [BROWSER] + 2 * [PREFETCH] + [""]
+    # A release from before prefetches were told apart counts them as visits.
+    ahead = 2 if "purpose" in (previous.folder / "shared" / "clicks.py").read_text() else 0
     async with deploying(previous) as deployment:
         for side in SIDES:
             created = await deployment.clients[side].post("/links", json={"url": URL, "code": f"clicked-{side}"})
@@ -201,11 +203,9 @@ async def test_clicks_of_either_release_are_read_by_the_other(previous: Runnable
 
     firefox = ("Firefox", "Linux", "desktop", "example.org", "de")
     for side in SIDES:
-        assert [tuple(row)[1:] for row in rows if row["code"] == f"clicked-{side}"] == [
-            (True, *["unknown"] * 5, 1),
-            (True, *firefox, 2),
-            (False, *firefox, 5),
-        ]
+        stored = {tuple(row)[1:-1]: row["count"] for row in rows if row["code"] == f"clicked-{side}"}
+        expected = {(True, *["unknown"] * 5): 1, (True, *firefox): ahead, (False, *firefox): 7 - ahead}
+        assert stored == {kind: count for kind, count in expected.items() if count}
     assert [row["count"] for row in visitors] == [2, 2]
     assert refused == 0
 
