@@ -1,18 +1,23 @@
 """Real servers for the tests: one PostgreSQL and one Valkey per worker, a database of its own for whoever needs one."""
 
 import asyncio
+import faulthandler
+import os
 import secrets
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 import uvloop
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from pydantic import SecretStr
 from redis import Redis
 
@@ -24,6 +29,9 @@ from shared.settings import LinksSettings
 
 TEMPLATE = "template_tinyurl"
 START_TIMEOUT_S = 60
+
+CLEANUP_S = 120
+"""A test that is not over so long after its timeout does not end by itself."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -38,11 +46,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("promise") is None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End the process of a test that its timeout could not end, and show where it is; xdist goes on with another process."""
+
+    def end() -> None:
+        stderr = item.config.stash[fault_handler_stderr_fd_key]
+        os.write(stderr, f"\n{item.nodeid} is stuck:\n".encode())
+        faulthandler.dump_traceback(stderr)
+        os._exit(1)
+
+    marker = item.get_closest_marker("timeout")
+    timeout_s = float(marker.args[0] if marker else item.config.getini("timeout"))
+    timer = threading.Timer(timeout_s + CLEANUP_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        return (yield)
+    finally:
+        timer.cancel()
+
+
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The event loop that production has."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": _Loop}
+
+
+class _Loop(uvloop.Loop):
+    """Ends with a test's timeout, which uvloop itself would log and forget."""
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        super().call_exception_handler(context)
+        if isinstance(context.get("exception"), pytest.fail.Exception):
+            self.stop()
 
 
 @dataclass(frozen=True)
