@@ -5,6 +5,7 @@ from what FastAPI understood of it. `DirectRoutes` stands before the framework a
 """
 
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
@@ -33,20 +34,22 @@ class DirectRoute(APIRoute):
         if not is_simple or not isinstance(model, type) or not issubclass(model, BaseModel):
             raise TypeError(f"{self.path}: a direct route has a body of one model, headers, and no other parameters")
         self._parameters = Parameters(declared)
+        self._call = _compile(declared)
+        self._headers = [(field.name, field.alias, field.default, field.validate) for field in declared.header_params]
         self._body_name, self._body = body.name, model
         return self.answer
 
     async def answer(self, request: Request) -> Response:
         """Do what the framework does with an `ApiRoute`, in the same order; the scope is checked with the key."""
-        values = await _solve(self.dependant, request)
+        values = await self._call.arguments(request)
         self._parameters.check(request)
         body = await read_json(request)
         errors: list[Any] = []
-        for field in self.dependant.header_params:
-            text = request.headers.get(field.alias)
-            values[field.name] = field.default
+        for name, alias, default, validate in self._headers:
+            text = request.headers.get(alias)
+            values[name] = default
             if text is not None:
-                values[field.name], wrong = field.validate(text, loc=("header", field.alias))
+                values[name], wrong = validate(text, loc=("header", alias))
                 errors += wrong
         try:
             values[self._body_name] = self._body.model_validate(body)
@@ -89,14 +92,29 @@ class DirectRoutes:
         await response(scope, receive, send)
 
 
-async def _solve(declared: Dependant, request: Request) -> dict[str, Any]:
-    """Find the arguments that are the request itself or what dependencies return."""
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A function with what it gets: the request under some names, and under others what its dependencies return."""
+
+    function: Callable[..., Coroutine[Any, Any, Any]]
+    request_names: tuple[str, ...]
+    dependencies: tuple[tuple[str | None, "_Call | None"], ...]
+
+    async def arguments(self, request: Request) -> dict[str, Any]:
+        values: dict[str, Any] = dict.fromkeys(self.request_names, request)
+        for name, call in self.dependencies:
+            value = None if call is None else await call.function(**await call.arguments(request))
+            if name is not None:
+                values[name] = value
+        return values
+
+
+def _compile(declared: Dependant) -> _Call:
+    """Read once what the framework would look up at each request."""
+    assert declared.call is not None, "a dependency is a function"
     names = (declared.request_param_name, declared.http_connection_param_name)
-    values: dict[str, Any] = {name: request for name in names if name is not None}
-    for each in declared.dependencies:
-        assert each.call is not None, "a dependency is a function"
-        # A scheme is for the description; the dependency that has it reads the key.
-        value = None if isinstance(each.call, SecurityBase) else await each.call(**await _solve(each, request))
-        if each.name is not None:
-            values[each.name] = value
-    return values
+    # A scheme is for the description; the dependency that has it reads the key.
+    dependencies = [
+        (each.name, None if isinstance(each.call, SecurityBase) else _compile(each)) for each in declared.dependencies
+    ]
+    return _Call(declared.call, tuple(name for name in names if name is not None), tuple(dependencies))
