@@ -2,12 +2,10 @@
 
 import asyncio
 import faulthandler
-import os
 import secrets
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -49,22 +47,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """End the process of a test that its timeout could not end, and show where it is; xdist goes on with another process."""
-
-    def end() -> None:
-        stderr = item.config.stash[fault_handler_stderr_fd_key]
-        os.write(stderr, f"\n{item.nodeid} is stuck:\n".encode())
-        faulthandler.dump_traceback(stderr)
-        os._exit(1)
-
     marker = item.get_closest_marker("timeout")
-    timeout_s = float(marker.args[0] if marker else item.config.getini("timeout"))
-    timer = threading.Timer(timeout_s + CLEANUP_S, end)
-    timer.daemon = True
-    timer.start()
+    _end_after(item, float(marker.args[0] if marker else item.config.getini("timeout")) + CLEANUP_S)
     try:
         return (yield)
     finally:
-        timer.cancel()
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item) -> None:
+    """Watch the cleanup of a test that failed, too: pytest's own plugin has just ended the watch."""
+    _end_after(node, CLEANUP_S)
+
+
+def _end_after(node: pytest.Item, seconds: float) -> None:
+    # A thread of Python would wait for ever if C code hangs while it holds the interpreter's lock.
+    faulthandler.dump_traceback_later(seconds, exit=True, file=node.config.stash[fault_handler_stderr_fd_key])
 
 
 def pytest_asyncio_loop_factories(

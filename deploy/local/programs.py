@@ -19,6 +19,8 @@ from typing import Any
 UNPRIVILEGED_USER = "nobody"
 
 _PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+"""Looked up before a process forks: in its child a lock of the loader may be held by a thread that is not there."""
 
 
 class StartFailed(Exception):
@@ -54,7 +56,7 @@ def spawn_options(program: Program) -> dict[str, Any]:
     return {
         "env": {**inherited, **program.environment},
         "start_new_session": True,
-        "preexec_fn": _end_with_parent if sys.platform == "linux" else None,
+        "preexec_fn": _end_with_parent if _prctl else None,
     }
 
 
@@ -113,4 +115,5 @@ async def wait_until(condition: Callable[[], bool], timeout_s: float, step_s: fl
 
 def _end_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent dies, so that even its SIGKILL leaves no process behind."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    assert _prctl is not None
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
