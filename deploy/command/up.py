@@ -5,19 +5,24 @@ It alone loads `deploy/local/`, and only when it is called, because production d
 
 import asyncio
 import signal
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deploy.command.runner import DEFAULT_DATA, run
+
+if TYPE_CHECKING:
+    from deploy.local.stack import StackOptions
 
 
 def up_command(
     data: Annotated[Path, typer.Option(help="Folder that keeps the data.")] = DEFAULT_DATA,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to answer on.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Redirect processes.")] = 1,
+    dashboard: Annotated[bool, typer.Option(help="Run the dashboard, which takes half of the memory.")] = True,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Keep nothing; for tests.")] = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C: PostgreSQL, Valkey, nginx and the services.
@@ -27,37 +32,40 @@ def up_command(
     Example: tinyurl up --port 9000 --workers 2
     """
     from deploy.local.programs import StartFailed  # noqa: PLC0415  # production never loads deploy.local
+    from deploy.local.stack import StackOptions  # noqa: PLC0415  # likewise
 
-    if ephemeral:
-        with tempfile.TemporaryDirectory(prefix="tinyurl-data-", ignore_cleanup_errors=True) as folder:
-            run("up", _up(Path(folder), port, workers, durable=False), failures=(StartFailed,))
-    else:
-        run("up", _up(data.absolute(), port, workers, durable=True), failures=(StartFailed,))
+    with ExitStack() as stack:
+        if ephemeral:
+            folder = TemporaryDirectory(prefix="tinyurl-data-", ignore_cleanup_errors=True)
+            data = Path(stack.enter_context(folder))
+        options = StackOptions(data.absolute(), port, workers, durable=not ephemeral, dashboard=dashboard)
+        run("up", _up(options), failures=(StartFailed,))
 
 
-async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
-    from deploy.local.stack import StackOptions, run_stack  # noqa: PLC0415  # likewise
+async def _up(options: "StackOptions") -> None:
+    from deploy.local.stack import run_stack  # noqa: PLC0415  # likewise
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Nothing is cancelled: a stack is stopped part by part, in order.
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    say = _say
-    starting = asyncio.create_task(stopping.wait())
-    async with run_stack(StackOptions(data, port, workers, durable=durable), say) as stack:
+    async with run_stack(options, _say) as stack:
         typer.echo(
             f"TinyURL is up at {stack.url}, its API at {stack.url}/docs\n"
-            f"Dashboard: {stack.sign_in_url} (signs in once, within five minutes)\n"
             f"API key: {stack.api_key}\n"
             "\n"
             "Shorten a link:\n"
             f"  curl -s {stack.url}/api/v1/links -H 'Authorization: Bearer {stack.api_key}' "
             "-H 'Content-Type: application/json' -d '{\"url\": \"https://www.python.org/\"}'\n"
             "\n"
-            f"Data and logs are in {data}. Stop it with Ctrl-C."
+            f"Data and logs are in {options.data}. Stop it with Ctrl-C."
         )
-        await starting
+        # It takes longer than all the rest, which is in use meanwhile.
+        stack.sign_in_url.add_done_callback(
+            lambda url: typer.echo(f"Dashboard: {url.result()} (signs in once, within five minutes)")
+        )
+        await stopping.wait()
         typer.echo("stopping")
 
 

@@ -42,21 +42,22 @@ class StackOptions:
     durable: bool = True
     limits: bool = True
     nginx: Path | None = None
+    dashboard: bool = True
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A stack that is ready.
+    """A stack that is ready, but for its dashboard, which takes longer than all the rest.
 
     Attributes:
         url: Where it answers.
         api_key: The key of an admin.
-        sign_in_url: The address that opens the dashboard signed in, once and within five minutes.
+        sign_in_url: Gets the address that opens the dashboard signed in, once and within five minutes, when it is ready.
     """
 
     url: str
     api_key: str
-    sign_in_url: str
+    sign_in_url: asyncio.Future[str]
 
 
 @asynccontextmanager
@@ -111,23 +112,26 @@ class _Stack:
         }
         write_environment(options.data, links.environment, redirects[0].environment, owner)
         code = secrets.token_urlsafe(32)
-        dashboard = self._dashboard(api_key, code)
-        await supervisor.start(links, *redirects, dashboard)
+        dashboard = self._dashboard(api_key, code) if options.dashboard else None
         nginx = Nginx(
             folder=self._sockets / "nginx",
             port=options.port,
             domains=["127.0.0.1"],
             links=[_path(links)],
             redirect=[_path(each) for each in redirects],
-            dashboard=[_path(dashboard)],
+            dashboard=[_path(dashboard)] if dashboard else [],
             access_log=f"{options.data / 'logs' / 'access.log'} json buffer=64k flush=1s",
             options={"limits": options.limits},
             binary=options.nginx,
         )
-        await supervisor.start(nginx.program())
+        await supervisor.start(links, *redirects, nginx.program())
         self._is_ready = True
         self._write_state()
-        return RunningStack(self._url, api_key, f"{self._url}/dashboard/sign-in?code={code}")
+        sign_in_url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if dashboard:
+            shown = f"{self._url}/dashboard/sign-in?code={code}"
+            supervisor.start_later(dashboard, lambda: sign_in_url.set_result(shown))
+        return RunningStack(self._url, api_key, sign_in_url)
 
     async def stop(self) -> None:
         await self._supervisor.stop()
@@ -180,7 +184,7 @@ class _Stack:
         return self._secrets["api_key"]
 
     def _write_state(self) -> None:
-        """Say where everything is. The file appears when all of it is ready: scripts wait for it."""
+        """Say where everything is. The file appears when all but the dashboard is ready: scripts wait for it."""
         if not self._is_ready:
             return
         processes = []

@@ -54,6 +54,15 @@ class Supervisor:
             await self._wait_ready(program)
             self._watchers[program.name] = asyncio.create_task(self._watch(program))
 
+    def start_later(self, program: Program, on_ready: Callable[[], None]) -> None:
+        """Start a program for which nothing waits; if it cannot start, that is said and tried again.
+
+        Args:
+            program: The program.
+            on_ready: Called when it is ready.
+        """
+        self._watchers[program.name] = asyncio.create_task(self._start_until_ready(program, on_ready))
+
     async def stop(self) -> None:
         """Stop every program before those that it uses; kill what is left at the deadline."""
         for watcher in self._watchers.values():
@@ -81,6 +90,22 @@ class Supervisor:
             raise StartFailed(
                 f"{program.name} was not ready in {START_TIMEOUT_S:.0f} s: {self._last_line(program.name)}"
             )
+
+    async def _start_until_ready(self, program: Program, on_ready: Callable[[], None]) -> None:
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        while True:
+            try:
+                await self._spawn(program)
+                await self._wait_ready(program)
+            except (StartFailed, OSError) as error:
+                self._say(str(error))
+                if program.name in self.processes:
+                    _signal_group(self.processes[program.name].pid, signal.SIGKILL)
+                await asyncio.sleep(backoff.record_failure())
+            else:
+                break
+        on_ready()
+        await self._watch(program)
 
     async def _watch(self, program: Program) -> None:
         """Start a program again whenever it ends."""

@@ -10,5 +10,5 @@ from tests.dashboard.site import DashboardSite, running_site
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DashboardSite]:
     """The whole site, of a module."""
-    with running_site(tmp_path_factory.mktemp("site")) as running:
+    with running_site(tmp_path_factory.mktemp("site"), dashboard=False) as running:
         yield running

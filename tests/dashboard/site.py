@@ -1,5 +1,6 @@
 """The whole site as `tinyurl up` runs it, for the browser's tests: the stores, nginx, the services and the dashboard."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tests.nginx.conftest import free_port
 T = TypeVar("T")
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+START_TIMEOUT_S = 60
 VISIBLE_TIMEOUT_S = 1.0
 """How long an edit may take until every visitor sees it."""
 
@@ -33,12 +35,14 @@ class DashboardSite:
 
     Args:
         portal: The event loop that it runs in.
-        stack: Its address, an admin's key, and the link that signs in once.
+        stack: Its address and an admin's key.
+        sign_in_url: The link that signs in once.
         database_url: As the write service's role.
     """
 
     portal: BlockingPortal
     stack: RunningStack
+    sign_in_url: str
     database_url: str
 
     @property
@@ -105,12 +109,13 @@ def wait_for_answer(short_url: str, status: int, location: str | None = None) ->
 
 
 @contextmanager
-def running_site(data: Path) -> Iterator[DashboardSite]:
+def running_site(data: Path, *, dashboard: bool = True) -> Iterator[DashboardSite]:
     """Run the stack in a thread of its own; Playwright has the loop of this one."""
-    options = StackOptions(data, free_port(), durable=False)
+    options = StackOptions(data, free_port(), durable=False, dashboard=dashboard)
     with (
         start_blocking_portal("asyncio", {"loop_factory": uvloop.new_event_loop}) as portal,
         portal.wrap_async_context_manager(run_stack(options, lambda text: None)) as stack,
     ):
         settings = dict(line.split("=", 1) for line in (data / "services.env").read_text().splitlines())
-        yield DashboardSite(portal, stack, settings["LINKS_DATABASE_URL"])
+        sign_in_url = portal.call(asyncio.wait_for, stack.sign_in_url, START_TIMEOUT_S) if dashboard else ""
+        yield DashboardSite(portal, stack, sign_in_url, settings["LINKS_DATABASE_URL"])

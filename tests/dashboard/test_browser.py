@@ -27,11 +27,11 @@ pytestmark = [needs_chromium, ONE_BY_ONE]
 def test_printed_link_signs_in_once(site: DashboardSite, browser: Browser) -> None:
     """The link of `tinyurl up` opens the dashboard, which stays open over a reload; nobody else gets in with it."""
     with open_window(browser, site.url) as page:
-        page.goto(site.stack.sign_in_url)
+        page.goto(site.sign_in_url)
         expect(page.get_by_role("heading", name="Shorten")).to_be_visible(timeout=TIMEOUT_MS)
         page.reload()
         expect(page.get_by_role("heading", name="Shorten")).to_be_visible(timeout=TIMEOUT_MS)
-    answer = follow(site.stack.sign_in_url)
+    answer = follow(site.sign_in_url)
 
     assert answer.status_code == 410
 

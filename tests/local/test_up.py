@@ -68,6 +68,14 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = START_TIMEOUT_S) 
         time.sleep(0.02)
 
 
+def sign_in_url(up: Up) -> str:
+    """The link that it prints when the dashboard is ready."""
+    wait_for(lambda: "\nDashboard: " in up.output.read_text())
+    (url,) = re.findall(r"^Dashboard: (\S+)", up.output.read_text(), re.MULTILINE)
+    assert isinstance(url, str)
+    return url
+
+
 def processes_of(data: Path) -> list[str]:
     """The command lines of all processes that belong to a stack: its data or its settings are of that folder."""
     found = []
@@ -84,11 +92,14 @@ def processes_of(data: Path) -> list[str]:
 
 @pytest.fixture
 def start_up(tmp_path: Path) -> Iterator[StartUp]:
-    """Starts `tinyurl up` and waits until it says that it is up."""
+    """Starts `tinyurl up` and waits until it says that it is up; without the dashboard, which takes longest, unless asked."""
     started: list[Up] = []
 
-    def start(*options: str, data: Path = tmp_path / "data", port: int | None = None) -> Up:
+    def start(
+        *options: str, data: Path = tmp_path / "data", port: int | None = None, with_dashboard: bool = False
+    ) -> Up:
         port = port or free_port()
+        options = (*options, "--dashboard" if with_dashboard else "--no-dashboard")
         output = tmp_path / f"output-{len(started)}"
         with output.open("w") as file:
             process = subprocess.Popen(
@@ -126,31 +137,31 @@ def test_what_it_prints_works_when_pasted(start_up: StartUp) -> None:
 
 def test_printed_link_signs_in(start_up: StartUp) -> None:
     """The link opens the dashboard, once; then the address of the site alone does, with the browser's cookie."""
-    up = start_up()
-    found = re.search(r"^Dashboard: (\S+)", up.output.read_text(), re.MULTILINE)
-    assert found is not None
+    up = start_up(with_dashboard=True)
+    url = sign_in_url(up)
     with httpx.Client(follow_redirects=True) as browser:
-        opened = browser.get(found[1])
+        opened = browser.get(url)
         again = browser.get(up.url)
     with httpx.Client(follow_redirects=True) as stranger:
-        late = stranger.get(found[1])
+        late = stranger.get(url)
         alone = stranger.get(up.url)
 
     assert (opened.status_code, str(opened.url)) == (200, f"{up.url}/dashboard/")
     assert (again.status_code, str(again.url)) == (200, f"{up.url}/dashboard/")
     assert late.status_code == 410
     assert str(alone.url) == f"{up.url}/dashboard/sign-in"
-    code = found[1].partition("code=")[2]
+    code = url.partition("code=")[2]
     assert not [path.name for path in (up.data / "logs").iterdir() if code in path.read_text(errors="replace")]
 
 
 def test_state_file_tells_what_runs(start_up: StartUp) -> None:
     """`state.json` has the address, the key, and of each process its name, id and where it listens; only the owner reads it."""
-    up = start_up("--workers", "2")
+    up = start_up("--workers", "2", with_dashboard=True)
+    sign_in_url(up)
     state = up.state()
 
     assert state["url"] == up.url
-    assert list(up.pids()) == ["postgres", "valkey", "links", "redirect-1", "redirect-2", "dashboard", "nginx"]
+    assert list(up.pids()) == ["postgres", "valkey", "links", "redirect-1", "redirect-2", "nginx", "dashboard"]
     for process in state["processes"]:
         assert Path(f"/proc/{process['pid']}").exists()
         assert process.get("port") == up.port or Path(process["socket"]).exists()
@@ -158,6 +169,16 @@ def test_state_file_tells_what_runs(start_up: StartUp) -> None:
         assert (up.data / name).stat().st_mode & 0o077 == 0
     up.stop(signal.SIGTERM)
     assert not (up.data / "state.json").exists()
+
+
+def test_without_a_dashboard_there_is_none(start_up: StartUp) -> None:
+    """`--no-dashboard` starts none and speaks of none; the site's address leads to the API's documentation instead."""
+    up = start_up()
+
+    assert "Dashboard: " not in up.output.read_text()
+    assert list(up.pids()) == ["postgres", "valkey", "links", "redirect-1", "nginx"]
+    assert str(httpx.get(up.url, follow_redirects=True).url) == f"{up.url}/docs"
+    assert httpx.get(f"{up.url}/dashboard/").status_code == 404
 
 
 def test_data_and_key_survive_a_restart(start_up: StartUp) -> None:
@@ -179,11 +200,9 @@ def test_a_key_that_is_revoked_is_made_anew(start_up: StartUp) -> None:
     refused = one_line(run("keys", "revoke", key, "--data", str(first.data)))
     revoked = run("keys", "revoke", key, "--force", "--data", str(first.data))
     first.stop(signal.SIGINT)
-    second = start_up(port=first.port)
-    found = re.search(r"^Dashboard: (\S+)", second.output.read_text(), re.MULTILINE)
-    assert found is not None
+    second = start_up(port=first.port, with_dashboard=True)
     with httpx.Client(follow_redirects=True) as browser:
-        opened = browser.get(found[1])
+        opened = browser.get(sign_in_url(second))
 
     assert "the last valid key with the scope admin" in refused
     assert "--force" in refused
