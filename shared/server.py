@@ -1,5 +1,7 @@
 """Runs a service under uvicorn, behind nginx: where it listens, how long it keeps connections, how it stops."""
 
+import asyncio
+import contextlib
 import signal
 from time import monotonic
 from types import FrameType
@@ -98,21 +100,31 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain_s = drain_s
         self._drained_at: float | None = None
+        self._signalled = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drained_at is not None or not self._drain_s or not self.started:
             super().handle_exit(sig, frame)
-            return
-        self._drained_at = monotonic() + self._drain_s
-        begin_draining(self.lifespan.state)
-        for connection in self.server_state.connections:
-            if isinstance(connection, Drainable):
-                connection.drain()
+        else:
+            self._drained_at = monotonic() + self._drain_s
+            begin_draining(self.lifespan.state)
+            for connection in self.server_state.connections:
+                if isinstance(connection, Drainable):
+                    connection.drain()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._signalled.set)
 
-    async def on_tick(self, counter: int) -> bool:
-        if self._drained_at is not None and monotonic() >= self._drained_at and not self.should_exit:
-            super().handle_exit(signal.SIGTERM, None)
-        leaves = await super().on_tick(counter)
-        if self._drained_at is not None:
-            self.server_state.default_headers = [(b"connection", b"close")]
-        return leaves
+    async def main_loop(self) -> None:
+        """Sleep until a signal; uvicorn itself looks ten times a second whether there was one."""
+        self._loop = asyncio.get_running_loop()
+        await self.on_tick(0)
+        while not self.should_exit:
+            if self._drained_at is not None:
+                self.server_state.default_headers = [(b"connection", b"close")]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._drained_at and self._drained_at - monotonic()):
+                    await self._signalled.wait()
+            self._signalled.clear()
+            if self._drained_at is not None and monotonic() >= self._drained_at and not self.should_exit:
+                super().handle_exit(signal.SIGTERM, None)

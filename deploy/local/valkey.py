@@ -56,6 +56,8 @@ class Valkey:
                     "port 0",
                     f'unixsocket "{self.socket}"',
                     "unixsocketperm 700",
+                    # It would wake up ten times a second; an entry is gone when it expires, however late its memory is freed.
+                    "hz 1",
                     'save ""',
                     "appendonly no",
                     f"maxmemory {self.maxmemory}",
