@@ -14,7 +14,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from shared.server import server_config
 from shared.settings import ServerSettings
 
-START_TIMEOUT_S = 10
+START_TIMEOUT_S = 30
+ANSWER_TIMEOUT_S = 30
+"""Long: a machine that tests run on is busy, and no test is about this."""
 
 
 class TestServer(uvicorn.Server):
@@ -57,5 +59,7 @@ async def serve(
 async def client_of(socket: Path, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of a service at a Unix socket; it follows no redirects."""
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
-    async with httpx.AsyncClient(transport=transport, base_url="http://sho.rt", headers=headers) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://sho.rt", headers=headers, timeout=ANSWER_TIMEOUT_S
+    ) as client:
         yield client

@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 from deploy.local.services import service
 from services.dashboard.door.cookies import COOKIE
 from tests.conftest import running
+from tests.serving import ANSWER_TIMEOUT_S
 
 HOST = "sho.rt"
 SECRET = "a secret of the dashboard's tests, long enough"  # noqa: S105  # theirs alone
@@ -46,6 +47,7 @@ class Dashboard:
             transport=httpx.HTTPTransport(uds=str(self.socket)),
             base_url=f"http://{HOST}",
             headers=with_cookie(cookie) | headers,
+            timeout=ANSWER_TIMEOUT_S,
         )
 
     def sign_in(self, key: str, **headers: str) -> httpx.Response:

@@ -23,9 +23,9 @@ from services.redirect.app import create_app as create_redirect
 from services.redirect.lane import LaneProtocol
 from shared.settings import LinksSettings, RedirectSettings
 from tests.conftest import Database, running
-from tests.serving import serve
+from tests.serving import ANSWER_TIMEOUT_S, serve
 
-READ_TIMEOUT_S = 10
+READ_TIMEOUT_S = 30
 
 
 def free_port() -> int:
@@ -63,7 +63,9 @@ class Front:
             writer.close()
 
     def client(self, **headers: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers={"Host": "sho.rt", **headers})
+        return httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}", headers={"Host": "sho.rt", **headers}, timeout=ANSWER_TIMEOUT_S
+        )
 
     async def statuses(self, request: bytes, times: int = 1) -> list[int]:
         """Send a request many times, one after the other, and tell how each was answered."""

@@ -18,7 +18,7 @@ from deploy.nginx.files import MAIN, NginxFiles
 from tests.conftest import running
 from tests.nginx.conftest import free_port
 
-READ_TIMEOUT_S = 10
+READ_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from shared.settings import RedirectSettings
 from tests.redirect.conftest import AddLink
 from tests.serving import TestServer, serve
 
-READ_TIMEOUT_S = 10
+READ_TIMEOUT_S = 30
 
 PLAIN = (
     b"GET /plain HTTP/1.1\r\n"
