@@ -219,10 +219,9 @@ async def test_worker_without_a_service_ends(intake_settings: LinksSettings, own
     taking = asyncio.create_task(worker.take(uuid4(), FIRST_OFFSET, False, data, EVERYTHING, timeout_s=60))
     await until(lambda: worker.place.click == 0 and worker.place.record == FIRST_OFFSET)
     taking.cancel()
-    assert worker.process.stdin is not None
-    worker.process.stdin.close()
+    worker.child.input.close()
 
-    assert await asyncio.wait_for(worker.wait(), 30) == -signal.SIGALRM
+    assert await asyncio.wait_for(worker.child.process.wait(), 30) == -signal.SIGALRM
 
 
 def frame(body: bytes) -> bytes:

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import math
 import mmap
 import tempfile
@@ -17,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark, WorkerPlace, WorkerStage
-from shared.frames import pack_frame, read_frame
+from shared.child import ChildProcess, start_child
 from shared.settings import LinksSettings
 
 CLICK_TIMEOUT_S = 2.0
@@ -25,8 +24,6 @@ CLICK_TIMEOUT_S = 2.0
 
 LOOK_INTERVAL_S = 0.25
 """The time between two looks at the worker. Looks are counted, not seconds: a machine that is suspended takes none."""
-
-END_TIMEOUT_S = 5.0
 
 log = structlog.get_logger()
 
@@ -43,16 +40,8 @@ class WorkerLost(Exception):
 class WorkerProcess:
     """A worker that was started, and its note of what it is doing."""
 
-    process: asyncio.subprocess.Process
+    child: ChildProcess
     mark: WorkerMark
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self.process.returncode is None
 
     @property
     def place(self) -> WorkerPlace:
@@ -67,9 +56,8 @@ class WorkerProcess:
         Raises:
             WorkerLost: The worker died, or did not answer in time; it has to be ended.
         """
-        message = pack_frame((segment.bytes, offset, is_gzip, body, astuple(part)))
         self.mark.rest()
-        talking = asyncio.create_task(self._talk(message))
+        talking = asyncio.create_task(self.child.ask((segment.bytes, offset, is_gzip, body, astuple(part))))
         try:
             await self._watch(talking, timeout_s)
             status, *rest = talking.result()
@@ -79,31 +67,6 @@ class WorkerProcess:
         finally:
             talking.cancel()
         return TakenBatch(HTTPStatus(status), *rest)
-
-    async def wait(self) -> int:
-        """Wait until the process has ended.
-
-        Returns:
-            Its exit status.
-        """
-        return await self.process.wait()
-
-    async def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        # One that waits for a disk that hangs dies later.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_TIMEOUT_S):
-                await self.process.wait()
-
-    async def _talk(self, message: bytes) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(message)
-        await self.process.stdin.drain()
-        return await read_frame(self.process.stdout)
 
     async def _watch(self, talking: asyncio.Task[Any], timeout_s: float) -> None:
         """Wait until the worker has answered.
@@ -138,24 +101,14 @@ async def start_worker(command: Sequence[str], settings: LinksSettings) -> Worke
             # Written, not only made longer: there must be room for it.
             file.write(bytes(WorkerMark.SIZE))
             mark = WorkerMark(mmap.mmap(file.fileno(), WorkerMark.SIZE))
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=(file.fileno(),)
-            )
-            mark_file = file.fileno()
-    except OSError as error:
-        log.error("click_worker_not_started", error=type(error).__name__)
-        raise WorkerLost from error
-    assert process.stdin is not None
-    country_database = settings.country_database
-    # Through the pipe: a command line is for everyone to read.
-    process.stdin.write(
-        pack_frame(
-            (
+            country_database = settings.country_database
+            first = (
                 settings.links_database_url.get_secret_value(),
                 str(country_database) if country_database else None,
                 {"log_format": settings.log_format, "log_level": settings.log_level},
-                mark_file,
+                file.fileno(),
             )
-        )
-    )
-    return WorkerProcess(process, mark)
+            return WorkerProcess(await start_child(command, first, pass_fds=(file.fileno(),)), mark)
+    except OSError as error:
+        log.error("click_worker_not_started", error=type(error).__name__)
+        raise WorkerLost from error

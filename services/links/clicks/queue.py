@@ -67,11 +67,6 @@ class ClickQueue:
         # Clicks that are stored at once: less while Postgres is slow.
         self._most = ANY_NUMBER
 
-    @property
-    def pid(self) -> int | None:
-        """The worker's process id, if there is a worker."""
-        return None if self._worker is None else self._worker.pid
-
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place in the queue, from before the body is read.
@@ -147,7 +142,7 @@ class ClickQueue:
             try:
                 async with self._turn:
                     worker = await self._start()
-                status = await worker.wait()
+                status = await worker.child.process.wait()
                 log.warning("click_worker_ended", status=status)
             except Exception:
                 log.exception("click_worker_not_started")
@@ -180,7 +175,7 @@ class ClickQueue:
             self._most = min(2 * self._most, ANY_NUMBER)
 
     async def _start(self) -> WorkerProcess:
-        if self._worker is None or not self._worker.is_running:
+        if self._worker is None or not self._worker.child.is_running:
             await self._end()
             self._worker = await start_worker(self._command, self._settings)
             self._metrics.count_worker_start()
@@ -189,4 +184,4 @@ class ClickQueue:
     async def _end(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
-            await worker.end()
+            await worker.child.end()
