@@ -142,7 +142,10 @@ async def run_while_valid(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
-    """Return `authenticate` as a dependency, with which the API's description says that the route asks for a key."""
+    """Return `authenticate` as a dependency, with which the API's description says that the route asks for a key.
+
+    `ApiRoute` calls it first, and FastAPI once more for the endpoint's argument.
+    """
 
     async def dependency(request: Request, _: Annotated[object, Depends(_documented)]) -> Caller:
         return await authenticate(request, *scopes)
