@@ -84,5 +84,15 @@ class Pace:
                 yield
         finally:
             walk.steps -= 1
-            now = self._clock()
-            self._walks = {key: walk for key, walk in self._walks.items() if walk.steps or walk.rests_until > now}
+            # The walk whose step has just ended is last, so that those at the front are over first.
+            self._walks[owner, stores] = self._walks.pop((owner, stores))
+            self._forget_walks()
+
+    def _forget_walks(self) -> None:
+        """Forget the walks at the front that have no steps and whose rest is over."""
+        now = self._clock()
+        while self._walks:
+            key, walk = next(iter(self._walks.items()))
+            if walk.steps or walk.rests_until > now:
+                return
+            del self._walks[key]
