@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.certificates.names import domains
-from deploy.certificates.renewal import LIVE, CertificateRefused, install, obtain
+from deploy.certificates.renewal import PLACES, CertificateRefused, install, obtain
 
 CHECK_EVERY_S = 6 * 3600
 FIRST_RETRY_S = 30
@@ -45,7 +45,7 @@ class CertificateMetrics(BaseHTTPRequestHandler):
     """Prometheus text about the certificate in use."""
 
     def do_GET(self) -> None:
-        path = LIVE / "live.json"
+        path = PLACES.live / "live.json"
         facts = json.loads(path.read_text()) if path.exists() else json.loads('{"not_after": 0, "names": []}')
         not_after = facts["not_after"]
         missing = set(domains()) - set(facts["names"])

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from services.links import health
 from services.links.clicks import routes as click_routes
-from services.links.clicks.queue import WORKER, ClickQueue
+from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
@@ -89,16 +89,22 @@ def create_app(
     settings: LinksSettings | None = None,
     *,
     click_worker: Sequence[str] = WORKER,
+    click_times: ClickTimes = CLICK_TIMES,
     shares: Shares | None = None,
     batch_gate: BatchGate | None = None,
+    export_gate: ExportGate | None = None,
+    memory: AnswerMemory | None = None,
 ) -> ASGIApp:
     """Build the service.
 
     Args:
         settings: Without them they are read from the environment.
         click_worker: The command line of the process that parses and stores clicks.
+        click_times: The deadlines of a batch of clicks.
         shares: What each owner may have at once; without them those of the pool's size.
         batch_gate: What all batches together may have at once.
+        export_gate: What all exports together may have at once.
+        memory: How many answers are remembered.
     """
     settings = settings or load_settings(LinksSettings)
     configure_logs(settings)
@@ -122,7 +128,7 @@ def create_app(
             for upkeep in (prune_for_ever(pool), prune_for_ever(pool, FREQUENT_WORKS, SORT_INTERVAL_S)):
                 stack.callback(asyncio.create_task(upkeep).cancel)
             internal_tokens = InternalTokens(settings)
-            click_queue = ClickQueue(settings, metrics, click_worker)
+            click_queue = ClickQueue(settings, metrics, click_worker, click_times)
             if internal_tokens.is_configured:
                 await stack.enter_async_context(click_queue.running())
             batches = batch_gate or BatchGate(settings)
@@ -135,11 +141,11 @@ def create_app(
                 export_pool=export_pool,
                 stats_pool=stats_pool,
                 shares=shares or open_shares(settings.links_pool_size),
-                memory=AnswerMemory(),
+                memory=memory or AnswerMemory(),
                 keyring=Keyring(key_pool),
                 creator=Creator(pool),
                 batch_gate=batches,
-                export_gate=ExportGate(),
+                export_gate=export_gate or ExportGate(),
                 metrics=metrics,
                 internal_tokens=internal_tokens,
                 clicks=click_queue,

@@ -7,11 +7,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import asyncpg
 import structlog
 
 from services.links.clicks.upkeep import (
+    STEP_IDS,
     create_partitions,
     delete_old_visitors,
     recount_noted,
@@ -60,10 +62,10 @@ async def prepare_for_clicks(pool: Pool) -> None:
         await create_partitions(conn, datetime.now(UTC).date())
 
 
-async def recount_humans(pool: Pool) -> None:
+async def recount_humans(pool: Pool, step_ids: int = STEP_IDS) -> None:
     """Let go of the connection after each step: there may be millions of links."""
     async with asyncio.timeout(RECOUNT_DEADLINE_S):
-        for step in (recount_noted, recount_old):
+        for step in (recount_noted, partial(recount_old, step_ids=step_ids)):
             is_more: object = True
             while is_more:
                 async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:

@@ -19,9 +19,6 @@ from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark, Worker
 from shared.child import ChildProcess, start_child
 from shared.settings import LinksSettings
 
-CLICK_TIMEOUT_S = 2.0
-"""The time for one click, or for unpacking one record. Either takes milliseconds at most."""
-
 LOOK_INTERVAL_S = 0.25
 """The time between two looks at the worker. Looks are counted, not seconds: a machine that is suspended takes none."""
 
@@ -49,9 +46,26 @@ class WorkerProcess:
         return self.mark.read()
 
     async def take(
-        self, segment: UUID, offset: int, is_gzip: bool, body: bytes, part: BatchPart, *, timeout_s: float
+        self,
+        segment: UUID,
+        offset: int,
+        is_gzip: bool,
+        body: bytes,
+        part: BatchPart,
+        *,
+        timeout_s: float,
+        click_timeout_s: float,
     ) -> TakenBatch:
         """Have a part of a batch taken.
+
+        Args:
+            segment: The segment that the batch is of.
+            offset: Where in the segment it begins.
+            is_gzip: Whether the body is compressed.
+            body: The batch.
+            part: The part of it.
+            timeout_s: The time for the part.
+            click_timeout_s: The time for one click, or for unpacking one record.
 
         Raises:
             WorkerLost: The worker died, or did not answer in time; it has to be ended.
@@ -59,7 +73,7 @@ class WorkerProcess:
         self.mark.rest()
         talking = asyncio.create_task(self.child.ask((segment.bytes, offset, is_gzip, body, astuple(part))))
         try:
-            await self._watch(talking, timeout_s)
+            await self._watch(talking, timeout_s, click_timeout_s)
             status, *rest = talking.result()
         except (OSError, asyncio.IncompleteReadError) as error:
             log.error("click_worker_lost", error=type(error).__name__, stage=self.place.stage.name.lower())
@@ -68,7 +82,7 @@ class WorkerProcess:
             talking.cancel()
         return TakenBatch(HTTPStatus(status), *rest)
 
-    async def _watch(self, talking: asyncio.Task[Any], timeout_s: float) -> None:
+    async def _watch(self, talking: asyncio.Task[Any], timeout_s: float, click_timeout_s: float) -> None:
         """Wait until the worker has answered.
 
         Raises:
@@ -81,7 +95,7 @@ class WorkerProcess:
                 return
             before, place = place, self.place
             looks = looks + 1 if place.stage is WorkerStage.READING and place == before else 0
-            if looks >= CLICK_TIMEOUT_S / LOOK_INTERVAL_S:
+            if looks >= click_timeout_s / LOOK_INTERVAL_S:
                 break
         raise TimeoutError
 

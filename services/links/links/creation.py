@@ -134,7 +134,9 @@ async def insert_drawn(
     return rows
 
 
-async def insert_generated(conn: Connection, drafts: Sequence[LinkDraft]) -> list[LinkRow]:
+async def insert_generated(
+    conn: Connection, drafts: Sequence[LinkDraft], draw: Callable[[], str] = generate_code
+) -> list[LinkRow]:
     """Store links under generated codes, as a part of the caller's transaction; a row for each draft.
 
     Raises:
@@ -145,7 +147,7 @@ async def insert_generated(conn: Connection, drafts: Sequence[LinkDraft]) -> lis
         left = [place for place in range(len(drafts)) if place not in rows]
         if not left:
             return [rows[place] for place in range(len(drafts))]
-        stored = await insert_drawn(conn, [drafts[place] for place in left])
+        stored = await insert_drawn(conn, [drafts[place] for place in left], draw)
         rows |= {place: row for place, row in zip(left, stored, strict=True) if row is not None}
     raise NoFreeCode
 
@@ -176,15 +178,24 @@ def _slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 class Creator:
-    """Creates links with generated codes, together (`shared/joiner.py`). At most two statements are under way."""
+    """Creates links with generated codes, together (`shared/joiner.py`). At most two statements are under way.
 
-    def __init__(self, pool: Pool) -> None:
+    Args:
+        pool: The connections.
+        waiting_limit: More creations than that do not wait.
+        draw: Makes a code.
+    """
+
+    def __init__(
+        self, pool: Pool, *, waiting_limit: int = WAITING_LIMIT, draw: Callable[[], str] = generate_code
+    ) -> None:
         self._pool = pool
+        self._draw = draw
         self._joiner: Joiner[LinkDraft, LinkRow] = Joiner(
             self._store_batch,
             batches_in_flight=BATCHES_IN_FLIGHT,
             batch_size=BATCH_SIZE,
-            waiting_limit=WAITING_LIMIT,
+            waiting_limit=waiting_limit,
         )
 
     async def create(self, draft: LinkDraft) -> LinkRow:
@@ -222,7 +233,7 @@ class Creator:
             Those that need another code.
         """
         async with connection(self._pool) as conn:
-            rows = await insert_drawn(conn, [draft for draft, _ in batch])
+            rows = await insert_drawn(conn, [draft for draft, _ in batch], self._draw)
         for (_, future), row in zip(batch, rows, strict=True):
             if row is not None and not future.done():
                 future.set_result(row)

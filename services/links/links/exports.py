@@ -89,7 +89,7 @@ async def export_links(
         raise InvalidInput(FieldError("bom", f"is for {CSV} alone"))
     wanted = check_filter(query, caller)
     state = state_of(request)
-    pages = _Pages(state.export_pool, state.shares.pace, caller.owner, wanted)
+    pages = _Pages(state.export_pool, state.shares.pace, caller.owner, wanted, state.export_gate.page_links)
     turn = AsyncExitStack()
     await turn.enter_async_context(state.shares.exports.turn(caller.owner))
     try:
@@ -136,9 +136,11 @@ class ExportGate:
 
     Args:
         at_once: Exports that run at once.
+        page_links: Links of a page.
     """
 
-    def __init__(self, at_once: int = EXPORTS_AT_ONCE) -> None:
+    def __init__(self, at_once: int = EXPORTS_AT_ONCE, page_links: int = PAGE_LINKS) -> None:
+        self.page_links = page_links
         self._turns = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
@@ -182,17 +184,18 @@ class _Export(StreamingResponse):
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """The pages of an export; each is a step of the owner's heavy work."""
+    """The pages of an export, of so many links; each is a step of the owner's heavy work."""
 
     pool: Pool
     pace: Pace
     owner: str
     wanted: LinkFilter
+    links: int
 
     async def read(self, rows: list[LinkRow]) -> AsyncIterator[list[LinkRow]]:
         """Read page after page; between two of them the client reads, for as long as it likes."""
         yield rows
-        while len(rows) == PAGE_LINKS:
+        while len(rows) == self.links:
             await asyncio.sleep(PAUSE_S)
             try:
                 rows = await self.select(rows[-1].id)
@@ -205,7 +208,7 @@ class _Pages:
     async def select(self, before_id: int) -> list[LinkRow]:
         async with self.pace.step(self.owner), connection(self.pool) as conn:
             with refuse_costly():
-                return await select_links_before(conn, self.wanted, before_id=before_id, limit=PAGE_LINKS)
+                return await select_links_before(conn, self.wanted, before_id=before_id, limit=self.links)
 
 
 def _ndjson(links: list[LinkOut]) -> str:

@@ -43,9 +43,26 @@ class _Usage:
 
 
 class AnswerMemory:
-    """Knows how full the memory of each owner is."""
+    """Knows how full the memory of each owner is.
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    Args:
+        most_requests: The requests of an owner that are remembered.
+        most_bytes: The bytes that their answers may take.
+        looked_at_every_s: The age at which what is known of an owner is read again.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        *,
+        most_requests: int = MOST_REQUESTS,
+        most_bytes: int = MOST_BYTES,
+        looked_at_every_s: float = LOOKED_AT_EVERY_S,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._most_requests = most_requests
+        self._most_bytes = most_bytes
+        self._looked_at_every_s = looked_at_every_s
         self._clock = clock
         self._usages: dict[str, _Usage] = {}
 
@@ -59,9 +76,9 @@ class AnswerMemory:
         if usage is None or self._clock() >= usage.until:
             if len(self._usages) >= REMEMBERED_OWNERS:
                 self._usages.clear()
-            usage = _Usage(self._clock() + LOOKED_AT_EVERY_S, *await _select_usage(conn, owner))
+            usage = _Usage(self._clock() + self._looked_at_every_s, *await _select_usage(conn, owner))
             self._usages[owner] = usage
-        if usage.requests >= MOST_REQUESTS or usage.size >= MOST_BYTES:
+        if usage.requests >= self._most_requests or usage.size >= self._most_bytes:
             raise IdempotencyFull(
                 "Too many of your requests with an Idempotency-Key are remembered. Wait until the oldest are a day old, "
                 "or send requests without one."

@@ -34,11 +34,13 @@ class IntakeClient:
         address: As `LISTEN` has it. The path of a Unix socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`:
             while one release replaces another there are several, and some that nobody listens at any more.
         token: The secret that both services know.
+        deadline_s: The time for a batch, from the connection to the answer.
     """
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token: str, *, deadline_s: float = DEADLINE_S) -> None:
         self._address = parse_address(address)
         self._token = token
+        self._deadline_s = deadline_s
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def connect(self) -> None:
@@ -79,7 +81,7 @@ class IntakeClient:
             One of `FAILURES`.
         """
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 await self.connect()
                 assert self._streams is not None
                 reader, writer = self._streams

@@ -182,7 +182,9 @@ class Shipper:
 
 
 @asynccontextmanager
-async def run_shipper(journal: ClickJournal, intake: IntakeClient) -> AsyncIterator[Shipper]:
+async def run_shipper(
+    journal: ClickJournal, intake: IntakeClient, *, drain_timeout_s: float = DRAIN_TIMEOUT_S
+) -> AsyncIterator[Shipper]:
     """Ship a journal for the length of a block, and at its end what is left, as far as the time allows."""
     shipper = Shipper(journal, intake)
     task = asyncio.create_task(shipper.run())
@@ -193,7 +195,7 @@ async def run_shipper(journal: ClickJournal, intake: IntakeClient) -> AsyncItera
         for segment in journal.segments:
             await asyncio.to_thread(segment.sync)
         shipper.drain()
-        await asyncio.wait({task}, timeout=DRAIN_TIMEOUT_S)
+        await asyncio.wait({task}, timeout=drain_timeout_s)
         task.cancel()
         await asyncio.wait({task})
         intake.close()

@@ -48,6 +48,7 @@ class ClickJournal:
     Args:
         folder: The folder, which the redirect processes of a host share.
         max_bytes: The size that the folder may have; clicks beyond it are dropped.
+        segment_age_s: A segment that is so old is complete.
 
     Attributes:
         live: The segment that is written to; None while the folder cannot be written.
@@ -59,7 +60,7 @@ class ClickJournal:
         passes: The number of scans.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, *, segment_age_s: float = SEGMENT_AGE_S) -> None:
         self.live: Segment | None = None
         self.complete: list[Segment] = []
         self.recorded = 0
@@ -69,6 +70,7 @@ class ClickJournal:
         self.passes = 0
         self._folder = folder
         self._max_bytes = max_bytes
+        self._segment_age_s = segment_age_s
         self._segment_bytes = min(SEGMENT_BYTES, max_bytes // SEGMENTS_IN_LIMIT)
         # Bytes that may still be written until the folder is looked at again.
         self._room = 0
@@ -182,7 +184,7 @@ class ClickJournal:
         return (
             live.end > len(HEADER)
             # In a full folder what was shipped can be deleted only if its segment is complete.
-            and (is_full or live.end >= self._segment_bytes or monotonic() - live.opened_at >= SEGMENT_AGE_S)
+            and (is_full or live.end >= self._segment_bytes or monotonic() - live.opened_at >= self._segment_age_s)
             and self._backoff.is_due()
         )
 
@@ -214,9 +216,11 @@ class ClickJournal:
 
 
 @asynccontextmanager
-async def open_journal(folder: Path, max_bytes: int) -> AsyncIterator[ClickJournal]:
+async def open_journal(
+    folder: Path, max_bytes: int, *, segment_age_s: float = SEGMENT_AGE_S
+) -> AsyncIterator[ClickJournal]:
     """Keep a journal for the length of a block; a folder that cannot be written is tried again and again."""
-    journal = ClickJournal(folder, max_bytes)
+    journal = ClickJournal(folder, max_bytes, segment_age_s=segment_age_s)
     keeper = asyncio.create_task(journal.keep())
     try:
         await journal.wait_until_open()
