@@ -1,7 +1,7 @@
-"""A process beside the write service, for what would keep its event loop and its interpreter from the other owners.
+"""A process beside the write service, for work that would block its event loop and its interpreter for all owners.
 
-`Aside` is the service's end: it asks one question after another. The other end is this module as a program: it ends with
-its input, and has a lower priority, so that where processors are short the short requests go first.
+`Aside` is the service's end and asks one question after another. The other end is this module as a program. It has a lower
+priority, so that short requests go first, and ends when its input ends.
 """
 
 import asyncio
@@ -23,22 +23,22 @@ from shared.logs import configure_logs
 from shared.settings import LinksSettings
 
 NICENESS = 10
-"""Below the click worker, whose clicks are many owners'."""
+"""Lower than that of the click worker, whose clicks belong to many owners."""
 MEMORY_BYTES = 448 * 2**20
-"""For data. At rest it has 60 MiB."""
+"""The limit of its data. At rest it has 60 MiB."""
 
 Work: TypeAlias = Callable[[LinksSettings], AbstractAsyncContextManager[Callable[..., Awaitable[Any]]]]
-"""Opens what it needs, and gives a function from a question to its answer, both of what msgpack knows."""
+"""Opens what the work needs, and yields a function from a question to its answer. Both are values that msgpack can pack."""
 
 log = structlog.get_logger()
 
 
 class Aside:
-    """The process, which is started by the first question, and by the next one after it has died.
+    """The process. The first question starts it, and so does the first one after it has died.
 
     Args:
-        work: `module:name` of what it does, a `Work`.
-        settings: Of the service.
+        work: The `module:name` of a `Work`.
+        settings: The settings of the service.
     """
 
     def __init__(self, work: str, settings: LinksSettings) -> None:
@@ -47,10 +47,10 @@ class Aside:
         self._child: ChildProcess | None = None
 
     async def ask(self, *question: object, timeout_s: float) -> Any:
-        """Have a question answered; the one before has its answer.
+        """Ask a question and wait for its answer. Only one question may be asked at a time.
 
         Raises:
-            Unavailable: The process died, or did not answer in time. What it has done is not known.
+            Unavailable: The process died, or did not answer in time. Nobody knows what it has done.
         """
         message = (structlog.contextvars.get_contextvars(), question)
         try:
@@ -62,12 +62,12 @@ class Aside:
             await self.end()
             raise Unavailable("This took too long, or was broken off. Whether it was done is not known.") from error
         except BaseException:
-            # Half a conversation must not stay in the pipe.
+            # The rest of this conversation must not stay in the pipe.
             await self.end()
             raise
 
     async def end(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process, also while it works."""
         child, self._child = self._child, None
         if child is not None:
             await child.end()
@@ -77,7 +77,7 @@ class Aside:
 
 
 async def _answer_all(open_work: Work) -> None:
-    """Answer what comes until the input ends."""
+    """Answer questions until the input ends."""
     reader, answers = await open_pipes()
     with contextlib.suppress(asyncio.IncompleteReadError, BrokenPipeError):
         settings: LinksSettings = pickle.loads(await read_frame(reader))  # noqa: S301  # the service wrote it
@@ -91,7 +91,7 @@ async def _answer_all(open_work: Work) -> None:
 
 
 def main(work: str) -> None:
-    """Be the process: with bounds of its own, until the input ends."""
+    """Run the process until its input ends."""
     limit_child(niceness=NICENESS, memory_bytes=MEMORY_BYTES)
     module, _, name = work.partition(":")
     uvloop.run(_answer_all(getattr(import_module(module), name)))

@@ -1,7 +1,7 @@
-"""The click journal of one redirect process: each event-loop tick's clicks are one record, in the kernel before any answer.
+"""The click journal of one redirect process. The clicks of an event-loop tick are one record, written before any answer.
 
-The lane and the app call `ClickJournal.record`; `shipper.py` takes what is written to the write service. Everything that may
-wait (syncing, rotating, counting the folder, adopting) happens once a second in a thread.
+The lane and the app call `ClickJournal.record`, and `shipper.py` sends the records to the write service. A thread does whatever
+may wait, once a second: it syncs, rotates and adopts segments, and measures the folder.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from shared.journal import HEADER, pack_record
 PASS_INTERVAL_S = 1.0
 ADOPT_INTERVAL_S = 3.0
 OPEN_TIMEOUT_S = 2.0
-"""For the first pass, before the first visit; the service starts without a journal if the disk takes longer."""
+"""The time for the first pass, before the first visit. If the disk takes longer, the service starts without a journal."""
 
 CLOSE_TIMEOUT_S = 2.0
 
 SEGMENT_BYTES = 64 * 2**20
 SEGMENT_AGE_S = 3600.0
-"""A segment is complete at either, and deleted once it was taken. The write service keeps a row for each segment."""
+"""A segment is complete at this size or age. It is deleted when it was taken. The write service keeps a row for each."""
 
 SEGMENTS_IN_LIMIT = 8
-"""If the folder's limit is small, a segment is complete at this part of it."""
+"""A segment is complete at an eighth of the folder's limit, if that is smaller."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 5.0
@@ -72,7 +72,7 @@ class ClickJournal:
         self._max_bytes = max_bytes
         self._segment_age_s = segment_age_s
         self._segment_bytes = min(SEGMENT_BYTES, max_bytes // SEGMENTS_IN_LIMIT)
-        # Bytes that may still be written until the folder is looked at again.
+        # The bytes that may be written until the next scan.
         self._room = 0
         self._dropped_before = self.dropped.copy()
         self._adopt_at = 0.0
@@ -124,17 +124,17 @@ class ClickJournal:
                 await wait(self._wake, PASS_INTERVAL_S)
 
     async def wait_until_open(self) -> None:
-        """Wait for the first pass, whatever came of it, but not long."""
+        """Wait for the first pass, also one that fails, but not long."""
         await wait(self._is_open, OPEN_TIMEOUT_S)
 
     def finish(self) -> None:
-        """Take no more clicks: all that is left to do is to ship."""
+        """Take no more clicks, so that the rest can be shipped."""
         self._is_finished = True
         self._wake.set()
         self._complete_live()
 
     def forget(self, segment: Segment) -> None:
-        """Strike off a complete segment that is gone or set aside."""
+        """Remove a complete segment from the list, because its file is gone or set aside."""
         self.complete.remove(segment)
 
     def close(self) -> None:
