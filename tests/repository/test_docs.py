@@ -130,6 +130,7 @@ def test_errors_that_docstrings_name_exist() -> None:
                 known.add(node.name)
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 known |= {alias.asname or alias.name for alias in node.names}
+                known.add((getattr(node, "module", None) or "").split(".")[0])
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 _, _, raises = (ast.get_docstring(node) or "").partition("Raises:\n")
                 for names in re.findall(r"^    ([\w., ]+):", raises, re.MULTILINE):

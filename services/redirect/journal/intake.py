@@ -31,7 +31,7 @@ class IntakeClient:
     """A connection to the write service, made when it is needed.
 
     Args:
-        address: An address as in `LISTEN`. The path of a socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`, because
+        address: An address as in `LISTEN`. The path of a socket may be a pattern (`unix:/run/tinyurl/links-*.sock`), because
             during a deployment there are several sockets, and nobody listens at some of them.
         token: The secret that both services know.
         deadline_s: The time for a batch, from the connection to the answer.
