@@ -1,6 +1,6 @@
 """`python -m deploy.certificates`: gets the certificate and renews it on a clock, in a container of certbot's image.
 
-The container has Python, what certbot needs, and this folder of ours alone. Metrics are on port 9100.
+The container has Python, certbot and this folder, and no other code of this project. Metrics are on port 9100.
 """
 
 import argparse
@@ -27,7 +27,7 @@ failures = 0
 
 
 def keep_for_ever() -> None:
-    """Check every few hours; after a failure sooner, with growing pauses."""
+    """Check every few hours. After a failure check sooner, with growing pauses."""
     global failures  # noqa: PLW0603  # one number, read by the metrics
     retry_s = FIRST_RETRY_S
     while True:

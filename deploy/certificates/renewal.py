@@ -29,7 +29,7 @@ class CertificatePlaces:
 
     Attributes:
         state: What certbot keeps.
-        live: The certificate that nginx reads, and what is known of it.
+        live: The certificate that nginx reads, and facts about it.
         challenges: The files that the authority fetches.
         port: Where nginx serves them.
     """
@@ -64,9 +64,9 @@ def obtain(places: CertificatePlaces = PLACES, *, now: bool = False) -> datetime
     lineage = places.state / "config" / "live" / NAME
     held = [name for name in names() if name in names_of(lineage / "fullchain.pem")]
     leading = leading_here(names(), places.challenges, places.port)
-    # A host that cannot reach its own public address cannot tell: then it asks for the domains.
+    # A host that cannot reach its own public address finds no name. Then it asks for the domains.
     found = leading or domains()
-    # A certificate keeps its names until a renewal: a name that fails for a moment is no reason for a new certificate.
+    # A certificate keeps its names until a renewal, because a name can fail for a moment.
     wanted = [name for name in names() if name in found or name in held]
     try:
         ask_certbot(places, wanted, now=now)

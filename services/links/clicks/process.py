@@ -1,4 +1,4 @@
-"""The click worker's process, as the service sees it: it is started, gets batches, is watched while it works, and is killed.
+"""The process of the click worker. The service starts it, sends it batches, watches it while it works, and kills it.
 
 `queue.py` has one of them. `worker.py` is the program that runs in it.
 """
@@ -20,7 +20,7 @@ from shared.child import ChildProcess, start_child
 from shared.settings import LinksSettings
 
 LOOK_INTERVAL_S = 0.25
-"""The time between two looks at the worker. Looks are counted, not seconds: a machine that is suspended takes none."""
+"""The time between two looks at the worker. Looks are counted instead of seconds, because a suspended machine takes none."""
 
 log = structlog.get_logger()
 
@@ -35,14 +35,14 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """A worker that was started, and its note of what it is doing."""
+    """A started worker, and the mark with which it tells what it is doing."""
 
     child: ChildProcess
     mark: WorkerMark
 
     @property
     def place(self) -> WorkerPlace:
-        """What it is doing, or was doing when it died."""
+        """What the worker is doing, or was doing when it died."""
         return self.mark.read()
 
     async def take(
@@ -112,7 +112,7 @@ async def start_worker(command: Sequence[str], settings: LinksSettings) -> Worke
     """
     try:
         with tempfile.TemporaryFile(buffering=0) as file:
-            # Written, not only made longer: there must be room for it.
+            # Zeros are written, because a file that is only made longer may have no room on the disk.
             file.write(bytes(WorkerMark.SIZE))
             mark = WorkerMark(mmap.mmap(file.fileno(), WorkerMark.SIZE))
             country_database = settings.country_database

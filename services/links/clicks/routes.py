@@ -80,7 +80,7 @@ async def take_clicks(request: Request) -> Response:
         try:
             body = await read_body(request, LARGEST_BATCH, state.clicks.times.body, name="A batch")
         except BodyTooSlow:
-            # The sender, which is this site's own, sends it again.
+            # The sender is a redirector of this site, which sends it again.
             raise Unavailable("The batch did not come in time.") from None
         taken = await state.clicks.take(segment, offset, is_gzip=encoding == "gzip", body=body)
     state.metrics.count_batch(taken.status.value, taken.clicks, taken.refused, taken.newest)

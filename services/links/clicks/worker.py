@@ -1,8 +1,7 @@
-"""`python -m services.links.clicks.worker` parses and stores clicks in a process of its own, beside links' event loop.
+"""`python -m services.links.clicks.worker` parses and stores clicks in a process of its own, beside the write service.
 
-`queue.py` starts it, writes batches to its standard input, and reads the results from its standard output, one after the
-other. Each is a frame: length, then msgpack. The worker ends when its input ends. Visitors wrote what it reads, so it has
-bounds of its own on memory and time, and notes what it is doing.
+`queue.py` starts it and asks it to take one batch after the other (`shared/child.py`). Visitors wrote what it reads, so it has
+limits of memory and time, and notes what it is doing.
 """
 
 import asyncio
@@ -36,7 +35,7 @@ from shared.settings import Settings
 STATEMENT_TIMEOUT_S = 10.0
 
 NICENESS = 5
-"""The API's answers go first where processors are short; clicks can wait in the journal."""
+"""When processors are short, the answers of the API go first. Clicks can wait in the journal."""
 
 MEMORY_BYTES = 320 * 2**20
 """The limit of data. A worker at rest has 60 MiB, one that stores 8 MiB of clicks 140. With the service it fits into 512."""
