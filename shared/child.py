@@ -47,12 +47,27 @@ class ChildProcess:
     async def end(self) -> None:
         """Kill the process, whatever it does."""
         self.input.close()
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        # A process that waits for a disk that hangs dies later.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_TIMEOUT_S):
-                await self.process.wait()
+        await kill(self.process)
+
+
+async def kill(process: asyncio.subprocess.Process, *, group: bool = False) -> None:
+    """Kill a process and wait for its end, but not for ever.
+
+    A process that waits for a disk dies later, and asyncio waits for everyone who has inherited the process's pipes, too
+    (https://github.com/python/cpython/issues/119710).
+
+    Args:
+        process: A process that may have ended already.
+        group: Whether to kill its whole process group, which it leads.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_TIMEOUT_S):
+            await process.wait()
 
 
 async def start_child(command: Sequence[str], first: object, *, pass_fds: Sequence[int] = ()) -> ChildProcess:
