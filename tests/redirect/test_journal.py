@@ -74,8 +74,11 @@ async def test_segment_that_goes_is_nobodys(folder: Path) -> None:
     folder.mkdir()
     is_over = threading.Event()
     watchers = [asyncio.create_task(asyncio.to_thread(lock_any, folder, is_over)) for _ in range(2)]
-    await asyncio.to_thread(make_and_delete, folder, 500)
-    is_over.set()
+    try:
+        await asyncio.to_thread(make_and_delete, folder, 500)
+    finally:
+        # The end of the event loop waits for its threads.
+        is_over.set()
 
     assert await asyncio.gather(*watchers) == [0, 0]
 
