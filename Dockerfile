@@ -1,17 +1,17 @@
-# One image for links, redirect, the migrations and the commands, whose digest is the release, and one for the dashboard, whose
-# libraries nothing else needs: the first has the digest of the second.
+# Two images. The first is for links, redirect, the migrations and the commands, and its digest is the release. The second is for the
+# dashboard, whose large libraries nothing else needs. The first has the digest of the second.
 #
-# It has the Compose files, nginx's templates and the deployment's code in /release.
-# Built by deploy/release/build.
+# /release in the first image has the Compose files, the templates of nginx and the code of the deployment.
+# deploy/release/build builds both.
 
 ARG PYTHON=python:3.14-slim
 
-# The digests of the other images of a release, which only deploy/release/build gives, as a context of this name.
+# The digests of the other images of a release. Only deploy/release/build has them, as a build context of this name.
 FROM scratch AS release
 FROM ghcr.io/astral-sh/uv:0.13 AS uv
 FROM postgres:18 AS postgres
 
-# pg_dump and pg_restore of the very server, with the libraries that they need beyond those of every Debian.
+# pg_dump and pg_restore of the server's version, with the libraries that Debian does not have.
 RUN mkdir -p /programs/bin /programs/lib && cp /usr/lib/postgresql/*/bin/pg_dump /usr/lib/postgresql/*/bin/pg_restore /programs/lib/ \
  && ldd /programs/lib/pg_dump /programs/lib/pg_restore \
   | awk '$2 == "=>" && $1 !~ /^(libc|libm|libresolv|libpthread|libdl)\.so/ { print $3 }' | sort -u \
@@ -24,13 +24,13 @@ FROM ${PYTHON} AS dependencies
 COPY --from=uv /uv /usr/local/bin/
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_DEFAULT_GROUPS=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/app
 WORKDIR /source
-# The dependencies alone, which change seldom.
+# Only the dependencies, which change seldom.
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,source=pyproject.toml,target=pyproject.toml \
     --mount=type=bind,source=uv.lock,target=uv.lock \
     uv sync --locked --no-install-project
 
-# What a release changes, apart: so a host that has the dependencies pulls this alone, and a build packs no more.
+# The code of the project is a layer of its own, so a host that has the dependencies pulls nothing else.
 FROM dependencies AS build
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --locked --no-editable \
@@ -51,7 +51,7 @@ LABEL org.opencontainers.image.title="TinyURL dashboard" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=dashboard-dependencies /app /app
 COPY --from=build /project /app
-# Its libraries would start a thread for each core, for sums that are never large.
+# Without these variables its libraries would start a thread for each core, and the sums are small.
 ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 USER 10001:10001
 WORKDIR /app
@@ -71,12 +71,12 @@ COPY deploy /release/deploy
 # `maintain` of a gate from before the rooms copies this file, deploy/__init__.py and deploy/host; the next release drops this line.
 COPY deploy/host/cache_users.py /release/deploy/
 COPY --from=release / /release/
-# Fails where the libraries of the two images do not fit.
+# This fails if the libraries of the two base images do not fit together.
 RUN /opt/postgres/bin/pg_dump --version
 ENV PATH=/app/bin:/opt/postgres/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-# What a new volume of the journal belongs to.
+# A new volume of the journal gets this owner and mode.
 RUN install -d -o 10001 -g 10001 -m 700 /journal
-# A number, so that an orchestrator can tell that it is not root.
+# An orchestrator can see from a number that the user is not root.
 USER 10001:10001
 WORKDIR /app
 CMD ["tinyurl", "--help"]

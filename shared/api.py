@@ -1,6 +1,6 @@
-"""What the API and its clients have agreed on: scopes, kinds of answers, and how much of what may be sent.
+"""The contract of the API and its clients: scopes, problems, dimensions, and limits.
 
-The write service holds every client to it; the dashboard and the command `tinyurl` import it instead of repeating it.
+The write service checks requests against it. The dashboard and the command `tinyurl` import it.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 Scope = Literal["links:read", "links:write", "stats:read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 USUAL_SCOPES: tuple[Scope, ...] = ("links:read", "links:write", "stats:read")
-"""The scopes of a new key for which nobody chooses others."""
+"""The scopes of a new key, unless somebody chooses others."""
 
 StatusCode = Literal[301, 302, 307, 308]
 LinkState = Literal["active", "disabled", "expired", "scheduled"]
@@ -24,7 +24,7 @@ Interval = Literal["hour", "day", "week", "month"]
 
 
 class Dimensions(NamedTuple):
-    """What a click is counted by; the names are those of the columns, and of `dimension` in the counts."""
+    """Clicks are counted by these. The names are those of the columns, and of `dimension` in the counts."""
 
     country: str
     browser: str
@@ -35,10 +35,10 @@ class Dimensions(NamedTuple):
 
 
 UNKNOWN = "unknown"
-"""The value of a dimension that a click does not tell."""
+"""The value of a dimension that a click does not have."""
 
 LONGEST_URL = 8192
-"""Characters as they are sent, and bytes as they are stored."""
+"""Characters of the request, and bytes of the stored target."""
 
 LONGEST_TITLE = 512
 """Characters of a link's title, and of a key's name."""
@@ -47,7 +47,7 @@ LONGEST_TAG = 64
 MOST_TAGS = 20
 LONGEST_OWNER = 64
 LONGEST_SEARCH = 1000
-"""Characters; people look for long targets by pasting them."""
+"""Characters of a search. People paste long targets."""
 
 FIRST_YEAR, LAST_YEAR = 2000, 2199
 """Of every time that is sent."""

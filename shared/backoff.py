@@ -1,20 +1,20 @@
-"""When to try again what failed: pauses that double up to a limit, with jitter, so that processes do not try in step."""
+"""Pauses between tries. They double up to a limit, and jitter keeps processes from trying at the same moments."""
 
 import random
 from collections.abc import Callable
 from time import monotonic
 
 SHORTEST_PART = 0.5
-"""A pause is between this part of its length and all of it."""
+"""The shortest pause, as a part of the whole one."""
 
 
 class Backoff:
     """The pauses of one thing that is tried again and again.
 
     Args:
-        first_s: The pause after the first failure, at most.
-        longest_s: The longest one.
-        clock: Seconds that only go forward, or whatever else the pauses are counted in.
+        first_s: The longest pause after the first failure.
+        longest_s: The longest pause after many failures.
+        clock: Seconds that only go forward, or another unit, which the pauses then have, too.
     """
 
     def __init__(self, first_s: float, longest_s: float, clock: Callable[[], float] = monotonic) -> None:
@@ -42,7 +42,7 @@ class Backoff:
         return self.postpone()
 
     def postpone(self) -> float:
-        """Begin the pause of the last failure anew: whoever asks next has to wait, as long as nobody reports a success.
+        """Begin the pause of the last failure again, so that the next caller waits unless a success is reported.
 
         Returns:
             The pause, seconds.

@@ -1,17 +1,17 @@
-"""Refuses requests when too many are under way, in a way that a deployment can tell from a fault of the release.
+"""Refuses requests when too many run, and marks these answers.
 
-nginx logs the header, and deploy/host/watch.py does not count such an answer as an error of a release.
+nginx logs the mark, and deploy/host/watch.py does not count a marked answer as an error of the release.
 """
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 BUSY = "X-Busy"
-"""The header of an answer by which a full service refuses."""
+"""The header that marks the answer of a full service."""
 
 
 class BoundedConcurrency:
-    """Lets so many requests into an app at once, and marks the answers by which it refuses more."""
+    """Lets a number of requests into an app at once, and answers more of them with a marked 503."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""A click: which headers nginx sends with a visit, and which of them are written to the journal for the click worker.
+"""The contract of a click: the headers that nginx sends with a visit, and the parts of them that the journal keeps.
 
-`HEADERS` and `ClickParts` are the contract. deploy/nginx/files.py writes nginx's lines from them, services/redirect/lane.py its
-expression, services/redirect/app.py takes the same parts, and services/links/clicks reads them by name.
+`HEADERS` and `ClickParts` are the contract. deploy/nginx/files.py writes nginx's configuration from it, and
+services/redirect/lane.py its expression. services/redirect/app.py takes the same parts, and services/links/clicks reads them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +12,8 @@ from typing import NamedTuple
 class ClickParts(NamedTuple):
     """The parts of a visit that a click has, in the order of the journal; None where nothing was sent.
 
-    A new part goes to the end: an older release ignores it. A part of which an older click knows nothing is None. A part that
-    no reader wants any more leaves an empty place, because the release before still finds the others by their number.
+    A new part goes to the end. An older release ignores it, and it is None in the clicks of an older release. A part that
+    nobody reads any more keeps its place, because the previous release finds the others by their number.
     """
 
     unused_target: bytes | None = None
@@ -33,10 +33,10 @@ class Header:
     Attributes:
         name: As nginx writes it.
         variable: nginx's variable with the value. A header with an empty value is not sent.
-        lane_value: The values that the fast lane takes, a regular expression without groups. Without one the header is rare:
-            a visit that has it takes the ordinary way.
+        lane_value: A regular expression, without groups, of the values that the fast lane takes. A rare header has none: the
+            app answers the visits that have it.
         part: The part of a click that the value becomes; None if only the redirect service reads it.
-        longest: Bytes of the value that are recorded.
+        longest: The bytes of the value that the journal keeps.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Header:
 
 
 LONGEST_AGENT = 512
-"""Bytes of a user agent that are looked at; browsers send about 120, in-app browsers up to 400."""
+"""The bytes of a user agent that are read. Browsers send about 120, in-app browsers up to 400."""
 
 LONGEST_LANGUAGE = 64
 
@@ -61,16 +61,16 @@ HEADERS = (
     Header("Referer", "$http_referer", _TEXT, "referrer", 2048),
     Header("Accept-Language", "$http_accept_language", _TEXT, "language", LONGEST_LANGUAGE),
     Header("X-Error-Format", "$error_format", r"html|json"),
-    # Nobody clicked yet: a browser or an app fetched the link ahead.
+    # A browser or an app fetched the link before anybody clicked.
     Header("X-Purpose", "$visit_purpose", "", "purpose", len("prefetch")),
 )
 """The headers of a visit, in the order in which nginx sends them."""
 
 Click = tuple[float, int, tuple[bytes | None, ...]]
-"""When (Unix seconds), the link's id, and the parts of the visit (`ClickParts`; a plain tuple costs a visit less)."""
+"""The time (Unix seconds), the id of the link, and the parts (`ClickParts`). A plain tuple costs a visit less."""
 
 RecordClicks = Callable[[Sequence[Click]], None]
-"""Called once per event-loop tick with the clicks of that tick, before any of their answers is written.
+"""Is called once in an event-loop tick with the clicks of the tick, before any of their answers is written.
 
 It must not wait and must not raise: a redirect never fails because of clicks.
 """
@@ -82,10 +82,10 @@ _HEADER_OF_PART = tuple(
 )
 
 UNCUT_BYTES = 512
-"""In a request of at most so many bytes no part but the language can be too long: the lane's quick check."""
+"""No part but the language can be too long in a request of so many bytes. This is the lane's quick check."""
 
 LARGEST_CLICK_BYTES = sum(_LONGEST) + 64
-"""A click in the journal: its parts, their lengths, time and link, and the record's frame."""
+"""The bytes of a click in the journal: its parts and their lengths, the time, the link, and the frame of the record."""
 
 
 def take_parts(headers: dict[bytes, bytes]) -> tuple[bytes | None, ...]:
@@ -94,10 +94,10 @@ def take_parts(headers: dict[bytes, bytes]) -> tuple[bytes | None, ...]:
 
 
 def cut_parts(parts: Iterable[bytes | None]) -> tuple[bytes | None, ...]:
-    """Cut the parts of a click to what is recorded of them; every way to a click calls it."""
+    """Cut the parts of a click to the bytes that the journal keeps. The lane and the app both do it."""
     return tuple([part if part is None else part[:longest] for part, longest in zip(parts, _LONGEST, strict=True)])
 
 
 def read_parts(parts: Sequence[bytes | None]) -> ClickParts:
-    """Read the parts of a click that any release wrote: a newer one may have more of them, an older one fewer."""
+    """Read the parts of a click. A newer release may have written more of them, an older one fewer."""
     return ClickParts(*tuple(parts)[: len(ClickParts._fields)])

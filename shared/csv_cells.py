@@ -1,6 +1,6 @@
-"""CSV as we write and read it: a cell is quoted, never a formula, and read back as the text that it was.
+"""CSV that we write and read: no text cell is a formula, and each is read back as the same text.
 
-The write service writes exports and statistics with it, the dashboard reads what is imported and writes results.
+The write service writes exports and statistics with it. The dashboard reads imported lists and writes results with it.
 """
 
 import re
@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 FORMULA_SIGNS = "=+-@＝＋－＠"  # noqa: RUF001  # Japanese spreadsheets take full-width ones
-"""What makes a spreadsheet take a cell for a formula (OWASP, CSV Injection), beside tabs and line breaks."""
+"""A cell that begins with one of these, a tab or a line break is a formula for a spreadsheet (OWASP, CSV Injection)."""
 
 _separator = r"([;\t\r\n])"
-"""Where spreadsheets of other locales, which do not take the comma, begin another cell; quotes do not keep them from it."""
+"""Spreadsheets of other locales begin another cell after one of these, also within quotes."""
 
-# An apostrophe counts, too, so that ours and the text's own can be told apart.
+# An apostrophe is guarded, too, so that `unguard` can tell ours from the text's own.
 _runs_first = rf"[\s\"]*['\t\r\n{re.escape(FORMULA_SIGNS)}]"
 _runs_later = rf"(?=(?:\"|[^\S\t\r\n])*['{re.escape(FORMULA_SIGNS)}])"
 
@@ -26,18 +26,18 @@ _unescaped_bar = re.compile(r"(?:[^\\|]|\\.)*\|", re.DOTALL)
 
 
 def guard(text: str) -> str:
-    """Put an apostrophe before all that a spreadsheet would calculate, and before an apostrophe in its place."""
+    """Put an apostrophe before whatever a spreadsheet would calculate, and before an apostrophe that stands there."""
     guarded = _dangerous_later.sub(r"\1'", text)
     return f"'{guarded}" if _dangerous_first(text) else guarded
 
 
 def unguard(cell: str) -> str:
-    """Take away the apostrophes of `guard`, and no other: `'tis` was never guarded."""
+    """Remove the apostrophes that `guard` has put, and no others: `'tis` stays as it is."""
     return _guarded_later.sub(r"\1", cell[1:] if _guarded_first(cell) else cell)
 
 
 def csv_lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Write a table: the names of the columns, which are plain words, then a line for each row."""
+    """Write a table: the names of the columns, which need no quotes, and a line for each row."""
     yield ",".join(header) + "\r\n"
     for row in rows:
         yield csv_line(row)
@@ -47,8 +47,8 @@ def csv_line(cells: Sequence[object]) -> str:
     """Write a line of RFC 4180, with its CRLF.
 
     Args:
-        cells: None is an empty cell, a bool `true` or `false`, a time RFC 3339, a number itself; a text is guarded and
-            always quoted, as the separator of another locale may be in it.
+        cells: None becomes an empty cell, a bool `true` or `false`, and a time RFC 3339. A text is guarded, and always
+            quoted, because it may have the separator of another locale.
     """
     return ",".join(map(_spell, cells)) + "\r\n"
 
@@ -56,16 +56,16 @@ def csv_line(cells: Sequence[object]) -> str:
 def join_tags(tags: Sequence[str]) -> str:
     r"""Join tags by `|`, with a backslash before a `|` or `\` of their own.
 
-    A single tag with a comma or semicolon gets a `|` after it, so that it cannot be taken for several.
+    A single tag with a comma or semicolon gets a `|` after it, so that nobody reads several tags.
     """
     text = "|".join(tag.replace("\\", "\\\\").replace("|", "\\|") for tag in tags)
     return f"{text}|" if len(tags) == 1 and ("," in text or ";" in text) else text
 
 
 def split_tags(text: str) -> list[str]:
-    """Read tags: what `join_tags` joined, or, where there is no `|`, a list with commas or semicolons.
+    """Read the tags that `join_tags` has joined. A text without `|` is a list with commas or semicolons.
 
-    A backslash takes the next character as it is.
+    The character after a backslash is a part of the tag.
     """
     separators = "|" if _unescaped_bar.match(text) else ",;"
     tags, tag, is_escaped = [], "", False

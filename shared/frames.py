@@ -1,4 +1,4 @@
-"""What a service and a process beside it say to each other: messages through a pipe, each a length and msgpack."""
+"""The messages of a service and a process beside it (`child.py`): each is its length and msgpack, in a pipe."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ def pack_frame(message: object) -> bytes:
 
 
 def write_frame(descriptor: int, message: object) -> None:
-    """Write one message, and wait for whoever reads it.
+    """Write one message, and wait while the pipe is full.
 
     Raises:
         BrokenPipeError: The other side has ended.

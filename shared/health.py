@@ -1,22 +1,22 @@
-"""The paths at which a service tells of itself, which nginx lets nobody through to, and whether it is about to stop."""
+"""The paths of health and metrics, which nginx shows nobody, and the note that a service is about to stop."""
 
 from collections.abc import Mapping, MutableMapping
 
 OPERATIONS = frozenset({"/livez", "/readyz", "/metrics"})
-"""Alive: the process runs. Ready: it can do its work now. Metrics: Prometheus text."""
+"""`/livez`: the process runs. `/readyz`: it can do its work now. `/metrics`: Prometheus text."""
 
 _DRAINING = "is_draining"
 
 
 def begin_draining(state: MutableMapping[str, object]) -> None:
-    """Note in the lifespan's state, of which every connection and every request has a copy, that the server leaves."""
+    """Note that the server is about to stop, in the lifespan's state, of which every connection and request has a copy."""
     state[_DRAINING] = True
 
 
 def is_draining(state: Mapping[str, object]) -> bool:
-    """Return whether the server has said that it leaves.
+    """Return whether the server is about to stop.
 
     Args:
-        state: Of a connection, or a request's `scope["state"]`.
+        state: The state of a connection, or `scope["state"]` of a request.
     """
     return _DRAINING in state

@@ -1,6 +1,6 @@
-"""Joins requests: what arrives while one batch runs goes with the next, so that many requests share one statement.
+"""Joins requests. Those that arrive while a batch runs are the next batch, so many requests share one statement.
 
-The redirect service looks codes up through it, and the write service creates links through it.
+The redirect service looks up codes with it, and the write service creates links.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Waiting = tuple[Item, asyncio.Future[Result]]
-"""What is asked for, and where its result goes."""
+"""A request, and the future of its result."""
 
 BATCH_SIZE = 500
 WAITING_LIMIT = 10_000
 
 
 class TooManyWaiting(Exception):
-    """As many requests wait as may."""
+    """No more requests may wait."""
 
 
 class NoResult(Exception):
@@ -26,13 +26,13 @@ class NoResult(Exception):
 
 
 class Joiner(Generic[Item, Result]):
-    """A queue of requests. A batch is what has gathered when it begins: at least what arrived in one event-loop tick.
+    """A queue of requests. A batch takes all that wait when it begins, at least those of one event-loop tick.
 
     Args:
-        run_batch: Gives each future of a batch its result. If it raises, those that have none fail with its error.
+        run_batch: Sets the result of each future of a batch. If it raises, the futures without a result fail with its error.
         batches_in_flight: How many batches run at once.
-        batch_size: Requests in a batch, at most.
-        waiting_limit: Requests that wait for their batch to begin, at most.
+        batch_size: The most requests in a batch.
+        waiting_limit: The most requests that wait for their batch.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Joiner(Generic[Item, Result]):
             for _, future in batch:
                 if not future.done():
                     future.set_exception(failure)
-                    future.exception()  # Everyone who waited may have gone; that is no error of its own.
+                    future.exception()  # It is no error if all who waited have gone.
 
     def _start_batches(self) -> None:
         while self._queue and len(self._tasks) < self._batches_in_flight:

@@ -1,8 +1,8 @@
-"""The click journal's format: the redirect service writes it, the write service reads it.
+"""The format of the click journal. The redirect service writes the journal, and the write service reads it.
 
-A segment is a file: a header that names the format, then records. A record is the clicks of one event-loop tick, written by one
-`write()`: length and CRC-32 of the body, then the body, a msgpack list of clicks (`shared/clicks.py`). An offset counts from
-the beginning of the file. Reading stops at the first record that is incomplete or whose checksum is wrong.
+A segment is a file: a header that names the format, then records. A record has the clicks of one event-loop tick and is written
+by one `write()`. It is the length and the CRC-32 of the body, and then the body, a msgpack list of clicks (`shared/clicks.py`).
+An offset counts from the beginning of the file. Reading stops at the first record that is incomplete or has a wrong checksum.
 """
 
 import struct
@@ -14,7 +14,7 @@ import msgpack
 from shared.clicks import Click, ClickParts, read_parts
 
 FORMAT = "1"
-"""The format's number. It changes only if an older release could not read the journal; a new part of a click is no reason."""
+"""The number of the format. It changes only if an older release could not read the journal. It can read new parts of clicks."""
 
 FORMAT_HEADER = "X-Journal-Format"
 """The header of a batch that names the format."""
@@ -31,11 +31,11 @@ _pack = msgpack.Packer().pack
 
 
 class JournalDamaged(ValueError):
-    """What follows cannot be a record that was written whole."""
+    """The bytes that follow are no record that was written whole."""
 
 
 def pack_record(clicks: Sequence[Click]) -> bytes:
-    """The bytes of a record."""
+    """Return the bytes of a record."""
     body: bytes = _pack(clicks)
     return _frame.pack(len(body), zlib.crc32(body)) + body
 
@@ -47,7 +47,7 @@ def split_records(data: bytes) -> Iterator[tuple[int, bytes]]:
         Where each record ends, counted from the beginning of `data`, and its body.
 
     Raises:
-        Damaged: A record is there in full, but its checksum is wrong, or its length cannot be one.
+        JournalDamaged: A record has a wrong checksum, or a length that no record has.
     """
     start = 0
     while len(data) - start >= _frame.size:
@@ -65,7 +65,7 @@ def split_records(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def first_record_bytes(data: bytes) -> int:
-    """How long the record is that `data` begins with, as it says itself; 0 if it cannot be so long."""
+    """Return the length of the first record, which its first bytes name; 0 if no record is so long."""
     if len(data) < _frame.size:
         return 0
     length: int = _frame.unpack_from(data)[0]
@@ -73,7 +73,7 @@ def first_record_bytes(data: bytes) -> int:
 
 
 def count_clicks(body: bytes) -> int:
-    """The number of clicks in a record's body, from the head of its msgpack array; they are not unpacked."""
+    """Return the number of clicks in the body of a record. The head of the msgpack array has it, so nothing is unpacked."""
     first = body[0]
     if first & 0xF0 == 0x90:
         return first & 0x0F
@@ -83,10 +83,10 @@ def count_clicks(body: bytes) -> int:
 
 
 def unpack_clicks(body: bytes) -> list[tuple[float, int, ClickParts]]:
-    """The clicks of a record's body.
+    """Read the clicks in the body of a record.
 
     Raises:
-        ValueError: It is no list of clicks.
+        ValueError: The body is no list of clicks.
     """
     try:
         return [(time, link_id, read_parts(parts)) for time, link_id, parts, *_ in msgpack.unpackb(body)]
@@ -95,5 +95,5 @@ def unpack_clicks(body: bytes) -> list[tuple[float, int, ClickParts]]:
 
 
 def is_other_format(header: bytes) -> bool:
-    """Tell whether the first bytes of a segment name the format of another release."""
+    """Return whether the first bytes of a segment name the format of another release."""
     return len(header) == len(HEADER) and header.startswith(_ANY_HEADER) and header != HEADER

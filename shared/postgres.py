@@ -37,10 +37,10 @@ UNAVAILABLE = (
     asyncpg.SerializationError,
     asyncpg.PostgresIOError,
 )
-"""What a statement raises when the server is away, overloaded or restarting: the statement is right, and can be tried later."""
+"""The errors of a statement when the server is away, overloaded or restarting. The same statement can succeed later."""
 
 FAILURES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
-"""Everything that a statement can fail with."""
+"""All errors of a statement."""
 
 
 @asynccontextmanager
@@ -51,9 +51,9 @@ async def open_pool(
 
     Args:
         url: A libpq URL.
-        size: How many connections at most.
+        size: The most connections.
         application: Shown in `pg_stat_activity`.
-        settings: The sessions get these beside the usual ones.
+        settings: More settings of the sessions.
     """
     pool = asyncpg.create_pool(
         url,
@@ -61,7 +61,7 @@ async def open_pool(
         max_size=size,
         max_inactive_connection_lifetime=60.0,
         timeout=CONNECT_TIMEOUT_S,
-        # Nobody changes a connection's state, so it goes back without the statement that would reset it.
+        # Nobody changes the state of a connection, so it needs no statement that resets it.
         reset=_keep_state,
         server_settings={**_session(application, DEADLINE_S), **(settings or {})},
     )
@@ -91,7 +91,7 @@ async def open_connection(
     try:
         yield conn
     finally:
-        # A server that is gone by now is no failure of the work that it did.
+        # The work is done, so it is no failure if the server is gone by now.
         try:
             await conn.close(timeout=CONNECT_TIMEOUT_S)
         except FAILURES:
@@ -106,14 +106,14 @@ async def connect(
     statement_timeout_s: float | None = DEADLINE_S,
     command_timeout_s: float | None = None,
 ) -> OwnConnection:
-    """Connect, for an owner that keeps the connection and closes it.
+    """Connect. The caller keeps the connection and closes it.
 
     Args:
         url: A libpq URL.
         application: Shown in `pg_stat_activity`.
         connect_timeout_s: The deadline of the connection itself.
-        statement_timeout_s: After it the server gives a statement up; None for work that sets its own deadlines.
-        command_timeout_s: After it the client gives a statement up.
+        statement_timeout_s: The server ends a statement after it; None for work that sets its own deadlines.
+        command_timeout_s: The client ends a statement after it.
     """
     return await asyncpg.connect(
         url,
@@ -144,7 +144,7 @@ async def connection(pool: Pool, *, deadline_s: float = DEADLINE_S) -> AsyncIter
 
 
 def _session(application: str, statement_timeout_s: float | None) -> dict[str, str]:
-    """Return a session's settings: its name, its time zone, and when the server gives up."""
+    """Return the settings of a session: its name, its time zone, and its deadlines."""
     settings = {"application_name": f"tinyurl {application}", "timezone": "UTC"}
     if statement_timeout_s is None:
         return settings | {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}

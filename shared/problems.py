@@ -1,6 +1,6 @@
-"""What a visitor reads when there is no redirect: the errors of nginx and of the redirect service, in the same words.
+"""The errors that a visitor reads. nginx and the redirect service have the same texts.
 
-`services/redirect/answers.py` answers them, and `deploy/nginx/files.py` writes them into nginx's configuration.
+`services/redirect/answers.py` sends them, and `deploy/nginx/files.py` writes them into the configuration of nginx.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ body {{ display: grid; place-content: center; min-height: 90vh; margin: 0 1.5rem
 <p>{detail}</p>
 </html>
 """
-"""For a browser. Everyone else gets problem+json (RFC 9457)."""
+"""The page for a browser. Other clients get problem+json (RFC 9457)."""
 
 
 class VisitProblem(NamedTuple):
@@ -26,8 +26,8 @@ class VisitProblem(NamedTuple):
 
     Attributes:
         kind: The end of the problem's type.
-        title: What it is.
-        detail: What the visitor may do, in a sentence.
+        title: Its name.
+        detail: A sentence about what the visitor can do.
     """
 
     kind: str
@@ -64,4 +64,4 @@ VISIT_PROBLEMS = {
     503: VisitProblem("unavailable", "Not available right now", "Please try again in a moment."),
     505: VisitProblem("http-version", "HTTP version not supported", "This server speaks HTTP/1.1 and HTTP/2."),
 }
-"""By status. What nginx answers with another one reads like 503."""
+"""The errors by status. For every other status nginx has the text of 503."""

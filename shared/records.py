@@ -14,13 +14,13 @@ import msgpack
 from shared.postgres import Connection
 
 RECORD_FORMAT = 1
-"""A part of the Redis key, so that a release with another format never sees this one's records."""
+"""A part of the Redis key. A release with another format never reads the records of this one."""
 
 READER = 1
-"""The newest `min_reader` that this release understands; it does not follow a record that asks for more."""
+"""The newest `min_reader` that this release understands. It follows no record with a newer one."""
 
 RECORD_LIFETIME_S = 600
-"""A record stays in Redis for 9 to 10 minutes; the spread keeps records of one moment from ending at one moment."""
+"""A record stays in Redis for 9 to 10 minutes. The spread keeps the records of one moment from ending together."""
 
 ABSENT_LIFETIME_S = 5
 
@@ -50,7 +50,7 @@ class Record(NamedTuple):
 
 
 class VersionedRecord(NamedTuple):
-    """A record, or the fact that a code has none, with the feed's version that was known before it was read."""
+    """A record, or None for a code without a link, and the newest version of the feed that was known before the reading."""
 
     as_of: int
     record: Record | None

@@ -1,4 +1,4 @@
-"""Brings the database's schema up to date, by numbered, forward-only SQL files. `tinyurl migrate` calls it, a service never."""
+"""Brings the schema of the database up to date, by numbered, forward-only SQL files, when `tinyurl migrate` runs."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ async def migrate(url: str) -> list[int]:
         The numbers of the migrations that were applied now.
     """
     async with open_connection(url, "migrate", statement_timeout_s=None) as conn:
-        # It asks again and again: CREATE INDEX CONCURRENTLY would wait for a statement that waits here.
+        # It tries the lock again and again. CREATE INDEX CONCURRENTLY would wait for a statement that waits for the lock.
         async with asyncio.timeout(LOCK_TIMEOUT_S):
             while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _MIGRATION_LOCK):  # noqa: ASYNC110  # no event tells
                 await asyncio.sleep(0.1)
@@ -79,7 +79,7 @@ async def _create_indexes(conn: Connection) -> None:
 
 
 async def check_schema(conn: Connection) -> None:
-    """Refuse a database that is behind this release; one that is ahead is fine (expand first, contract later).
+    """Refuse a database whose schema is older than this release. A newer schema is fine (expand first, contract later).
 
     Raises:
         SchemaBehind: Run `tinyurl migrate` first.

@@ -1,4 +1,4 @@
-"""Runs a service under uvicorn, behind nginx: where it listens, how long it keeps connections, how it stops."""
+"""Runs a service under uvicorn, behind nginx. It decides where the service listens and how it stops."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from shared.listen import parse_address
 from shared.settings import ServerSettings
 
 KEEP_ALIVE_S = 75
-"""Longer than nginx keeps an idle upstream connection (60 s), so that the service never closes one in use."""
+"""nginx keeps an idle connection to a service for 60 s. The service keeps it longer, so it never closes one that nginx uses."""
 
 BACKLOG = 4096
 GRACE_S = 15
-"""For the requests under way when the service stops listening."""
+"""The time for the requests that run when the service stops listening."""
 
 
 def run_server(
@@ -45,14 +45,14 @@ def server_config(
     limit: int | None = None,
     websockets: bool = False,
 ) -> uvicorn.Config:
-    """How uvicorn serves an app.
+    """Return uvicorn's configuration for an app.
 
     Args:
         app: The service.
-        settings: Tells where to listen.
+        settings: Where to listen.
         http: The protocol class of a connection.
-        limit: Requests under way at most, WebSockets among them; one more is answered 503.
-        websockets: Whether a connection can become a WebSocket; each is closed with 1012 (restart) when the service stops.
+        limit: The number of requests and WebSockets that may run at once; one more is answered with 503.
+        websockets: Whether a connection can become a WebSocket. When the service stops, each is closed with 1012 (restart).
     """
     address = parse_address(settings.listen)
     config = uvicorn.Config(
@@ -65,7 +65,7 @@ def server_config(
         log_config=None,
         access_log=False,
         proxy_headers=False,
-        # nginx, which is always in front, adds both.
+        # nginx adds both.
         server_header=False,
         date_header=False,
         backlog=BACKLOG,
@@ -79,17 +79,17 @@ def server_config(
 
 @runtime_checkable
 class Drainable(Protocol):
-    """A connection that wants to know when the service is about to leave."""
+    """A connection that wants to know when the service is about to stop."""
 
     def drain(self) -> None: ...
 
 
 class Server(uvicorn.Server):
-    """A server that says that it leaves before it does.
+    """A server that tells its clients before it stops.
 
-    The first SIGTERM makes `/readyz` answer 503 and every answer end its connection, while all requests are served as
-    before; whoever balances load has `drain_s` to look elsewhere. Then it stops listening and finishes what is under way.
-    A second signal does so at once.
+    After the first SIGTERM `/readyz` answers 503 and every answer ends its connection, but all requests are still served. A
+    load balancer has `drain_s` to choose another server. Then the server stops listening and finishes the requests that run.
+    After a second signal it does so at once.
 
     Args:
         config: From `server_config`.

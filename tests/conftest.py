@@ -197,13 +197,17 @@ class running:  # noqa: N801  # used like a function
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._program.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
                 pytest.fail(f"{self._program.name} did not start: {self._log.read_text()[-2000:]}")
             time.sleep(0.02)
         return self.process
 
     def __exit__(self, *error: object) -> None:
         self.process.send_signal(self._program.stop_signal)
-        self.process.wait(timeout=30)
+        try:
+            self.process.wait(timeout=30)
+        finally:
+            self.process.kill()
 
 
 async def _prepare(server: Postgres) -> None:

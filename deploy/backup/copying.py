@@ -4,15 +4,14 @@ A dump that was not copied yet has a file `.pending` beside it. Nothing old is r
 """
 
 import asyncio
-import contextlib
 import os
-import signal
 from datetime import UTC, datetime
 
 from deploy.backup.files import COPIED, Backup, BackupRefused, good_backups, locked, manifest_path
 from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import Progress, Storage
 from deploy.backup.thinning import remove_old_backups
+from shared.child import kill
 
 COPY_TIMEOUT_S = 4 * 3600
 THINNING_TIMEOUT_S = 1800
@@ -72,9 +71,7 @@ async def _run_command(command: str, backup: Backup) -> None:
         _, errors = await process.communicate()
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await kill(process, group=True)
     if process.returncode != 0:
         said = errors.decode(errors="replace").strip().splitlines()[-1:]
         raise BackupRefused(said[0] if said else f"it ended with {process.returncode}")

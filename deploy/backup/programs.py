@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
+from shared.child import kill
+
 CONNECT_TIMEOUT_S = 10
 VERSION_TIMEOUT_S = 10
 
@@ -87,8 +89,7 @@ async def run_program(program: Path, *arguments: str, timeout_s: float, url: str
         raise ProgramFailed(f"{program.name} took longer than {timeout_s:g} s") from None
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            await kill(process)
     if process.returncode != 0:
         lines = errors.decode(errors="replace").strip().splitlines()
         raise ProgramFailed(next((line for line in lines if "error" in line), f"{program.name} failed"))

@@ -1,6 +1,6 @@
 """`python -m deploy.certificates`: gets the certificate and renews it on a clock, in a container of certbot's image.
 
-The container has Python, what certbot needs, and this folder of ours alone. Metrics are on port 9100.
+The container has Python, certbot and this folder, and no other code of this project. Metrics are on port 9100.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.certificates.names import domains
-from deploy.certificates.renewal import LIVE, CertificateRefused, install, obtain
+from deploy.certificates.renewal import PLACES, CertificateRefused, install, obtain
 
 CHECK_EVERY_S = 6 * 3600
 FIRST_RETRY_S = 30
@@ -27,7 +27,7 @@ failures = 0
 
 
 def keep_for_ever() -> None:
-    """Check every few hours; after a failure sooner, with growing pauses."""
+    """Check every few hours. After a failure check sooner, with growing pauses."""
     global failures  # noqa: PLW0603  # one number, read by the metrics
     retry_s = FIRST_RETRY_S
     while True:
@@ -45,7 +45,7 @@ class CertificateMetrics(BaseHTTPRequestHandler):
     """Prometheus text about the certificate in use."""
 
     def do_GET(self) -> None:
-        path = LIVE / "live.json"
+        path = PLACES.live / "live.json"
         facts = json.loads(path.read_text()) if path.exists() else json.loads('{"not_after": 0, "names": []}')
         not_after = facts["not_after"]
         missing = set(domains()) - set(facts["names"])

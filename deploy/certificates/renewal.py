@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,21 +18,41 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from deploy.certificates.names import domains, leading_here, names, names_of
 
-STATE = Path("/certificates/state")
-LIVE = Path("/certificates/live")
-CHALLENGES = Path("/var/challenges")
-CHALLENGE_PORT = 80
 NAME = "tinyurl"
 
 CERTBOT_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class CertificatePlaces:
+    """The folders of certificates, which the container shares with nginx, and the port of nginx that serves challenges.
+
+    Attributes:
+        state: What certbot keeps.
+        live: The certificate that nginx reads, and facts about it.
+        challenges: The files that the authority fetches.
+        port: Where nginx serves them.
+    """
+
+    state: Path = Path("/certificates/state")
+    live: Path = Path("/certificates/live")
+    challenges: Path = Path("/var/challenges")
+    port: int = 80
+
+
+PLACES = CertificatePlaces()
 
 
 class CertificateRefused(Exception):
     """The certificate cannot be used; the message says why."""
 
 
-def obtain(*, now: bool = False) -> datetime:
+def obtain(places: CertificatePlaces = PLACES, *, now: bool = False) -> datetime:
     """Get or renew the certificate for the names that lead here, and make it the one that nginx reads.
+
+    Args:
+        places: Where everything is.
+        now: Renew it in any case.
 
     Returns:
         When the certificate ends.
@@ -40,49 +61,52 @@ def obtain(*, now: bool = False) -> datetime:
         subprocess.SubprocessError: certbot failed.
         CertificateRefused: What it got cannot be used.
     """
-    lineage = STATE / "config" / "live" / NAME
+    lineage = places.state / "config" / "live" / NAME
     held = [name for name in names() if name in names_of(lineage / "fullchain.pem")]
-    leading = leading_here(names(), CHALLENGES, CHALLENGE_PORT)
-    # A host that cannot reach its own public address cannot tell: then it asks for the domains.
+    leading = leading_here(names(), places.challenges, places.port)
+    # A host that cannot reach its own public address finds no name. Then it asks for the domains.
     found = leading or domains()
-    # A certificate keeps its names until a renewal: a name that fails for a moment is no reason for a new certificate.
+    # A certificate keeps its names until a renewal, because a name can fail for a moment.
     wanted = [name for name in names() if name in found or name in held]
     try:
-        ask_certbot(wanted, now=now)
+        ask_certbot(places, wanted, now=now)
     except subprocess.CalledProcessError as error:
         print(f"not all of {', '.join(wanted)}: {error}", file=sys.stderr, flush=True)
-        ask_certbot(held or wanted, now=now, is_any_enough=True)
-    return install(lineage, [name for name in names() if name in names_of(lineage / "fullchain.pem")] or domains())
+        ask_certbot(places, held or wanted, now=now, is_any_enough=True)
+    issued = [name for name in names() if name in names_of(lineage / "fullchain.pem")]
+    return install(lineage, issued or domains(), places.live)
 
 
-def ask_certbot(wanted: list[str], *, now: bool, is_any_enough: bool = False) -> None:
+def ask_certbot(places: CertificatePlaces, wanted: list[str], *, now: bool, is_any_enough: bool = False) -> None:
     """Let certbot get a certificate, or renew it if it is time (ARI, or a third of its life left).
 
     Args:
+        places: Where everything is.
         wanted: The names that it must have.
         now: Renew it in any case.
         is_any_enough: Leave out names that the authority refuses.
     """
     email = os.environ.get("ACME_EMAIL")
     command = ["certbot", "certonly", "--non-interactive", "--agree-tos", "--cert-name", NAME, "--key-type", "ecdsa"]
-    command += ["--webroot", "--webroot-path", str(CHALLENGES), "--server", os.environ["ACME_DIRECTORY"]]
+    command += ["--webroot", "--webroot-path", str(places.challenges), "--server", os.environ["ACME_DIRECTORY"]]
     command += ["--renew-with-new-domains"]
     command += ["--allow-subset-of-names"] if is_any_enough else []
     command += ["--email", email] if email else ["--register-unsafely-without-email"]
     command += ["--force-renewal"] if now else ["--keep-until-expiring"]
     for folder in ("config", "work", "logs"):
-        command += [f"--{folder}-dir", str(STATE / folder)]
+        command += [f"--{folder}-dir", str(places.state / folder)]
     for name in wanted:
         command += ["--domain", name]
     subprocess.run(command, check=True, timeout=CERTBOT_TIMEOUT_S, stdin=subprocess.DEVNULL)
 
 
-def install(folder: Path, needed: list[str]) -> datetime:
+def install(folder: Path, needed: list[str], live: Path = PLACES.live) -> datetime:
     """Check a certificate and make it the one that nginx reads.
 
     Args:
         folder: Where `fullchain.pem` and `privkey.pem` are.
         needed: The names that it must have.
+        live: Where nginx reads it.
 
     Returns:
         When the certificate ends.
@@ -106,7 +130,7 @@ def install(folder: Path, needed: list[str]) -> datetime:
     if missing:
         raise CertificateRefused(f"is not for {', '.join(sorted(missing))}")
     pem = chain.rstrip() + b"\n" + key
-    target = LIVE / "live.pem"
+    target = live / "live.pem"
     if not target.exists() or target.read_bytes() != pem:
         _replace(target, pem, 0o440)
         print(
@@ -114,7 +138,7 @@ def install(folder: Path, needed: list[str]) -> datetime:
             flush=True,
         )
     facts = {"not_after": certificate.not_valid_after_utc.timestamp(), "names": needed}
-    _replace(LIVE / "live.json", json.dumps(facts).encode(), 0o444)
+    _replace(live / "live.json", json.dumps(facts).encode(), 0o444)
     ends: datetime = certificate.not_valid_after_utc
     return ends
 

@@ -1,4 +1,4 @@
-"""What every run of a page needs and what changes seldom: the tags and the domains, asked for once in a while."""
+"""The tags and the domains, which every run of a page needs and which seldom change. They are read now and then."""
 
 from time import monotonic
 

@@ -1,4 +1,4 @@
-"""The script that Streamlit runs for every visit and every press: the frame, and in it the page that was chosen."""
+"""The script that Streamlit runs for every visit and every press. It shows the frame and the chosen page."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ PAGES: tuple[tuple[str, str, str, Scope, Callable[[Client, Key], None]], ...] = 
 )
 """Path, title, icon, the scope that it needs, and what shows it."""
 
-# Streamlit leaves a tenth of a screen above a title, and more below the page; on a phone that is much.
+# Streamlit leaves a tenth of a screen above a title, and more below the page, which is much on a phone.
 _LESS_SPACE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 4rem; padding-bottom: 3rem; }
 </style>"""

@@ -1,7 +1,6 @@
-"""Texts of users in places where Streamlit reads Markdown, and the few words that several pages share.
+"""Makes texts of users safe where Streamlit reads Markdown, and writes words that several pages share.
 
-Whatever a user stored goes through `plain` before it is in a label, a title, a message or a tooltip; tables, `st.text`
-and `st.code` show text as it is.
+`plain` is for every text of a user in a label, a title, a message or a tooltip. Tables, `st.text` and `st.code` need nothing.
 """
 
 import re
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 ELLIPSIS = "…"
 
 _MARKDOWN = re.compile(r"[!-/:-@\[-`{-~]")
-"""All of ASCII's punctuation: CommonMark takes a backslash before any of it as the character itself."""
+"""The punctuation of ASCII. In CommonMark a backslash before one of these stands for the character itself."""
 
 _AS_IT_IS = "\N{WORD JOINER}\\\\\\g<0>"
 """The backslash is for the parser; the joiner is for what Streamlit looks for in the parsed text: icons, emoji, addresses."""
@@ -28,14 +27,14 @@ def plain(text: str, longest: int = 200) -> str:
     """Make a text that Markdown shows as it is: no link, image, icon, formula, colour or HTML in it works.
 
     Args:
-        text: Of a user.
-        longest: Characters of it that are kept.
+        text: A text of a user.
+        longest: The most characters that are kept.
     """
     return _MARKDOWN.sub(_AS_IT_IS, shorten(text, longest))
 
 
 def shorten(text: str, longest: int) -> str:
-    """Cut a text that is longer, and put a space for what cannot be seen or turns the reading direction."""
+    """Cut a long text, and replace invisible characters, and those that turn the reading direction, by a space."""
     text = _HIDDEN.sub(" ", text).strip()
     return text if len(text) <= longest else text[: longest - 1] + ELLIPSIS
 

@@ -9,8 +9,8 @@ from shared.settings import LinksSettings, load_settings
 CONNECTIONS = 1000
 
 SWITCH_INTERVAL_S = 0.0005
-"""After so long a thread that parses or draws gives the interpreter back; the default of 5 ms is waited at each step of a
-creation."""
+"""A thread that parses or draws gives the interpreter back after this time. With the default of 5 ms, each step of a creation
+waits for so long."""
 
 if __name__ == "__main__":
     sys.setswitchinterval(SWITCH_INTERVAL_S)

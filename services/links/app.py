@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from services.links import health
 from services.links.clicks import routes as click_routes
-from services.links.clicks.queue import WORKER, ClickQueue
+from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
@@ -55,7 +55,7 @@ PROBLEM = {
     "description": "A problem.",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
 }
-"""What every route may answer beside its own; the schema comes with the results of a batch."""
+"""Every route may answer this. The results of a batch bring the schema."""
 
 ROUTERS = (
     link_routes.direct_router,
@@ -76,11 +76,11 @@ KEY_POOL_SIZE = 2
 LIST_POOL_SIZE = 4
 EXPORT_POOL_SIZE = 2
 STATS_POOL_SIZE = 4
-"""Connections beside `LINKS_POOL_SIZE`: what is long to answer keeps no link from being made and no key from being verified."""
+"""Connections beside `LINKS_POOL_SIZE`. With pools of their own, slow requests stop neither creations nor checks of keys."""
 
 ASKING = {"jit": "off", "plan_cache_mode": "force_custom_plan", "statement_timeout": "4s"}
-"""Compiling costs more than it saves here, and a plan for any filter and range is a bad one for most. The time is longer than
-the wait for a lock (3 s) and shorter than the client's (5 s): only a question that is dear itself is told so."""
+"""Settings of sessions that read. JIT costs more than it saves here, and a generic plan is bad for most filters and ranges. The
+time-out is longer than the wait for a lock (3 s) and shorter than the client's (5 s), so only a costly statement reaches it."""
 
 log = structlog.get_logger()
 
@@ -89,16 +89,22 @@ def create_app(
     settings: LinksSettings | None = None,
     *,
     click_worker: Sequence[str] = WORKER,
+    click_times: ClickTimes = CLICK_TIMES,
     shares: Shares | None = None,
     batch_gate: BatchGate | None = None,
+    export_gate: ExportGate | None = None,
+    memory: AnswerMemory | None = None,
 ) -> ASGIApp:
     """Build the service.
 
     Args:
         settings: Without them they are read from the environment.
         click_worker: The command line of the process that parses and stores clicks.
-        shares: What each owner may have at once; without them those of the pool's size.
-        batch_gate: What all batches together may have at once.
+        click_times: The deadlines of a batch of clicks.
+        shares: What each owner may have at once. The default depends on the size of the pool.
+        batch_gate: What all batches may have at once.
+        export_gate: What all exports may have at once.
+        memory: How many answers are remembered.
     """
     settings = settings or load_settings(LinksSettings)
     configure_logs(settings)
@@ -122,7 +128,7 @@ def create_app(
             for upkeep in (prune_for_ever(pool), prune_for_ever(pool, FREQUENT_WORKS, SORT_INTERVAL_S)):
                 stack.callback(asyncio.create_task(upkeep).cancel)
             internal_tokens = InternalTokens(settings)
-            click_queue = ClickQueue(settings, metrics, click_worker)
+            click_queue = ClickQueue(settings, metrics, click_worker, click_times)
             if internal_tokens.is_configured:
                 await stack.enter_async_context(click_queue.running())
             batches = batch_gate or BatchGate(settings)
@@ -135,11 +141,11 @@ def create_app(
                 export_pool=export_pool,
                 stats_pool=stats_pool,
                 shares=shares or open_shares(settings.links_pool_size),
-                memory=AnswerMemory(),
+                memory=memory or AnswerMemory(),
                 keyring=Keyring(key_pool),
                 creator=Creator(pool),
                 batch_gate=batches,
-                export_gate=ExportGate(),
+                export_gate=export_gate or ExportGate(),
                 metrics=metrics,
                 internal_tokens=internal_tokens,
                 clicks=click_queue,
@@ -154,11 +160,11 @@ def create_app(
         version=version("tinyurl"),
         lifespan=lifespan,
         responses={"default": PROBLEM},
-        # The framework would send the client to the scheme and host that it sees itself, which are nginx's.
+        # FastAPI would send the client to the scheme and host that nginx uses.
         redirect_slashes=False,
         # Served by `Documentation`.
         openapi_url=None,
-        # What generated clients call their functions.
+        # Generated clients name their functions so.
         generate_unique_id_function=lambda route: route.name,
     )
     for kind in ERRORS:
@@ -173,13 +179,13 @@ def create_app(
 
 
 async def _answer_wrong_method(request: Request, error: Exception) -> Response:
-    """Name every method of the path (RFC 9110, 15.5.6); the framework names those of the first route that matched."""
+    """Name every method of the path (RFC 9110, 15.5.6). FastAPI names those of the first route that matches."""
     allow = ", ".join(sorted(_methods(request.url.path)))
     return answer_error(HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, f"Here is {allow}.", {"Allow": allow}))
 
 
 async def _answer_unknown_path(request: Request, error: Exception) -> Response:
-    """Say it if a slash too many is all that is wrong: `/links/` is no other name of `/links`."""
+    """Answer 404, and name the path without its last slash if that exists."""
     path = request.url.path
     detail = "There is nothing at this path."
     if path.endswith("/") and _methods(path.rstrip("/")):
@@ -188,14 +194,14 @@ async def _answer_unknown_path(request: Request, error: Exception) -> Response:
 
 
 def _methods(path: str) -> set[str]:
-    """What can be asked of a path; HEAD wherever GET can."""
+    """Return the methods of a path. A path with GET has HEAD, too."""
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
     return methods | {"HEAD"} if "GET" in methods else methods
 
 
 async def _refuse_old_schema(pool: Pool) -> None:
-    """End the start if the schema is behind; if Postgres is away, start all the same and be not ready."""
+    """Raise an error if the schema is too old. Without Postgres the service starts and is not ready."""
     try:
         async with connection(pool) as conn:
             await check_schema(conn)

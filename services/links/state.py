@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shared.postgres import Pool
 
 STATE = "links"
-"""The name under which the lifespan yields the state; the server adds names of its own (`shared/server.py`)."""
+"""The name under which the lifespan yields the state; the server adds another name (`shared/health.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class LinksState:
     """What the lifespan opens, for the routes.
 
     Attributes:
-        pool: Connections for single links and batches; each other pool is for what its name says.
+        pool: Connections for single links. The other pools are for what their names say.
         release: Which release this is.
     """
 

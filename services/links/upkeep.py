@@ -1,17 +1,19 @@
-"""By the clock, once a minute, by any process: what grows and must not is pruned, the tables of clicks are looked after.
+"""Regular work: every process deletes old rows and maintains the tables of clicks, once a minute.
 
-Each work is many short statements, so that it can be interrupted at any moment and goes on where it was.
+Each work is many short statements. It can be interrupted at any moment, and goes on from there.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import asyncpg
 import structlog
 
 from services.links.clicks.upkeep import (
+    STEP_IDS,
     create_partitions,
     delete_old_visitors,
     recount_noted,
@@ -26,7 +28,7 @@ from shared.postgres import UNAVAILABLE, Pool, connection
 
 INTERVAL_S = 60.0
 LONGEST_PAUSE = 16
-"""Rounds until a work that has failed several times in a row is tried again, at most."""
+"""The most rounds for which a work that fails again and again is left out."""
 
 PRUNE_DEADLINE_S = 30.0
 SORT_DEADLINE_S = 600.0
@@ -55,15 +57,15 @@ async def forget_visitors(pool: Pool) -> None:
 
 
 async def prepare_for_clicks(pool: Pool) -> None:
-    """Create partitions ahead; a day without one has its clicks in the default partition, and they move when it comes."""
+    """Create the partitions of the next days. Without one, clicks go to the default partition and move later."""
     async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
         await create_partitions(conn, datetime.now(UTC).date())
 
 
-async def recount_humans(pool: Pool) -> None:
-    """Let go of the connection after each step: there may be millions of links."""
+async def recount_humans(pool: Pool, step_ids: int = STEP_IDS) -> None:
+    """Recount humans, with a connection for each step, because there may be millions of links."""
     async with asyncio.timeout(RECOUNT_DEADLINE_S):
-        for step in (recount_noted, recount_old):
+        for step in (recount_noted, partial(recount_old, step_ids=step_ids)):
             is_more: object = True
             while is_more:
                 async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
@@ -78,7 +80,7 @@ async def sort_old_counts(pool: Pool) -> None:
 
 
 async def sort_clicks(pool: Pool) -> None:
-    """Keep the order of lists by clicks some seconds behind the clicks at most."""
+    """Bring the order of links by clicks up to date, at most some seconds behind the clicks."""
     is_more: object = True
     while is_more:
         async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
@@ -90,9 +92,9 @@ FREQUENT_WORKS: Sequence[Work] = (sort_clicks,)
 
 
 async def prune_for_ever(pool: Pool, works: Sequence[Work] = WORKS, interval_s: float = INTERVAL_S) -> None:
-    """Do all works at random moments around once in an interval, so that several processes do not do it at once.
+    """Do all works about once in an interval, at random moments, so that processes do not work at the same time.
 
-    None keeps the others from being done, whatever it raises; one that fails again and again is tried less often.
+    An error in one work does not stop the others. A work that fails again and again is tried less often.
     """
     rounds = 0
     backoffs = {work: Backoff(1, LONGEST_PAUSE, clock=lambda: rounds) for work in works}

@@ -1,6 +1,6 @@
-"""Decides the answer to a visit, from a link's record, the visitor's query and the time alone, so every way in gives the same.
+"""Decides the answer to a visit. It depends only on the record of the link, the query and the time.
 
-Memory keeps finished answers for the lane; the app sends the others.
+Memory keeps finished answers for the lane, and the app sends the others.
 """
 
 import json
@@ -21,7 +21,7 @@ Header = tuple[bytes, bytes]
 NO_STORE = b"private, no-store"
 
 LONGEST_LOCATION = 16 * 1024
-"""Bytes. nginx takes a header of 20 KiB (`proxy_buffer_size` in deploy/nginx/redirect.conf)."""
+"""Bytes. nginx accepts 20 KiB of headers (`proxy_buffer_size` in deploy/nginx/redirect.conf)."""
 
 RETRY_AFTER_S = 1
 
@@ -55,7 +55,7 @@ def answer_visit(record: Record | None, *, query: bytes, now: float, error_forma
     if record is None:
         return error(404, error_format)
     if record.min_reader > READER:
-        # A newer release wrote something that this one would ignore: let another process answer.
+        # A newer release wrote a field that this one does not know, so another process has to answer.
         return error(503, error_format)
     if record.deleted or not record.enabled or _is_expired(record, now):
         if record.expired_url is not None:
@@ -70,7 +70,7 @@ def answer_visit(record: Record | None, *, query: bytes, now: float, error_forma
 
 
 def is_plain(record: Record, now: float) -> bool:
-    """Tell whether a GET without a query gets one and the same answer until the record expires."""
+    """Return whether a GET without a query gets the same answer until the record expires."""
     expires_under_browser = record.cache_control is not None and record.expires_at is not None
     return (
         not record.deleted
@@ -106,7 +106,7 @@ def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None,
 
 
 def read_error_format(headers: dict[bytes, bytes]) -> ErrorFormat:
-    """Return what nginx made of the visitor's `Accept`; without nginx, a page if the visitor asks for HTML."""
+    """Return the format that nginx found in `Accept`. Without nginx it is a page if the visitor asks for HTML."""
     chosen = headers.get(b"x-error-format")
     if chosen is None:
         chosen = b"html" if b"text/html" in headers.get(b"accept", b"") else b"json"

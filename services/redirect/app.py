@@ -1,6 +1,6 @@
 """The redirect service: reads links, writes nothing, and keeps answering while the stores behind it fail.
 
-nginx sends it every path that can be a code. What the lane does not answer comes here, where every visit is answered.
+nginx sends it every path that can be a code. The lane (`lane.py`) answers most visits, and `VisitApp` answers the rest.
 """
 
 import asyncio
@@ -49,8 +49,8 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
     """Build the service.
 
     Args:
-        settings: Read from the environment if not given.
-        record_clicks: Where clicks go, see `shared/clicks.py`, instead of the journal of the settings.
+        settings: Without them they are read from the environment.
+        record_clicks: Takes the clicks (`shared/clicks.py`). Without it they go to the journal that the settings name.
     """
     settings = settings or load_settings(RedirectSettings)
     configure_logs(settings)
@@ -61,7 +61,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
         feed = Feed(memory)
         registry = CollectorRegistry()
         async with AsyncExitStack() as stack:
-            # First, and so the last to be closed: by then nobody is answered any more.
+            # The journal is opened first, so it is closed last, when no visit is answered any more.
             record = record_clicks or await _open_journal(stack, settings, registry)
             lane = Lane(memory, record)
             cache = await stack.enter_async_context(open_cache(settings.redis_url.get_secret_value()))
@@ -94,7 +94,7 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
 
 
 class VisitApp:
-    """Answers a visit of a code over ASGI: whatever the lane does not."""
+    """Answers the visits that the lane leaves, over ASGI."""
 
     def __init__(self, resolver: Resolver, visits: Visits, record_clicks: RecordClicks | None) -> None:
         self._resolver = resolver
@@ -132,7 +132,7 @@ class VisitApp:
 async def _open_journal(
     stack: AsyncExitStack, settings: RedirectSettings, registry: CollectorRegistry
 ) -> RecordClicks | None:
-    """Open the journal, if there is to be one, and ship it."""
+    """Open the journal and start its shipper; without the settings for them there is none."""
     if settings.journal_dir is None or settings.internal_token is None or settings.links_address is None:
         return None
     journal = await stack.enter_async_context(open_journal(settings.journal_dir, settings.journal_max_bytes))

@@ -1,4 +1,4 @@
-"""A circuit breaker: it leaves a store that keeps failing alone for a while, so that no visitor waits for its deadline."""
+"""A circuit breaker. A store that keeps failing is not asked for a while, so that no visitor waits for its deadline."""
 
 from collections.abc import Callable
 from time import monotonic

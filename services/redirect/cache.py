@@ -1,6 +1,6 @@
-"""The Redis tier: readings that all redirectors share, behind deadlines and a breaker; it may vanish at any time.
+"""The Redis tier: readings that all redirectors share, behind deadlines and a breaker. Redis may be away at any time.
 
-The resolver asks it for all misses of an event-loop tick together, and stores in it what Postgres answered.
+The resolver looks up all misses of an event-loop tick together, and stores the answers of Postgres.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Cache:
-    """Readings in Redis. No method raises when Redis fails: a cache that is away knows nothing."""
+    """Readings in Redis. No method raises an error when Redis fails; the cache then knows nothing."""
 
     def __init__(self, redis: Redis, breaker: Breaker) -> None:
         self._redis = redis
@@ -100,7 +100,7 @@ async def open_cache(url: str) -> AsyncIterator[Cache]:
         socket_timeout=DEADLINE_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         max_connections=CONNECTIONS,
-        # After a failure the resolver asks Postgres; a second try here would cost time.
+        # After a failure the resolver asks Postgres at once, so there is no second try here.
         retry=Retry(NoBackoff(), 0),
         client_name="tinyurl-redirect",
     )

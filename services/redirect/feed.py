@@ -1,4 +1,4 @@
-"""Follows the change feed, so that an edit is visible within a second: knows which cached readings still count.
+"""Follows the change feed, so that an edit is visible within a second, and knows which cached readings still count.
 
 links writes the feed (`shared/changes.py`). The resolver asks `counts` before it believes Redis or stores a reading,
 and memory drops each link that changed.
@@ -21,7 +21,7 @@ POLL_DEADLINE_S = 0.5
 SHORTEST_PAUSE_S = 0.01
 
 REMEMBERED_S = RECORD_LIFETIME_S + 60
-"""Longer than any record lives in Redis, so that every change that could concern a record is remembered."""
+"""Longer than the life of a record in Redis, so that all changes that could concern a record are remembered."""
 
 REMEMBERED_CHANGES = 100_000
 
@@ -65,7 +65,7 @@ class Feed:
 
     @property
     def is_known(self) -> bool:
-        """Whether the feed was read once. Before that, without Postgres, all that Redis holds is believed."""
+        """Whether the feed was read once. Before that, all records in Redis count."""
         return self.known_at is not None
 
     def age_s(self) -> float:
@@ -77,7 +77,7 @@ class Feed:
         return not self.is_known or (as_of >= self.floor and as_of >= self._changed.get(key, 0))
 
     def begin(self, changes: Sequence[Change]) -> None:
-        """Start from the recent changes; nothing that was held before counts."""
+        """Start from the recent changes. Records that were read before do not count."""
         self._changed.clear()
         self._order.clear()
         self.floor = changes[0].version - 1 if changes else 0
@@ -111,7 +111,7 @@ class Feed:
 
 
 class FeedReader:
-    """Polls the feed on a connection of its own, four times a second; a poll that fails is only repeated."""
+    """Polls the feed on a connection of its own, four times a second. A poll that fails is repeated."""
 
     def __init__(self, url: str, feed: Feed, on_success: Callable[[], None] = lambda: None) -> None:
         self._url = url
@@ -135,7 +135,7 @@ class FeedReader:
                 log.warning("feed_unreachable", error=type(error).__name__)
             self.close()
             return False
-        # This happens in the same tick, so that a miss of what was just forgotten may ask Postgres.
+        # This is in the same tick, so that a miss of a forgotten link may ask Postgres.
         self._on_success()
         if self.failures:
             log.info("feed_reachable", failed_polls=self.failures)

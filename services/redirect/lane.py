@@ -1,8 +1,8 @@
-"""The fast lane: a plain GET of a link in memory is answered below ASGI, without a scope, a task or a framework.
+"""The fast lane answers a plain GET of a link in memory below ASGI, without a scope, a task or a framework.
 
-uvicorn makes one `LaneProtocol` per connection (its `http=`). One anchored regular expression is the lane's whole parser;
-a buffer that is not exactly one GET in the shape that our nginx sends goes to uvicorn's own protocol, untouched, and
-from there to the app, which answers the same. What this buys is in `PROMISES.md`; a property test compares both ways.
+uvicorn makes one `LaneProtocol` for each connection (its option `http`). One regular expression is the lane's whole parser. It
+matches a buffer that is exactly one GET as our nginx sends it. Any other buffer goes unchanged to uvicorn's own protocol and to
+the app, which gives the same answers. A property test compares the two; `PROMISES.md` has the speed.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from shared.health import is_draining
 
 
 def _compile_plain_get() -> re.Pattern[bytes]:
-    """A GET with the headers that nginx sends (`HEADERS`), each of which but Host may be missing.
+    """Return the expression for a GET with the headers that nginx sends (`HEADERS`). Any of them but Host may be missing.
 
-    The first group is the request's slice that names the link; the others are the parts of a click, by name.
+    The first group is the part of the request that names the link. The others are the parts of a click, by name.
     """
     host, *others = (header for header in HEADERS if header.lane_value)
     expression = rf"GET (/{CODE_PATTERN} HTTP/1\.1\r\nHost: {host.lane_value})\r\n"
     for header in others:
         group = f"?P<{header.part}>" if header.part else "?:"
-        # `|)` costs a third of `)?`. `.` takes anything but LF, which is quick; `_CONTROLS` and the count of CR do the rest.
+        # `|)` costs a third of `)?`. `.` is quick and matches all but LF; `_CONTROLS` and the count of CR refuse the rest.
         expression += rf"(?:{header.name}: ({group}{header.lane_value})\r\n|)"
     return re.compile((expression + r"\r\n").encode())
 
@@ -39,15 +39,15 @@ def _compile_plain_get() -> re.Pattern[bytes]:
 _match_plain_get = _compile_plain_get().fullmatch
 
 _CONTROLS = bytes(32 if (byte < 32 and byte not in b"\t\r\n") or byte == 127 else byte for byte in range(256))
-"""Maps controls, which the ordinary way understands, to a blank: `translate` returns its very argument if there is none."""
+"""Maps controls to a blank. `translate` returns the same object if there are none; the app takes requests that have some."""
 
 
 class Lane:
-    """What the connections of one process share: the answers in memory and the requests of this event-loop tick.
+    """The answers in memory and the requests of this event-loop tick, which all connections of a process share.
 
     Args:
-        memory: Where the finished answers are.
-        record_clicks: Called with the clicks of a tick before their answers are written.
+        memory: Has the finished answers.
+        record_clicks: Is called with the clicks of a tick before their answers are written.
     """
 
     def __init__(self, memory: Memory, record_clicks: RecordClicks | None) -> None:
@@ -63,7 +63,7 @@ class Lane:
     def flush(self) -> None:
         """Record the clicks of this tick in one call, then write their answers."""
         owed = self.owed[:]
-        # The connections hold this very list.
+        # Not a new list: the connections have a reference to this one.
         self.owed.clear()
         if self._record_clicks is not None and owed:
             self._record_clicks([click for _, _, click in owed])
@@ -73,11 +73,11 @@ class Lane:
 
 
 class LaneProtocol(VisitProtocol):
-    """A connection that takes the lane whenever nothing else is under way on it.
+    """A connection that uses the lane while it is idle.
 
     Attributes:
-        is_idle: Nothing fed to the parser is unfinished, no request waits or is being answered, and the transport takes
-            what is written, and the server stays. The lane runs only then.
+        is_idle: uvicorn's parser is between two requests, no request waits or is answered, the transport takes more, and
+            the server is not about to stop.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class LaneProtocol(VisitProtocol):
         super().data_received(data)
         self._settle()
 
-    # uvicorn's own course, watched to know when the connection is idle again.
+    # These methods of uvicorn tell when the connection is idle again.
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -137,11 +137,11 @@ class LaneProtocol(VisitProtocol):
         super().shutdown()
 
     def drain(self) -> None:
-        """Leave the lane: uvicorn's own way tells the client that the connection ends."""
+        """Use the lane no more: uvicorn's own answers tell the client that the connection ends."""
         self.is_idle = self._may_idle = False
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close a connection not used since the timer was set; the lane does not set it anew for each answer."""
+        """Close a connection that was not used since the timer was set. The lane does not set the timer for each answer."""
         if self._was_used:
             self._arm_keep_alive()
         else:

@@ -1,6 +1,6 @@
-"""A redirect process's own memory: the finished answers of the links that it served last, and their records.
+"""The memory of a redirect process: the finished answers of links, and their records.
 
-The resolver fills it, the lane looks answers up by a slice of the request itself, and the feed drops what changed.
+The resolver fills it, the lane looks up answers by a slice of the request itself, and the feed drops links that changed.
 """
 
 import sys
@@ -10,10 +10,10 @@ from services.redirect.answers import Answer, answer_visit, is_plain
 from shared.records import LinkKey, Record, VersionedRecord, pack_reading, unpack_reading
 
 LIFETIME_S = 60.0
-"""An entry is looked up anew after this time at the latest; a hit does not prolong it."""
+"""The longest time until an entry is looked up again. A hit does not make it longer."""
 
 OUTAGE_LIFETIME_S = 1.0
-"""How long an entry that could not be looked up anew is used before the next try."""
+"""The time until the next try to look up an entry while no store answers."""
 
 
 TABLE_BYTES = 192
@@ -53,7 +53,7 @@ class Entry:
 
 
 class Memory:
-    """Keeps at most `budget` bytes of links; the one that was stored first is dropped first.
+    """Keeps at most `budget` bytes of links. The oldest entry is dropped first.
 
     Attributes:
         bytes: The bytes that the entries take.
@@ -72,7 +72,7 @@ class Memory:
 
         Args:
             key: The link's domain and code.
-            reading: What a store said.
+            reading: The answer of a store.
             now: Unix seconds.
         """
         if reading.record is None:

@@ -19,7 +19,7 @@ from shared.records import LinkKey, Record, VersionedRecord
 BATCHES_IN_FLIGHT = 4
 
 ATTEMPTS = 3
-"""A reading is read again if a change overtakes it on its way; edits of one link must not cause that for ever."""
+"""A reading is repeated if a change overtakes it. Many edits of one link must not repeat it for ever."""
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class ResolverFull(Unresolved):
 
 
 class Resolver:
-    """Single flight: however many ask for one code, it travels once."""
+    """Looks up each code once at a time, however many visits ask for it."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Resolver:
 
         Raises:
             Unresolved: The stores that could tell are away.
-            Crowded: Too many codes wait already.
+            ResolverFull: Too many codes wait already.
         """
         entry = self._memory.find(key)
         if entry is not None and self._clock() < entry.fresh_until:

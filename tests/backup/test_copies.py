@@ -1,6 +1,7 @@
 """Copies of backups off the host: a real S3 server, what fails on the way, and the way back."""
 
 import asyncio
+import os
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -324,6 +325,22 @@ async def test_copy_that_is_killed_is_made_again(copies: Copies, number: signal.
 
     assert (await finish(process)).code == 0
     assert len(copies.installation.backups) == 1
+
+
+async def test_command_that_leaves_a_process_behind_holds_up_nothing(copies: Copies, tmp_path: Path) -> None:
+    """SIGTERM ends a copy although a process outside the command's group still has its standard error."""
+    left = tmp_path / "pid"
+    command = f"setsid sh -c 'echo $$ >{left}.new; mv {left}.new {left}; exec sleep 600' & exec sleep 600"
+    process = await copies.installation.start("backup", BACKUP_COPY_COMMAND=command)
+    await wait_for(left.exists)
+    process.terminate()
+    try:
+        await finish(process)
+    finally:
+        os.kill(int(left.read_text()), signal.SIGKILL)
+
+    assert copies.names() == set()
+    assert [backup.pending.exists() for backup in copies.installation.backups] == [True]
 
 
 async def test_schedule_repeats_the_copy_alone(copies: Copies, tmp_path: Path) -> None:

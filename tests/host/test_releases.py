@@ -43,8 +43,10 @@ def test_a_command_that_is_missing_lets_nothing_in(tmp_path: Path) -> None:
 
 def test_half_a_release_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pruning is killed before the first file is gone: there is no such release any more, and the next one removes the rest."""
-    monkeypatch.setenv("PATH", str(tmp_path))  # No docker here: images that cannot be removed do not matter.
-    monkeypatch.setattr("deploy.host.releases.docker", lambda *_, **__: "")
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\n")
+    docker.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
     folder = tmp_path / "releases" / DIGEST.replace(":", "-")
     folder.mkdir(parents=True)
     (folder / "images.json").write_text("{}")

@@ -144,9 +144,11 @@ def answering(status: int, **headers: str) -> Iterator[tuple[str, int]]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield "127.0.0.1", server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield "127.0.0.1", server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_canary_that_a_bound_refuses_has_not_failed() -> None:

@@ -11,8 +11,11 @@ from pydantic import SecretStr
 
 from services.links.app import create_app
 from services.links.clicks.enrichment import Enricher
+from services.links.clicks.queue import ClickTimes
 from services.links.keys.rows import create_key
 from services.links.links.batch import BODY_TIMEOUT_S, BatchGate
+from services.links.links.exports import ExportGate
+from services.links.web.idempotency import AnswerMemory
 from services.links.web.shares import Shares, open_shares
 from shared.postgres import Connection
 from shared.settings import LinksSettings
@@ -42,11 +45,30 @@ def batch_gate(links_settings: LinksSettings, body_timeout_s: float) -> BatchGat
 
 
 @pytest.fixture
+def export_gate() -> ExportGate:
+    """What all exports may have at once."""
+    return ExportGate()
+
+
+@pytest.fixture
+def memory() -> AnswerMemory:
+    """How many answers are remembered."""
+    return AnswerMemory()
+
+
+@pytest.fixture
 async def service(
-    links_settings: LinksSettings, shares: Shares, batch_gate: BatchGate, socket: Path
+    links_settings: LinksSettings,
+    socket: Path,
+    *,
+    shares: Shares,
+    batch_gate: BatchGate,
+    export_gate: ExportGate,
+    memory: AnswerMemory,
 ) -> AsyncIterator[Path]:
     """The write service; its socket."""
-    async with serve(create_app(links_settings, shares=shares, batch_gate=batch_gate), socket):
+    app = create_app(links_settings, shares=shares, batch_gate=batch_gate, export_gate=export_gate, memory=memory)
+    async with serve(app, socket):
         yield socket
 
 
@@ -81,6 +103,15 @@ async def intake(intake_settings: LinksSettings, socket: Path) -> AsyncIterator[
     """A client that may send clicks."""
     async with serve(create_app(intake_settings), socket), client_of(socket, **HEADERS) as client:
         client.timeout = httpx.Timeout(30)
+        yield client
+
+
+@pytest.fixture
+async def patient_intake(intake_settings: LinksSettings, socket: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that may send clicks, to a service whose deadlines are long: nothing ends a worker but the test."""
+    app = create_app(intake_settings, click_times=ClickTimes(turn=60, patience=60, batch=60, click=60))
+    async with serve(app, socket), client_of(socket, **HEADERS) as client:
+        client.timeout = httpx.Timeout(90)
         yield client
 
 

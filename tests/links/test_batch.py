@@ -258,8 +258,17 @@ async def test_repeated_batch_gets_the_same_answer(alice: httpx.AsyncClient, dat
 async def test_repeats_at_once_are_done_once(alice: httpx.AsyncClient, database: Database) -> None:
     """Many of one batch at once create its links once."""
     rows = [{"url": f"{URL}{n}"} for n in range(50)]
-    sending = [alice.post(BATCH, json={"links": rows}, headers={"Idempotency-Key": "k"}) for _ in range(6)]
-    responses = await asyncio.gather(*sending)
+
+    async def send() -> httpx.Response:
+        """Send the batch as a client does: again if it waited too long for its turn."""
+        async with asyncio.timeout(60):
+            while True:
+                answer = await alice.post(BATCH, json={"links": rows}, headers=headers)
+                if answer.status_code not in (429, 503):
+                    return answer
+
+    headers = {"Idempotency-Key": "k"}
+    responses = await asyncio.gather(*(send() for _ in range(6)))
 
     assert len({response.content for response in responses}) == 1
     assert await count(database) == 50

@@ -14,9 +14,9 @@ import msgpack
 import pytest
 
 from services.links.app import create_app
-from services.links.clicks import process as click_process
 from services.links.clicks.pipe import EVERYTHING, LARGEST_BATCH
 from services.links.clicks.process import start_worker
+from services.links.clicks.queue import ClickTimes
 from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
@@ -34,12 +34,9 @@ SHIP_TIMEOUT_S = 60
 
 
 @pytest.fixture
-async def hostile(
-    intake_settings: LinksSettings, socket: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[httpx.AsyncClient]:
+async def hostile(intake_settings: LinksSettings, socket: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an intake whose worker some user agents harm."""
-    monkeypatch.setattr(click_process, "CLICK_TIMEOUT_S", 1.0)
-    app = create_app(intake_settings, click_worker=(*COMMAND, *SHORT_TIMES))
+    app = create_app(intake_settings, click_worker=(*COMMAND, *SHORT_TIMES), click_times=ClickTimes(click=1.0))
     async with serve(app, socket), client_of(socket, **HEADERS) as client:
         client.timeout = httpx.Timeout(30)
         yield client
@@ -216,13 +213,14 @@ async def test_worker_without_a_service_ends(intake_settings: LinksSettings, own
     (link,) = await make_links(owner, 1)
     worker = await start_worker((*COMMAND, *SHORT_TIMES), intake_settings)
     data = records([click(link, agent=b"loops")])
-    taking = asyncio.create_task(worker.take(uuid4(), FIRST_OFFSET, False, data, EVERYTHING, timeout_s=60))
+    taking = asyncio.create_task(
+        worker.take(uuid4(), FIRST_OFFSET, False, data, EVERYTHING, timeout_s=60, click_timeout_s=60)
+    )
     await until(lambda: worker.place.click == 0 and worker.place.record == FIRST_OFFSET)
     taking.cancel()
-    assert worker.process.stdin is not None
-    worker.process.stdin.close()
+    worker.child.input.close()
 
-    assert await asyncio.wait_for(worker.wait(), 30) == -signal.SIGALRM
+    assert await asyncio.wait_for(worker.child.process.wait(), 30) == -signal.SIGALRM
 
 
 def frame(body: bytes) -> bytes:

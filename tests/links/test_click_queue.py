@@ -7,11 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import pytest
 
 from services.links.app import create_app
-from services.links.clicks import queue as click_queue
-from services.links.clicks import routes as click_routes
+from services.links.clicks.queue import WAITING_LIMIT, WORKER, ClickTimes
 from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
@@ -25,22 +23,20 @@ from tests.serving import client_of, serve
 
 
 async def test_waiting_batches_are_bounded(
-    intake: httpx.AsyncClient, owner: Connection, socket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patient_intake: httpx.AsyncClient, owner: Connection, socket: Path, tmp_path: Path
 ) -> None:
     """While as many wait as may, one more is refused at once; a redirector keeps it and ships it when there is room."""
     (link,) = await make_links(owner, 1)
-    await send(intake, records([click(link)]), segment=uuid4())
+    await send(patient_intake, records([click(link)]), segment=uuid4())
     (pid,) = await worker_pids()
-    for name in ("BATCH_TIMEOUT_S", "WAIT_TIMEOUT_S"):
-        monkeypatch.setattr(click_queue, name, 60.0)
     async with (
         open_journal(tmp_path, GIB) as journal,
         run_shipper(journal, IntakeClient(f"unix:{socket}", TOKEN)) as shipper,
     ):
         os.kill(pid, signal.SIGSTOP)
         sending = [
-            asyncio.create_task(send(intake, records([click(link)]), segment=uuid4()))
-            for _ in range(click_queue.WAITING_LIMIT + 1)
+            asyncio.create_task(send(patient_intake, records([click(link)]), segment=uuid4()))
+            for _ in range(WAITING_LIMIT + 1)
         ]
         refused, waiting = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
         journal.record([click(link)])
@@ -51,26 +47,27 @@ async def test_waiting_batches_are_bounded(
         await until(lambda: shipper.shipped == 1)
 
     assert [(task.result().status_code, task.result().headers["retry-after"]) for task in refused] == [(503, "1")]
-    assert [answer.status_code for answer in answers] == [200] * click_queue.WAITING_LIMIT
-    assert await check_sums(owner) == 1 + click_queue.WAITING_LIMIT + 1
+    assert [answer.status_code for answer in answers] == [200] * WAITING_LIMIT
+    assert await check_sums(owner) == 1 + WAITING_LIMIT + 1
 
 
 async def test_sender_that_hangs_gives_its_place_back(
-    intake: httpx.AsyncClient, owner: Connection, socket: Path, monkeypatch: pytest.MonkeyPatch
+    intake_settings: LinksSettings, owner: Connection, socket: Path
 ) -> None:
     """A batch that stops in the middle is given up after its deadline; as many as may wait hold up nobody for ever."""
-    monkeypatch.setattr(click_routes, "BODY_TIMEOUT_S", 0.3)
+    app = create_app(intake_settings, click_times=ClickTimes(body=0.3))
     head = f"POST {URL}?segment={uuid4()}&offset=16 HTTP/1.1\r\nHost: links\r\nContent-Length: 100\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-    senders = [await asyncio.open_unix_connection(str(socket)) for _ in range(click_queue.WAITING_LIMIT)]
-    for _, writer in senders:
-        writer.write(head.encode() + b"\r\nhalf of it")
-    async with asyncio.timeout(20):
-        statuses = {await reader.readline() for reader, _ in senders}
-    for _, writer in senders:
-        writer.close()
-    (link,) = await make_links(owner, 1)
-    answer = await send(intake, records([click(link)]), segment=uuid4())
+    async with serve(app, socket), client_of(socket, **HEADERS) as intake:
+        senders = [await asyncio.open_unix_connection(str(socket)) for _ in range(WAITING_LIMIT)]
+        for _, writer in senders:
+            writer.write(head.encode() + b"\r\nhalf of it")
+        async with asyncio.timeout(20):
+            statuses = {await reader.readline() for reader, _ in senders}
+        for _, writer in senders:
+            writer.close()
+        (link,) = await make_links(owner, 1)
+        answer = await send(intake, records([click(link)]), segment=uuid4())
 
     assert statuses == {b"HTTP/1.1 503 Service Unavailable\r\n"}
     assert answer.status_code == 200
@@ -87,7 +84,7 @@ async def test_worker_that_cannot_be_started_is_tried_again(
         client_of(socket, **HEADERS) as client,
     ):
         refused = await send(client, data, segment=segment)
-        program.write_text(f"#!/bin/sh\nexec {' '.join(click_queue.WORKER)}\n")
+        program.write_text(f"#!/bin/sh\nexec {' '.join(WORKER)}\n")
         program.chmod(0o700)
         # Nobody asks for it: it is there before the next batch.
         async with asyncio.timeout(20):

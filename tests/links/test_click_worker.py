@@ -9,11 +9,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import pytest
 from pydantic import SecretStr
 
 from services.links.app import create_app
-from services.links.clicks import queue as click_queue
+from services.links.clicks.queue import TRIES, ClickTimes
 from shared.clicks import Click
 from shared.postgres import Connection
 from shared.settings import LinksSettings
@@ -121,22 +120,22 @@ async def test_worker_is_started_again_and_ends_with_the_service(
     assert not Path(f"/proc/{other}").exists()
 
 
-async def test_worker_that_dies_while_it_works(intake: httpx.AsyncClient, owner: Connection) -> None:
+async def test_worker_that_dies_while_it_works(patient_intake: httpx.AsyncClient, owner: Connection) -> None:
     """Its batch is tried once more and then not answered with 200; nothing of it is stored, and the next worker takes it."""
     (link,) = await make_links(owner, 1)
     data, segment = records([click(link)] * 3), uuid4()
     backends: set[int] = set()
     async with owner.transaction():
         await owner.execute("LOCK TABLE click_uniques_by_owner")
-        sending = asyncio.create_task(send(intake, data, segment=segment))
-        for _ in range(click_queue.TRIES):
+        sending = asyncio.create_task(send(patient_intake, data, segment=segment))
+        for _ in range(TRIES):
             await until_storing(owner, backends)
             (pid,) = await worker_pids()
             os.kill(pid, signal.SIGKILL)
         answer = await sending
     await until_gone(owner, backends)
     stored = await owner.fetchval("SELECT count(*) FROM clicks")
-    again = [await send(intake, data, segment=segment) for _ in range(2)]
+    again = [await send(patient_intake, data, segment=segment) for _ in range(2)]
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert stored == 0
@@ -144,19 +143,17 @@ async def test_worker_that_dies_while_it_works(intake: httpx.AsyncClient, owner:
     assert await check_sums(owner) == 3
 
 
-async def test_worker_that_hangs_is_replaced(
-    intake: httpx.AsyncClient, owner: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_worker_that_hangs_is_replaced(intake_settings: LinksSettings, socket: Path, owner: Connection) -> None:
     """A worker that does not answer within its deadline is killed; the batch comes again and goes to another one."""
     (link,) = await make_links(owner, 1)
     data, segment = records([click(link)]), uuid4()
-    await send(intake, records([click(link)]), segment=uuid4())
-    (hung,) = await worker_pids()
-    os.kill(hung, signal.SIGSTOP)
-    monkeypatch.setattr(click_queue, "BATCH_TIMEOUT_S", 0.3)
-    answer = await send(intake, data, segment=segment)
-    monkeypatch.undo()
-    again = await send(intake, data, segment=segment)
+    app = create_app(intake_settings, click_times=ClickTimes(batch=4))
+    async with serve(app, socket), client_of(socket, **HEADERS) as intake:
+        await send(intake, records([click(link)]), segment=uuid4())
+        (hung,) = await worker_pids()
+        os.kill(hung, signal.SIGSTOP)
+        answer = await send(intake, data, segment=segment)
+        again = await send(intake, data, segment=segment)
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert not Path(f"/proc/{hung}").exists()

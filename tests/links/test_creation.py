@@ -57,18 +57,16 @@ async def test_taken_code_is_drawn_again(conn: Connection) -> None:
     assert [row and row.code for row in second] == [None, "b", None]
 
 
-async def test_endless_collisions_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_collisions_end(database: Database) -> None:
     """If every code that is drawn is taken, the creation fails instead of drawing for ever."""
-    monkeypatch.setattr("services.links.links.creation.insert_drawn.__kwdefaults__", None)
-    monkeypatch.setattr("services.links.links.creation.insert_drawn.__defaults__", (lambda: "always",))
     async with open_pool(database.links_url, size=4, application="test") as pool:
-        creator = Creator(pool)
+        creator = Creator(pool, draw=lambda: "always")
         assert (await creator.create(draft())).code == "always"
         with pytest.raises(NoFreeCode):
             await creator.create(draft())
         async with pool.acquire() as conn:
             with pytest.raises(NoFreeCode):
-                await insert_generated(conn, [draft()])
+                await insert_generated(conn, [draft()], lambda: "always")
 
 
 async def test_postgres_away_fails_the_waiting_and_not_the_later(database: Database) -> None:
@@ -94,11 +92,10 @@ async def test_postgres_away_fails_the_waiting_and_not_the_later(database: Datab
         assert (await creator.create(draft())).version == 1
 
 
-async def test_queue_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_is_bounded(database: Database) -> None:
     """More creations than can wait are turned away at once."""
-    monkeypatch.setattr("services.links.links.creation.WAITING_LIMIT", 50)
     async with open_pool(database.links_url, size=4, application="test") as pool:
-        creator = Creator(pool)
+        creator = Creator(pool, waiting_limit=50)
         results = await asyncio.gather(*(creator.create(draft()) for _ in range(60)), return_exceptions=True)
 
     assert [type(result).__name__ for result in results[50:]] == [Busy.__name__] * 10

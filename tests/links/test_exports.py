@@ -10,6 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
+from services.links.links.exports import ExportGate
 from services.links.links.forms import LinkOut
 from shared.settings import LinksSettings
 from tests.conftest import Database
@@ -64,10 +65,9 @@ async def fill(database: Database, links: int, url_bytes: int) -> None:
     await conn.close()
 
 
-@pytest.mark.parametrize("page", [1, 50, 200, 500])
-async def test_export_is_the_list(stocked: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, page: int) -> None:  # noqa: F811
+@pytest.mark.parametrize("export_gate", [ExportGate(page_links=links) for links in (1, 50, 200, 500)])
+async def test_export_is_the_list(stocked: httpx.AsyncClient) -> None:  # noqa: F811
     """An export has all items of the list, in its order, whatever the size of a page is to their number."""
-    monkeypatch.setattr("services.links.links.exports.PAGE_LINKS", page)
     items = await walk(stocked, limit=100)
 
     assert await export(stocked) == items

@@ -1,7 +1,6 @@
 """Clicks of people beside all clicks: in links, lists and exports, whoever counted them."""
 
 import httpx
-import pytest
 
 from services.links.clicks.enrichment import Enricher
 from services.links.clicks.upkeep import recount_noted, recount_old, sort_clicked
@@ -59,24 +58,23 @@ async def test_clicks_of_the_release_before_are_told_apart_later(links: Connecti
 
 
 async def test_links_from_before_get_their_humans_in_steps(
-    links: Connection, owner: Connection, enricher: Enricher, monkeypatch: pytest.MonkeyPatch, database: Database
+    links: Connection, owner: Connection, enricher: Enricher, database: Database
 ) -> None:
     """Links that had clicks before the column get their humans step by step; one that is broken off goes on where it was."""
-    monkeypatch.setattr("services.links.clicks.upkeep.STEP_IDS", 3)
     ids = await make_links(links, 10)
     await take(links, enricher, [click(each, agent=agent) for each in ids for agent in (IPHONE, IPHONE, GOOGLEBOT)])
     await owner.execute("UPDATE links SET humans = 0, bots = 0; DELETE FROM links_to_recount")
     await owner.execute("UPDATE links_recounted SET last = $1", ids[-1])
-    assert await recount_old(links)
+    assert await recount_old(links, 3)
     transaction = links.transaction()
     await transaction.start()
-    await recount_old(links)
+    await recount_old(links, 3)
     await transaction.rollback()
     done = [each for each, (_, humans) in (await counts(links)).items() if humans]
     assert 0 < len(done) < 10
 
     async with open_pool(database.links_url, size=1, application="test") as pool:
-        await recount_humans(pool)
+        await recount_humans(pool, 3)
     assert set((await counts(links)).values()) == {(3, 2)}
     assert not await recount_old(links)
 

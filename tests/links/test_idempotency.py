@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from services.links.upkeep import prune
+from services.links.web.idempotency import AnswerMemory
 from shared.postgres import open_pool
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
@@ -104,13 +105,14 @@ async def test_keys_are_forgotten_after_a_day(alice: httpx.AsyncClient, database
     assert await remembered(database) == 1
 
 
-@pytest.mark.parametrize("bound", ["MOST_REQUESTS", "MOST_BYTES"])
+@pytest.mark.parametrize(
+    "memory",
+    [AnswerMemory(most_requests=4, looked_at_every_s=0.0), AnswerMemory(most_bytes=2500, looked_at_every_s=0.0)],
+)
 async def test_memory_of_an_owner_is_bounded(
-    alice: httpx.AsyncClient, client_with: ClientOf, database: Database, monkeypatch: pytest.MonkeyPatch, bound: str
+    alice: httpx.AsyncClient, client_with: ClientOf, database: Database
 ) -> None:
     """A full memory takes no new key, answers those that it has, is full for its owner alone, and has room after a day."""
-    monkeypatch.setattr("services.links.web.idempotency.LOOKED_AT_EVERY_S", 0.0)
-    monkeypatch.setattr(f"services.links.web.idempotency.{bound}", {"MOST_REQUESTS": 4, "MOST_BYTES": 2500}[bound])
     bob = await client_with("bob")
     kept: dict[int, object] = {}
     while (answer := await create(alice, len(kept))).status_code == 201:

@@ -70,6 +70,21 @@ async def test_without_a_key_only_the_key_is_asked_for(admin: httpx.AsyncClient)
             assert answer.status_code == 401, (method, path, query)
 
 
+async def test_key_without_the_scope_is_refused_first(client_with: ClientOf) -> None:
+    """Whatever else is wrong with the address or the body: a caller who may not do it learns nothing of it."""
+    visitor, asked = await client_with("visitor", "other"), 0
+    for method, path, _ in await operations(visitor):
+        if path.endswith("/keys/current"):
+            continue  # Any key may ask about itself.
+        url = path.replace("{code}", "py").replace("{key_id}", "none")
+        for query in ("limit=1&limit=2", "nobody_knows=1", "limit=x"):
+            answer = await visitor.request(method, f"{url}?{query}", content=b"{")
+
+            assert answer.status_code == 403, (method, path, query)
+            asked += 1
+    assert asked > 40
+
+
 async def test_lists_can_be_repeated(admin: httpx.AsyncClient) -> None:
     """Those that the description calls lists: the tags of a filter, the links to count."""
     lists = {

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.certificates import renewal
 from deploy.certificates.names import domains, leading_here, names, names_of
+from deploy.certificates.renewal import CertificatePlaces, obtain
 from deploy.local.programs import Program, accepts_connections
 from shared.settings import www_aliases
 from tests.conftest import running
@@ -63,6 +63,10 @@ class CertificateHost:
 
     front: TlsFront
     internet: Internet
+    places: CertificatePlaces
+
+    def obtain(self, *, now: bool = False) -> None:
+        obtain(self.places, now=now)
 
     def issued(self) -> set[str]:
         """The names of the certificate that nginx is to show."""
@@ -92,12 +96,9 @@ def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cert
         }
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(renewal, "STATE", tmp_path / "state")
-        monkeypatch.setattr(renewal, "LIVE", front.certificate.parent)
-        monkeypatch.setattr(renewal, "CHALLENGES", front.challenges)
-        monkeypatch.setattr(renewal, "CHALLENGE_PORT", front.ports[80])
+        places = CertificatePlaces(tmp_path / "state", front.certificate.parent, front.challenges, front.ports[80])
         monkeypatch.setattr(socket, "getaddrinfo", resolver(internet))
-        yield CertificateHost(front, internet)
+        yield CertificateHost(front, internet, places)
 
 
 def challenge_server(dns: int, management: int) -> list[str]:
@@ -148,13 +149,13 @@ def test_names_are_those_of_nginx(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_that_lead_here(production: CertificateHost) -> None:
     """Only they are asked for; one that comes is added at once, one that is missing harms nobody."""
     production.internet.lead("sho.test", "go.test")
-    renewal.obtain()
+    production.obtain()
     assert production.issued() == {"sho.test", "go.test"}
     first = production.serial()
-    renewal.obtain()
+    production.obtain()
     assert production.serial() == first
     production.internet.lead("www.sho.test")
-    renewal.obtain()
+    production.obtain()
 
     assert production.issued() == {"sho.test", "go.test", "www.sho.test"}
     assert set(production.front.names("www.sho.test")) == production.issued()
@@ -164,14 +165,14 @@ def test_names_that_lead_here(production: CertificateHost) -> None:
 def test_name_that_is_gone_at_a_renewal(production: CertificateHost) -> None:
     """A `www.` that led here once stays in the certificate until the renewal, and cannot stop that."""
     production.internet.lead("sho.test", "go.test", "www.sho.test", "www.go.test")
-    renewal.obtain()
+    production.obtain()
     first = production.serial()
     production.internet.end("www.sho.test")
-    renewal.obtain()
+    production.obtain()
     assert production.serial() == first
-    renewal.obtain(now=True)
+    production.obtain(now=True)
     renewed = production.serial()
-    renewal.obtain()
+    production.obtain()
 
     assert production.issued() == {"sho.test", "go.test", "www.go.test"}
     assert renewed != first
@@ -183,9 +184,9 @@ def test_name_that_leads_here_for_us_alone(production: CertificateHost) -> None:
     """What the authority refuses though it leads here is left out, and no certificate is made anew for it."""
     production.internet.lead("sho.test", "go.test")
     production.internet.lead("www.go.test", authority=False)
-    renewal.obtain()
+    production.obtain()
     first = production.serial()
-    renewal.obtain()
+    production.obtain()
 
     assert production.issued() == {"sho.test", "go.test"}
     assert production.serial() == first
@@ -196,7 +197,7 @@ def test_host_that_does_not_see_its_own_address(production: CertificateHost) -> 
     """Where no name can be tried from the host itself, the domains are asked for."""
     production.internet.lead("sho.test", "go.test")
     production.internet.here.clear()
-    renewal.obtain()
+    production.obtain()
 
     assert production.issued() == {"sho.test", "go.test"}
 
@@ -205,7 +206,7 @@ def test_host_that_does_not_see_its_own_address(production: CertificateHost) -> 
 def test_nothing_leads_here(production: CertificateHost) -> None:
     """Without any name there is an error, and no certificate."""
     with pytest.raises(subprocess.CalledProcessError):
-        renewal.obtain()
+        production.obtain()
     assert not production.front.certificate.exists()
 
 

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from services.redirect.journal.intake import IntakeClient
-from services.redirect.journal.shipper import Shipper, run_shipper
+from services.redirect.journal.intake import DEADLINE_S, IntakeClient
+from services.redirect.journal.shipper import DRAIN_TIMEOUT_S, Shipper, run_shipper
 from services.redirect.journal.writer import ClickJournal, open_journal
 from shared.settings import RedirectSettings
 from tests.conftest import Database
@@ -18,7 +18,7 @@ from tests.redirect.journals import GIB
 
 AddLink = Callable[..., Awaitable[None]]
 Process = tuple[ClickJournal, Shipper]
-StartProcess = Callable[[], AbstractAsyncContextManager[Process]]
+StartProcess = Callable[..., AbstractAsyncContextManager[Process]]
 
 
 @pytest.fixture
@@ -60,13 +60,14 @@ def links() -> IntakeServer:
 
 @pytest.fixture
 def start(folder: Path, socket: Path) -> StartProcess:
-    """`start()` is what one redirect process has: a journal in the folder and the shipper of it."""
+    """`start()` is what one redirect process has: a journal in the folder and the shipper of it, with deadlines in seconds."""
 
     @asynccontextmanager
-    async def open_both() -> AsyncIterator[Process]:
+    async def open_both(*, answer_s: float = DEADLINE_S, drain_s: float = DRAIN_TIMEOUT_S) -> AsyncIterator[Process]:
+        intake = IntakeClient(f"unix:{socket}", TOKEN, deadline_s=answer_s)
         async with (
             open_journal(folder, GIB) as journal,
-            run_shipper(journal, IntakeClient(f"unix:{socket}", TOKEN)) as shipper,
+            run_shipper(journal, intake, drain_timeout_s=drain_s) as shipper,
         ):
             yield journal, shipper
 

@@ -120,14 +120,9 @@ async def test_metrics_tell_what_waits(
 
 
 async def test_age_is_known_without_a_service(
-    redirect_settings: RedirectSettings,
-    add_link: AddLink,
-    socket: Path,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    redirect_settings: RedirectSettings, add_link: AddLink, socket: Path, folder: Path
 ) -> None:
     """How old the oldest click is can be seen also while nobody takes a connection."""
-    monkeypatch.setattr("services.redirect.journal.shipper.DRAIN_TIMEOUT_S", 0.1)
     await add_link("a", "https://www.example.com/")
     app = create_app(journaling(redirect_settings, folder))
     async with serve(app, socket), client_of(socket) as client, asyncio.timeout(20):

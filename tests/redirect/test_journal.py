@@ -6,9 +6,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
-from services.redirect.journal import writer as module
 from services.redirect.journal.segments import create_segment, draw_name, lock_file
 from services.redirect.journal.writer import ClickJournal, open_journal
 from shared.clicks import LARGEST_CLICK_BYTES, ClickParts, cut_parts
@@ -77,8 +74,11 @@ async def test_segment_that_goes_is_nobodys(folder: Path) -> None:
     folder.mkdir()
     is_over = threading.Event()
     watchers = [asyncio.create_task(asyncio.to_thread(lock_any, folder, is_over)) for _ in range(2)]
-    await asyncio.to_thread(make_and_delete, folder, 500)
-    is_over.set()
+    try:
+        await asyncio.to_thread(make_and_delete, folder, 500)
+    finally:
+        # The end of the event loop waits for its threads.
+        is_over.set()
 
     assert await asyncio.gather(*watchers) == [0, 0]
 
@@ -136,10 +136,9 @@ async def test_segment_is_complete_at_its_size(folder: Path) -> None:
         assert [link_id for _, link_id, _ in read_folder(folder)] == list(range(3001))
 
 
-async def test_segment_is_complete_at_its_age(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_segment_is_complete_at_its_age(folder: Path) -> None:
     """An old segment is followed by a new one if there is anything in it, and goes on if not."""
-    monkeypatch.setattr(module, "SEGMENT_AGE_S", 0.0)
-    async with open_journal(folder, GIB) as journal:
+    async with open_journal(folder, GIB, segment_age_s=0.0) as journal:
         first = journal.live
         await until(lambda: journal.folder_bytes)
         journal.record([click(1)])

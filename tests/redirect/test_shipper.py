@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from services.redirect.journal import shipper as module
 from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
@@ -167,11 +166,8 @@ async def test_any_other_answer_keeps_the_data(
         assert shipper.failures == 1
 
 
-async def test_answer_that_does_not_come(
-    start: StartProcess, links: IntakeServer, socket: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_answer_that_does_not_come(start: StartProcess, links: IntakeServer, socket: Path) -> None:
     """A write service that takes a batch and says nothing is given up, and the batch is sent again."""
-    monkeypatch.setattr("services.redirect.journal.intake.DEADLINE_S", 0.2)
     connected = asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -180,7 +176,7 @@ async def test_answer_that_does_not_come(
         writer.close()
 
     mute = await asyncio.start_unix_server(say_nothing, socket)
-    async with start() as (journal, shipper):
+    async with start(answer_s=0.2) as (journal, shipper):
         journal.record([click(1)])
         await until(lambda: shipper.failures)
         assert connected.is_set()
@@ -219,13 +215,10 @@ async def test_batch_that_the_service_cannot_read_is_left_to_it(
         assert (shipper.refused, shipper.shipped, shipper.failures) == (2, 1, 0)
 
 
-async def test_end_ships_the_rest(
-    start: StartProcess, links: IntakeServer, socket: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_end_ships_the_rest(start: StartProcess, links: IntakeServer, socket: Path, folder: Path) -> None:
     """A process that ends has shipped all it recorded, at once, even if the write service was away until then."""
     # Less than the pause after the fifth failure.
-    monkeypatch.setattr(module, "DRAIN_TIMEOUT_S", 0.6)
-    async with start() as (journal, shipper):
+    async with start(drain_s=0.6) as (journal, shipper):
         journal.record([click(number) for number in range(100)])
         await until(lambda: shipper.failures >= 5)
         listening = links.listen(socket)
@@ -237,11 +230,10 @@ async def test_end_ships_the_rest(
 
 
 async def test_end_without_a_service_leaves_the_rest_to_others(
-    start: StartProcess, links: IntakeServer, socket: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    start: StartProcess, links: IntakeServer, socket: Path, folder: Path
 ) -> None:
     """What cannot be shipped in time stays, unlocked, and the next process ships it."""
-    monkeypatch.setattr(module, "DRAIN_TIMEOUT_S", 0.2)
-    async with start() as (journal, _):
+    async with start(drain_s=0.2) as (journal, _):
         journal.record([click(1)])
     assert read_folder(folder) == [click(1)]
     async with links.listen(socket), start():

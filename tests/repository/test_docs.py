@@ -1,5 +1,7 @@
 """The documents stay true: what they name exists, and what exists is named where it should be."""
 
+import ast
+import builtins
 import os
 import re
 import subprocess
@@ -116,3 +118,23 @@ def test_nothing_of_one_machine_is_committed() -> None:
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".md", ".conf", ".template", ".sql", ".lua", ".yml", ".yaml"):
                 assert not suspicious.search(path.read_text()), path
+
+
+def test_errors_that_docstrings_name_exist() -> None:
+    """Each error that the docstring of a function says it raises is a class of the tree, or is imported in it."""
+    known = set(vars(builtins))
+    named: dict[str, str] = {}
+    for path in (each for folder in ("deploy", "services", "shared") for each in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                known.add(node.name)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                known |= {alias.asname or alias.name for alias in node.names}
+                known.add((getattr(node, "module", None) or "").split(".")[0])
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                _, _, raises = (ast.get_docstring(node) or "").partition("Raises:\n")
+                for names in re.findall(r"^    ([\w., ]+):", raises, re.MULTILINE):
+                    named |= {name.split(".")[0]: f"{path}: {node.name}" for name in names.split(", ")}
+
+    assert len(named) > 40
+    assert {name: place for name, place in named.items() if name not in known} == {}

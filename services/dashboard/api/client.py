@@ -36,7 +36,7 @@ __all__ = ["ApiError", "Client", "Key", "KeyRefused", "Link", "Unreachable"]
 
 BATCH_TIMEOUT_S = 60
 EXPORT_TIMEOUT_S = 600
-"""For all of it; silence for longer than the client's own timeout ends it before."""
+"""The time for a whole export. A silence longer than the client's own time-out ends it earlier."""
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class Client:
     """Calls the API.
 
     Args:
-        base_url: Where it is: `http://host:port`, or `unix:/path/to.sock`.
-        api_key: The user's.
-        timeout_s: For the whole of an ordinary answer.
+        base_url: The address of the API: `http://host:port`, or `unix:/path/to.sock`.
+        api_key: The user's key.
+        timeout_s: The time for an ordinary answer.
     """
 
     def __init__(self, base_url: str, api_key: str, timeout_s: float = 10) -> None:
@@ -160,11 +160,11 @@ class Client:
         return self._get(Keys, "/keys").items
 
     def create_key(self, fields: Mapping[str, object]) -> NewKey:
-        """Make a key. It is asked for once: an answer that was lost cannot be told from a key that was not made."""
+        """Make a key. The request is not repeated, because a lost answer may have made one."""
         return _read(NewKey, self._connection.send(self._connection.request("POST", "/keys", fields=fields)))
 
     def revoke_key(self, key_id: str, *, force: bool = False) -> None:
-        """Revoke a key for good; the last admin key with `force` alone."""
+        """Revoke a key for good. The last admin key needs `force`."""
         parameters: Parameters | None = {"force": "true"} if force else None
         self._connection.send(self._connection.request("DELETE", f"/keys/{quote(key_id, safe='')}", parameters))
 

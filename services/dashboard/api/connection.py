@@ -18,8 +18,8 @@ class ApiConnection:
 
     Args:
         base_url: `http://host:port`, or `unix:/path/to.sock`.
-        api_key: The user's.
-        timeout_s: For the whole of an ordinary answer, and for silence within a long one.
+        api_key: The user's key.
+        timeout_s: The time for an ordinary answer, and for a silence within a long one.
     """
 
     def __init__(self, base_url: str, api_key: str, timeout_s: float) -> None:

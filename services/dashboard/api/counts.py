@@ -1,4 +1,4 @@
-"""What the API answers about clicks, as frozen dataclasses: totals, series, dimensions, single clicks."""
+"""The API's answers about clicks, as frozen dataclasses: totals, series, dimensions, single clicks."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What the API refuses, as exceptions that the pages show: which field, which reason, and whether it was reached at all."""
+"""The errors of the API, as exceptions that the pages show: fields, reasons, and whether the API was reached."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -15,8 +15,8 @@ class ApiError(Exception):
     """An answer other than success.
 
     Args:
-        status: Of the answer; 0 if there was none.
-        type: The problem's stable name, as the API spells it; empty if the answer was no problem+json.
+        status: The status of the answer; 0 without an answer.
+        type: The stable name of the problem; empty if the answer was no problem+json.
         title: The kind of problem, in words.
         detail: A sentence about this case.
         errors: For invalid input, each field with its reason.

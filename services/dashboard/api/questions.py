@@ -1,4 +1,4 @@
-"""What the pages ask of the API: which links, which clicks."""
+"""The questions that pages ask the API: which links, and which clicks."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime

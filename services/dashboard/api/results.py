@@ -1,7 +1,7 @@
-"""What the API answers about links and keys, as frozen dataclasses (`counts.py` has the clicks).
+"""The API's answers about links and keys, as frozen dataclasses (`counts.py` has the clicks).
 
-`read` makes them from JSON. A field that a newer release of the API adds is passed over; one that an older release has
-not yet takes its default.
+`read` makes them from JSON. It ignores fields that a newer release of the API adds. Fields that an older release does not have
+get their default.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def read(kind: type[T], body: bytes) -> T:
     """Read an answer.
 
     Raises:
-        pydantic.ValidationError: It is not of that kind.
+        pydantic.ValidationError: The answer is of another kind.
     """
     value: T = _adapter(kind).validate_json(body)  # type: ignore[arg-type]  # a class is hashable
     return value

@@ -11,8 +11,8 @@ def links_url(address: str) -> str:
     """Return the address for the API's client: `http://host:port`, or `unix:/path` of the newest socket that answers.
 
     Args:
-        address: As `LISTEN` has it. The path of a Unix socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`:
-            while one release replaces another there are several, and some that nobody listens at any more.
+        address: An address as in `LISTEN`. The path of a socket may be a pattern (`unix:/run/tinyurl/links-*.sock`), because
+            during a deployment there are several sockets, and nobody listens at some of them.
     """
     parsed = parse_address(address)
     if not parsed.path:

@@ -1,7 +1,7 @@
 """Streamlit's HTML page, with a script in it that names the server's address.
 
-Its script would guess that from the address, and try `/dashboard/links/_stcore/…` first whenever that page is opened by its
-address: two errors in the browser's console, and a moment lost.
+Without it Streamlit's own script guesses that address from the page's. It would try `/dashboard/links/_stcore/…` first, which
+costs time and writes two errors to the browser's console.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ class Frontend:
         self.html = f"{before}{head}{_LOCATE}{after}"
 
     def routes(self, pages: Iterable[str]) -> list[Route]:
-        """Return routes that serve the page at `/dashboard/` and at the address of each page of ours."""
+        """Return routes that serve the page at `/dashboard/` and at the address of each page."""
         return [Route(f"{PATH}/{page}", self._show, methods=["GET"]) for page in ("", *pages)]
 
     async def _show(self, request: Request) -> Response:

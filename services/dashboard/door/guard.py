@@ -1,6 +1,6 @@
-"""Stands before Streamlit: whoever is not signed in gets no further than the sign-in page, and no other site gets in at all.
+"""Stands before Streamlit: people who are not signed in get only the sign-in page, and requests of other sites are refused.
 
-Streamlit's own check of a WebSocket's origin lets in every page of the visitor's own machine, so it is made here, strictly.
+Streamlit's own check of a WebSocket's origin accepts every page of the visitor's machine, so this module checks it strictly.
 """
 
 import base64
@@ -31,13 +31,13 @@ PUBLIC = OPERATIONS | {
     f"{PATH}/_stcore/health",
     f"{PATH}/_stcore/host-config",
 }
-"""What a browser may have before anyone signed in; nothing of it is anybody's."""
+"""The paths that a browser may have before anyone signs in. They have no data of users."""
 
 FILES = tuple(f"{PATH}/{part}/" for part in ("_stcore", "media", "component"))
-"""What pages ask for, and nobody opens."""
+"""The paths that pages fetch and people do not open."""
 
 _closed = re.compile(r"/_stcore/(agent|metrics)(/|$)")
-"""Parts of Streamlit that nobody here uses."""
+"""Parts of Streamlit that the dashboard does not use."""
 
 XSRF_COOKIE = "_streamlit_xsrf"
 
@@ -71,13 +71,13 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _may_connect(self, connection: HTTPConnection) -> bool:
-        # One that is too old gets in, and the page says so: a refused WebSocket is tried again without end.
+        # An old cookie is accepted here, and the page says so. A browser would try a refused WebSocket again for ever.
         return is_same_origin(connection.headers, self._scheme) and self._cookies.is_ours(
             connection.cookies.get(COOKIE)
         )
 
     def _refusal(self, connection: HTTPConnection) -> Response | None:
-        # Not `connection.url`, which is made with the Host header: a strange one would move what is compared here.
+        # Not `connection.url`: it has the Host header, and a strange one would change the path.
         path = connection.scope["path"]
         if _closed.search(path):
             return PlainTextResponse("Not found\n", HTTPStatus.NOT_FOUND)
@@ -94,7 +94,7 @@ class Guard:
                 headers.setdefault("Content-Security-Policy", self._policy)
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("X-Frame-Options", "DENY")
-                # With `no-referrer` a browser would not say where the form to sign out was sent from.
+                # With `no-referrer` a browser would not send the origin of the form that signs out.
                 headers.setdefault("Referrer-Policy", "same-origin")
                 headers.setdefault("X-Robots-Tag", "noindex")
                 if self._scheme == "https":
@@ -124,7 +124,7 @@ def page_policy(html: str) -> str:
         (
             "default-src 'none'",
             f"script-src {scripts}",
-            # Its components style themselves.
+            # Streamlit's components have styles of their own.
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "font-src 'self' data:",

@@ -1,6 +1,6 @@
 """Who is signed in, for the pages: the key from the cookie of the browser's connection, and a client that speaks with it.
 
-The settings come in `st.secrets["dashboard"]`, where `app.py` puts them; nothing else than the cookie tells who somebody is.
+The settings come in `st.secrets["dashboard"]`, where `app.py` puts them; only the cookie tells who somebody is.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def _signed_in() -> _SignedIn:
     url = links_url(settings["links_address"])
     known: _SignedIn | None = st.session_state.get(_STATE)
     if known is not None and known.api_key != api_key:
-        # A browser came back to its session as somebody else: nothing of before is theirs.
+        # Somebody else is signed in in the same session, so nothing of before is kept.
         st.session_state.clear()
         known = None
     if known is None or known.url != url:

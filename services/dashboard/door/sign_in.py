@@ -1,6 +1,6 @@
 """Signing in and out: plain pages and forms, because Streamlit can set no cookie that scripts cannot read.
 
-A key is tried against the API and goes into the cookie; the pages find it there. No address ever has it.
+The API checks a key, and the cookie keeps it for the pages. No address ever has the key.
 """
 
 import hmac
@@ -87,7 +87,7 @@ class SignIn:
         return self._let_in(key)
 
     async def sign_in(self, request: Request) -> Response:
-        """Try the key, and keep it in the cookie if it is one."""
+        """Try the key, and keep it in the cookie if it is valid."""
         if not is_same_origin(request.headers, self._scheme):
             return _foreign()
         key = await _read_key(request)
@@ -107,7 +107,7 @@ class SignIn:
         return self._let_in(key)
 
     async def sign_out(self, request: Request) -> Response:
-        """Forget the key; other people's pages cannot do it to a visitor."""
+        """Forget the key. Pages of other sites cannot sign a visitor out."""
         if request.method != "POST":
             return PlainTextResponse("Send the form.\n", HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "POST"})
         if not is_same_origin(request.headers, self._scheme):

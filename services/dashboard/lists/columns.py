@@ -1,7 +1,6 @@
-"""What a first line calls its columns: ours, and the names in the exports of other shorteners and in people's own lists.
+"""The names of columns: ours, those in the exports of other shorteners, and those in people's own lists.
 
-A name that is not here is refused, as it may mean what nobody guesses; the columns that a link cannot be given are known
-and left out.
+An unknown name is refused, because nobody knows what it means. Known columns that a link cannot have are left out.
 """
 
 import dataclasses
@@ -57,7 +56,7 @@ def read_columns(names: Sequence[str]) -> list[Column]:
     """Read a first line.
 
     Raises:
-        RowsRefused: A name is not known, two mean the same, or none is the address.
+        RowsRefused: A name is unknown, two names mean the same, or none is the address.
     """
     fields = [find_field(name) for name in names]
     unknown = [name.strip() or "(empty)" for name, field in zip(names, fields, strict=True) if field is None]

@@ -1,6 +1,6 @@
-"""Bytes of a file as text: UTF-8 and UTF-16 are told by their form, Windows-1252 is what is left.
+"""Decodes the bytes of a file. UTF-8 and UTF-16 are recognised by their form, and everything else is Windows-1252.
 
-`parsing.py` reads links from the text; what no one would save as a list is refused here by what it is.
+`parsing.py` reads links from the text. Files that are no text are refused, and the error names their kind.
 """
 
 import codecs
@@ -12,7 +12,7 @@ WINDOWS_1252 = "Windows-1252"
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8", "UTF-8 with a byte order mark"),
-    # Before UTF-16's, with which it begins.
+    # This mark comes before that of UTF-16, because it begins with it.
     (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
     (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"),
     (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
@@ -33,7 +33,7 @@ _text_in_utf16 = {"utf-16-le": re.compile(rb"(?:[\t\n\r -~]\0){4}"), "utf-16-be"
 
 
 class RowsRefused(ValueError):
-    """The text cannot be taken for links at all; the message says why, and what could be."""
+    """The text has no links that can be read. The message says why, and what to do."""
 
 
 def decode(content: bytes) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""How a text holds links: a plain list of addresses, or a table whose first line names the columns.
+"""Finds the layout of a text: a plain list of addresses, or a table whose first line names the columns.
 
-Nothing is guessed from the rows: only a first line of known names makes a table, because a comma or semicolon belongs to an
-address as well. `parsing.py` reads the rows by what is found here.
+Only a first line of known names makes a table. The rows are not used for this, because addresses have commas and semicolons,
+too. `parsing.py` reads the rows with the layout.
 """
 
 import csv
@@ -26,7 +26,7 @@ _separator_line = re.compile(r'\A"?sep=(.)"?(?:\r\n|\r|\n|\Z)', re.IGNORECASE)
 _address_begins = re.compile(r'\A\s*"?[a-z][a-z0-9+.-]*://', re.IGNORECASE)
 _quoted = re.compile(r'"((?:[^"]|"")*)"').fullmatch
 _several = re.compile(r"\s|\"|[,;|]https?://|,,|;;|\|\||[,;|]\Z", re.IGNORECASE)
-"""What is in no address as it is copied, but between the cells of a row."""
+"""Text that separates cells of a row, and that no copied address has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""A pasted text or a file as links to create, and what became of them as CSV; nothing is checked here that the API checks.
+"""Reads links to create from a pasted text or a file, and writes their results as CSV. It leaves all checks to the API.
 
-The text is decoded by `encodings.py`, its form found by `layouts.py`. Nothing here knows of pages: an import by the API could
-call it as it is.
+`encodings.py` decodes the file, and `layouts.py` finds the columns. Nothing here knows of pages.
 """
 
 import re
@@ -27,7 +26,7 @@ _TRUTH_WORDS = {
     **dict.fromkeys(("true", "yes", "on", "1", "wahr", "vrai", "verdadero", "vero", "prawda", "waar"), True),
     **dict.fromkeys(("false", "no", "off", "0", "falsch", "faux", "falso", "fałsz", "onwaar"), False),
 }
-"""Spreadsheets translate truths when they save."""
+"""Truth values. Spreadsheets translate them when they save."""
 
 _is_web = re.compile(r"\s*https?:", re.IGNORECASE).match
 _short_url = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?([^/?#]*)/?([^?#]*)", re.IGNORECASE)
@@ -40,10 +39,10 @@ class ParsedList:
     Args:
         rows: The links, as the API takes them.
         lines: The number of each row's first line.
-        layout: How the text holds them.
-        encoding: Of a file, for people; None for a pasted text.
-        left_out: What is wrong with rows that are no links; they are not among `rows`.
-        doubts: What the API will hardly take.
+        layout: The layout of the text.
+        encoding: The name of a file's encoding; None for a pasted text.
+        left_out: The errors of rows that are no links and not in `rows`.
+        doubts: Notes about rows that the API will probably refuse.
     """
 
     rows: list[dict[str, Any]]
@@ -58,7 +57,7 @@ def parse_rows(content: str | bytes) -> ParsedList:
     """Read links to create from a pasted text, or from the bytes of a file.
 
     Raises:
-        RowsRefused: It cannot be told what is meant, or there are no links or too many.
+        RowsRefused: The layout is not clear, or there are no links or too many.
     """
     if isinstance(content, str):
         text, encoding = check_text(content.removeprefix("\ufeff")), None
@@ -80,7 +79,7 @@ def parse_rows(content: str | bytes) -> ParsedList:
 
 
 def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Cut rows into what one request takes.
+    """Split rows into slices of one request.
 
     Returns:
         The index of each slice's first row, and its rows.
@@ -113,7 +112,7 @@ def results_csv(rows: Sequence[dict[str, Any]], numbers: Sequence[int], results:
 
 
 def result_text(result: RowResult) -> str:
-    """Say the result of one row in words."""
+    """Return the result of one row in words."""
     if result.link is not None:
         return "created" if result.status == 201 else "was there"
     return str(result.problem) if result.problem is not None else "failed"
@@ -145,7 +144,7 @@ def _row(columns: Sequence[Column], cells: Sequence[str]) -> dict[str, Any]:
             continue
         if column.field == "short_url":
             code = _code_of(cell.strip())
-            # Where Bitly has given two, people know the one that they chose.
+            # Bitly may give a link two addresses, and people know the one that they chose.
             if code and ("code" not in row or column.name.lower().startswith("custom")):
                 row["code"] = code
         elif column.field:

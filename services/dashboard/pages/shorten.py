@@ -1,4 +1,4 @@
-"""The page Shorten: paste a URL, get the short link, copy it; what else a link can have is folded away below."""
+"""The page Shorten: paste a URL, get the short link, copy it. The other fields of a link are folded away below."""
 
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -41,7 +41,7 @@ class _ShortenState:
     round: int = 0
     """Counts creations; the inputs of the next one begin anew."""
     tried: tuple[Fields, str] | None = None
-    """Of a try whose answer was lost: what was asked, and under which key it is safe to ask again."""
+    """The request whose answer was lost, and the key with which it can be sent again."""
 
 
 def page(client: Client, key: Key) -> None:
@@ -87,7 +87,7 @@ def _options(client: Client, key: Key, state: _ShortenState) -> Fields:
 
 
 def _code(client: Client, key: Key, state: _ShortenState) -> Fields:
-    # Only a key that reads may list the domains; without them it is the site's first one.
+    # Only a key that can read lists the domains. Without them the link gets the first one.
     domains = known_domains(client) if key.may("links:read") else ()
     domain = domains[0] if domains else None
     if len(domains) > 1:

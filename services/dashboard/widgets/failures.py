@@ -1,4 +1,4 @@
-"""What people read when something fails: what happened, and a way on; never a traceback.
+"""The explanation that people read when something fails: what happened, and what they can do. It is never a traceback.
 
 Streamlit calls it for what no page caught; the details are in the log.
 """

@@ -1,7 +1,7 @@
 """The messages between the write service and its click worker: batches one way, their results the other way, in frames.
 
 `queue.py` and `worker.py` are the two ends. A worker that dies or hangs says nothing any more. So it also notes what it is
-doing in memory that both processes see.
+doing in memory that both processes share.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,9 @@
-"""The click worker's process, as the service sees it: it is started, gets batches, is watched while it works, and is killed.
+"""The process of the click worker. The service starts it, sends it batches, watches it while it works, and kills it.
 
 `queue.py` has one of them. `worker.py` is the program that runs in it.
 """
 
 import asyncio
-import contextlib
 import math
 import mmap
 import tempfile
@@ -17,16 +16,11 @@ from uuid import UUID
 import structlog
 
 from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark, WorkerPlace, WorkerStage
-from shared.frames import pack_frame, read_frame
+from shared.child import ChildProcess, start_child
 from shared.settings import LinksSettings
 
-CLICK_TIMEOUT_S = 2.0
-"""The time for one click, or for unpacking one record. Either takes milliseconds at most."""
-
 LOOK_INTERVAL_S = 0.25
-"""The time between two looks at the worker. Looks are counted, not seconds: a machine that is suspended takes none."""
-
-END_TIMEOUT_S = 5.0
+"""The time between two looks at the worker. Looks are counted instead of seconds, because a suspended machine takes none."""
 
 log = structlog.get_logger()
 
@@ -41,37 +35,45 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """A worker that was started, and its note of what it is doing."""
+    """A started worker, and the mark with which it tells what it is doing."""
 
-    process: asyncio.subprocess.Process
+    child: ChildProcess
     mark: WorkerMark
 
     @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self.process.returncode is None
-
-    @property
     def place(self) -> WorkerPlace:
-        """What it is doing, or was doing when it died."""
+        """What the worker is doing, or was doing when it died."""
         return self.mark.read()
 
     async def take(
-        self, segment: UUID, offset: int, is_gzip: bool, body: bytes, part: BatchPart, *, timeout_s: float
+        self,
+        segment: UUID,
+        offset: int,
+        is_gzip: bool,
+        body: bytes,
+        part: BatchPart,
+        *,
+        timeout_s: float,
+        click_timeout_s: float,
     ) -> TakenBatch:
         """Have a part of a batch taken.
+
+        Args:
+            segment: The segment that the batch is of.
+            offset: Where in the segment it begins.
+            is_gzip: Whether the body is compressed.
+            body: The batch.
+            part: The part of it.
+            timeout_s: The time for the part.
+            click_timeout_s: The time for one click, or for unpacking one record.
 
         Raises:
             WorkerLost: The worker died, or did not answer in time; it has to be ended.
         """
-        message = pack_frame((segment.bytes, offset, is_gzip, body, astuple(part)))
         self.mark.rest()
-        talking = asyncio.create_task(self._talk(message))
+        talking = asyncio.create_task(self.child.ask((segment.bytes, offset, is_gzip, body, astuple(part))))
         try:
-            await self._watch(talking, timeout_s)
+            await self._watch(talking, timeout_s, click_timeout_s)
             status, *rest = talking.result()
         except (OSError, asyncio.IncompleteReadError) as error:
             log.error("click_worker_lost", error=type(error).__name__, stage=self.place.stage.name.lower())
@@ -80,32 +82,7 @@ class WorkerProcess:
             talking.cancel()
         return TakenBatch(HTTPStatus(status), *rest)
 
-    async def wait(self) -> int:
-        """Wait until the process has ended.
-
-        Returns:
-            Its exit status.
-        """
-        return await self.process.wait()
-
-    async def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        # One that waits for a disk that hangs dies later.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_TIMEOUT_S):
-                await self.process.wait()
-
-    async def _talk(self, message: bytes) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(message)
-        await self.process.stdin.drain()
-        return await read_frame(self.process.stdout)
-
-    async def _watch(self, talking: asyncio.Task[Any], timeout_s: float) -> None:
+    async def _watch(self, talking: asyncio.Task[Any], timeout_s: float, click_timeout_s: float) -> None:
         """Wait until the worker has answered.
 
         Raises:
@@ -118,7 +95,7 @@ class WorkerProcess:
                 return
             before, place = place, self.place
             looks = looks + 1 if place.stage is WorkerStage.READING and place == before else 0
-            if looks >= CLICK_TIMEOUT_S / LOOK_INTERVAL_S:
+            if looks >= click_timeout_s / LOOK_INTERVAL_S:
                 break
         raise TimeoutError
 
@@ -135,27 +112,17 @@ async def start_worker(command: Sequence[str], settings: LinksSettings) -> Worke
     """
     try:
         with tempfile.TemporaryFile(buffering=0) as file:
-            # Written, not only made longer: there must be room for it.
+            # Zeros are written, because a file that is only made longer may have no room on the disk.
             file.write(bytes(WorkerMark.SIZE))
             mark = WorkerMark(mmap.mmap(file.fileno(), WorkerMark.SIZE))
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=(file.fileno(),)
-            )
-            mark_file = file.fileno()
-    except OSError as error:
-        log.error("click_worker_not_started", error=type(error).__name__)
-        raise WorkerLost from error
-    assert process.stdin is not None
-    country_database = settings.country_database
-    # Through the pipe: a command line is for everyone to read.
-    process.stdin.write(
-        pack_frame(
-            (
+            country_database = settings.country_database
+            first = (
                 settings.links_database_url.get_secret_value(),
                 str(country_database) if country_database else None,
                 {"log_format": settings.log_format, "log_level": settings.log_level},
-                mark_file,
+                file.fileno(),
             )
-        )
-    )
-    return WorkerProcess(process, mark)
+            return WorkerProcess(await start_child(command, first, pass_fds=(file.fileno(),)), mark)
+    except OSError as error:
+        log.error("click_worker_not_started", error=type(error).__name__)
+        raise WorkerLost from error

@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
 from uuid import UUID
@@ -27,15 +28,6 @@ WORKER = (sys.executable, "-m", "services.links.clicks.worker")
 WAITING_LIMIT = 16
 """Batches, of at most 8 MiB each."""
 
-BATCH_TIMEOUT_S = 12.0
-"""The worker's time for a batch, longer than its statements may take. A process that misses it is killed."""
-
-WAIT_TIMEOUT_S = 5.0
-"""A batch waits no longer for its turn."""
-
-PATIENCE_S = 4.0
-"""No part of a batch is begun later than that. The sender, who waits for 10 s, sends the batch again."""
-
 TRIES = 2
 """So many workers may die in one request with no click to blame. After one that hangs the sender has waited long enough."""
 
@@ -47,6 +39,28 @@ STEADY_S = 60.0
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class ClickTimes:
+    """The deadlines of a batch, in seconds. The sender waits for 10 s and then sends it again.
+
+    Attributes:
+        body: For the body to come in. A sender that hangs must not keep its place for ever.
+        turn: For the wait behind other batches.
+        patience: No part of a batch is begun later than that.
+        batch: For the worker's answer, longer than its statements may take. A worker that misses it is killed.
+        click: For one click, or for unpacking one record. Either takes milliseconds at most.
+    """
+
+    body: float = 10.0
+    turn: float = 5.0
+    patience: float = 4.0
+    batch: float = 12.0
+    click: float = 2.0
+
+
+CLICK_TIMES = ClickTimes()
+
+
 class ClickQueue:
     """One worker process and the batches that wait for it.
 
@@ -54,9 +68,17 @@ class ClickQueue:
         settings: The service's settings.
         metrics: The metrics that count the starts.
         command: The worker's command line.
+        times: The deadlines of a batch.
     """
 
-    def __init__(self, settings: LinksSettings, metrics: Metrics, command: Sequence[str] = WORKER) -> None:
+    def __init__(
+        self,
+        settings: LinksSettings,
+        metrics: Metrics,
+        command: Sequence[str] = WORKER,
+        times: ClickTimes = CLICK_TIMES,
+    ) -> None:
+        self.times = times
         self._settings = settings
         self._metrics = metrics
         self._command = command
@@ -66,11 +88,6 @@ class ClickQueue:
         self._suspects = Suspects()
         # Clicks that are stored at once: less while Postgres is slow.
         self._most = ANY_NUMBER
-
-    @property
-    def pid(self) -> int | None:
-        """The worker's process id, if there is a worker."""
-        return None if self._worker is None else self._worker.pid
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -93,13 +110,21 @@ class ClickQueue:
         Raises:
             Unavailable: The worker took too long or died more than once, or Postgres is away.
         """
-        until, tries = monotonic() + PATIENCE_S, 0
+        until, tries = monotonic() + self.times.patience, 0
         while tries < TRIES and monotonic() < until:
             async with self._my_turn():
                 part = self._suspects.part(segment, self._most)
                 try:
                     worker = await self._start()
-                    taken = await worker.take(segment, offset, is_gzip, body, part, timeout_s=BATCH_TIMEOUT_S)
+                    taken = await worker.take(
+                        segment,
+                        offset,
+                        is_gzip,
+                        body,
+                        part,
+                        timeout_s=self.times.batch,
+                        click_timeout_s=self.times.click,
+                    )
                 except WorkerLost as lost:
                     # If it was reading, the next try is another one: less of the batch, or without a click.
                     if not self._note_loss(segment):
@@ -131,7 +156,7 @@ class ClickQueue:
     @asynccontextmanager
     async def _my_turn(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(WAIT_TIMEOUT_S):
+            async with asyncio.timeout(self.times.turn):
                 await self._turn.acquire()
         except TimeoutError:
             raise Unavailable("Too many batches of clicks wait already.") from None
@@ -147,7 +172,7 @@ class ClickQueue:
             try:
                 async with self._turn:
                     worker = await self._start()
-                status = await worker.wait()
+                status = await worker.child.process.wait()
                 log.warning("click_worker_ended", status=status)
             except Exception:
                 log.exception("click_worker_not_started")
@@ -180,7 +205,7 @@ class ClickQueue:
             self._most = min(2 * self._most, ANY_NUMBER)
 
     async def _start(self) -> WorkerProcess:
-        if self._worker is None or not self._worker.is_running:
+        if self._worker is None or not self._worker.child.is_running:
             await self._end()
             self._worker = await start_worker(self._command, self._settings)
             self._metrics.count_worker_start()
@@ -189,4 +214,4 @@ class ClickQueue:
     async def _end(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
-            await worker.end()
+            await worker.child.end()

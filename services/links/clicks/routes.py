@@ -25,9 +25,6 @@ from services.links.web.errors import (
 from shared.journal import FORMAT, FORMAT_HEADER
 from shared.settings import LinksSettings
 
-BODY_TIMEOUT_S = 10.0
-"""For a batch to come in, as long as the sender waits for the answer: one that hangs must not hold its place for ever."""
-
 _LARGEST_OFFSET = 2**62
 
 router = APIRouter(include_in_schema=False)
@@ -81,9 +78,9 @@ async def take_clicks(request: Request) -> Response:
     segment, offset = _place(request)
     async with state.clicks.place():
         try:
-            body = await read_body(request, LARGEST_BATCH, BODY_TIMEOUT_S, name="A batch")
+            body = await read_body(request, LARGEST_BATCH, state.clicks.times.body, name="A batch")
         except BodyTooSlow:
-            # The sender, which is this site's own, sends it again.
+            # The sender is a redirector of this site, which sends it again.
             raise Unavailable("The batch did not come in time.") from None
         taken = await state.clicks.take(segment, offset, is_gzip=encoding == "gzip", body=body)
     state.metrics.count_batch(taken.status.value, taken.clicks, taken.refused, taken.newest)

@@ -144,8 +144,12 @@ async def recount_noted(conn: Connection) -> int:
     return len(rows)
 
 
-async def recount_old(conn: Connection) -> bool:
+async def recount_old(conn: Connection, step_ids: int = STEP_IDS) -> bool:
     """Recount the humans of the next links from before the column.
+
+    Args:
+        conn: In no transaction.
+        step_ids: The range of ids that is looked at.
 
     Returns:
         Whether there are more; one process at a time does it.
@@ -156,7 +160,7 @@ async def recount_old(conn: Connection) -> bool:
         )
         if place is None:
             return False
-        end = min(place["reached"] + STEP_IDS, place["last"])
+        end = min(place["reached"] + step_ids, place["last"])
         rows = await conn.fetch(
             "SELECT id FROM links WHERE id > $1 AND id <= $2 AND clicks <> humans + bots", place["reached"], end
         )

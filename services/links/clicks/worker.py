@@ -1,19 +1,15 @@
-"""`python -m services.links.clicks.worker` parses and stores clicks in a process of its own, beside links' event loop.
+"""`python -m services.links.clicks.worker` parses and stores clicks in a process of its own, beside the write service.
 
-`queue.py` starts it, writes batches to its standard input, and reads the results from its standard output, one after the
-other. Each is a frame: length, then msgpack. The worker ends when its input ends. Visitors wrote what it reads, so it has
-bounds of its own on memory and time, and notes what it is doing.
+`queue.py` starts it and asks it to take one batch after the other (`shared/child.py`). Visitors wrote what it reads, so it has
+limits of memory and time, and notes what it is doing.
 """
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import mmap
 import os
-import resource
 import signal
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -29,6 +25,7 @@ from services.links.clicks.batches import BatchRefused, decompress, take_batch
 from services.links.clicks.enrichment import COUNTRIES, Enricher
 from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark
 from services.links.clicks.upkeep import create_partitions
+from shared.child import limit_child, open_pipes
 from shared.clicks import ClickParts
 from shared.frames import read_frame, write_frame
 from shared.logs import configure_logs
@@ -38,7 +35,7 @@ from shared.settings import Settings
 STATEMENT_TIMEOUT_S = 10.0
 
 NICENESS = 5
-"""The API's answers go first where processors are short; clicks can wait in the journal."""
+"""When processors are short, the answers of the API go first. Clicks can wait in the journal."""
 
 MEMORY_BYTES = 320 * 2**20
 """The limit of data. A worker at rest has 60 MiB, one that stores 8 MiB of clicks 140. With the service it fits into 512."""
@@ -120,14 +117,9 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
     Args:
         open_enricher: Opens the parsers, with the country database.
     """
-    reader = asyncio.StreamReader(limit=2**20)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader, answers = await open_pipes()
     database_url, country_database, settings, mark_file = await read_frame(reader)
     configure_logs(Settings(**settings))
-    # Whatever a library prints must not come between the answers.
-    answers = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     enricher = open_enricher(Path(country_database) if country_database else COUNTRIES)
     enricher.enrich(ORDINARY_CLICK)
     worker = ClickWorker(database_url, enricher, WorkerMark(mmap.mmap(mark_file, WorkerMark.SIZE)))
@@ -151,15 +143,7 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
 
 def run(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> None:
     """Run a worker: a process with bounds of its own, which ends with its input."""
-    # Ctrl-C and a stopped container signal whole groups; this process ends after its service, with its input.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    os.nice(NICENESS)
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES)
-    # Not every system lets it be set.
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    limit_child(niceness=NICENESS, memory_bytes=MEMORY_BYTES)
     uvloop.run(work(open_enricher))
 
 

@@ -1,4 +1,4 @@
-"""Routes of the API: the key is asked for before anything else of a request is looked at.
+"""Routes of the API: the key and its scopes are checked before anything else of a request is looked at.
 
 `web/parameters.py` checks the address, and `web/bodies.py` reads the body. Each router of the API has `ApiRoute` as its
 `route_class`; `direct_routes.py` has the routes that do without the framework.
@@ -12,7 +12,6 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from services.links.keys.authentication import identify
 from services.links.web.bodies import read_json
 from services.links.web.parameters import Parameters
 
@@ -22,12 +21,16 @@ class ApiRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        checks = [each.call for each in self.dependant.dependencies if each.call is not None]
+        if not checks:
+            raise TypeError(f"{self.path}: a route of the API declares who may call it")
         parameters = Parameters(self.dependant)
         has_body = self.body_field is not None
 
         async def handle_request(request: Request) -> Response:
-            # FastAPI would ask for the key last; whoever has none sends the rest for nothing, and learns nothing of it.
-            await identify(request)
+            # FastAPI would do this last. Whoever may not call the route sends the rest for nothing, and learns nothing of it.
+            for check in checks:
+                await check(request, None)
             parameters.check(request)
             if has_body:
                 request = _ParsedRequest(request.scope, request.receive, await read_json(request))

@@ -1,4 +1,4 @@
-"""Who calls: an API key's owner and scopes. A key that was verified is believed for half a second, unless it expires."""
+"""Finds the owner and the scopes of an API key. A verified key is believed for half a second, unless it expires."""
 
 import asyncio
 import hashlib
@@ -20,10 +20,10 @@ from shared.api import Scope
 from shared.postgres import FAILURES, Pool, connection
 
 BELIEVED_S = 0.5
-"""With it a revoked key fails within a second, and a busy client costs two look-ups a second."""
+"""A revoked key fails within a second, and a busy client costs two look-ups a second."""
 
 WATCHED_EVERY_S = 0.25
-"""What runs for long asks so often whether its key is valid; with the half second before, it ends within one."""
+"""Long requests check their key this often. With the half second before, they end within a second after a revocation."""
 
 REMEMBERED_KEYS = 10_000
 
@@ -36,7 +36,7 @@ _documented = HTTPBearer(auto_error=False, scheme_name="API key", description="A
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key it is, and what it allows."""
+    """The owner of a key, and its scopes."""
 
     owner: str
     scopes: tuple[str, ...]
@@ -62,7 +62,7 @@ class Keyring:
         """Find the key that a client sent.
 
         Raises:
-            Unauthenticated: It is unknown, wrong, revoked or expired; which of these is not told.
+            Unauthenticated: It is unknown, wrong, revoked or expired. The client is not told which.
         """
         until, key = self._verified.get(text, (0.0, None))
         if key is None or self._clock() >= until:
@@ -121,7 +121,7 @@ async def authenticate(request: Request, *scopes: Scope) -> Caller:
 
 
 async def run_while_valid(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do what takes long, and give it up once the request's key is no longer valid.
+    """Do work that takes long, and cancel it once the request's key is no longer valid.
 
     Raises:
         Unauthenticated: The key was revoked or has expired meanwhile; the work was cancelled.
@@ -132,7 +132,7 @@ async def run_while_valid(request: Request, work: Coroutine[Any, Any, T]) -> T:
             try:
                 await identify(request)
             except FAILURES as error:
-                # Whether it is valid is not known; the work needs the database, too.
+                # Nobody knows whether the key is valid. The work needs the database, too, and fails by itself.
                 log.warning("key_not_verified", error=type(error).__name__)
         return task.result()
     finally:
@@ -142,7 +142,10 @@ async def run_while_valid(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 def require(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
-    """Return `authenticate` as a dependency, with which the API's description says that the route asks for a key."""
+    """Return `authenticate` as a dependency, with which the API's description says that the route asks for a key.
+
+    `ApiRoute` calls it first, and FastAPI once more for the endpoint's argument.
+    """
 
     async def dependency(request: Request, _: Annotated[object, Depends(_documented)]) -> Caller:
         return await authenticate(request, *scopes)

@@ -1,4 +1,4 @@
-"""API keys over the API: for keys with the scope `admin`, and for every key what it is itself.
+"""The API keys of the API: keys with the scope `admin` manage them, and every key can read its own owner and scopes.
 
 The command `tinyurl keys` does the same on the host.
 """

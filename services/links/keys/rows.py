@@ -18,7 +18,7 @@ from shared.api import LONGEST_OWNER
 from shared.postgres import Connection
 
 Owner = Annotated[str, StringConstraints(pattern=rf"^[0-9A-Za-z][0-9A-Za-z._@+-]{{0,{LONGEST_OWNER - 1}}}$")]
-"""Whose links they are: a user, a team, a program."""
+"""The owner of links: a user, a team, a program."""
 
 _ALPHABET = string.digits + string.ascii_letters
 _ID_LENGTH = 12
@@ -47,7 +47,7 @@ def generate_key() -> tuple[str, str, str]:
 
 
 def split_key(text: str) -> tuple[str, str] | None:
-    """Take a key's text apart into id and secret; None if it has not the form of one."""
+    """Split the text of a key into id and secret; None if it does not look like a key."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
     if prefix != "tu" or len(key_id) != _ID_LENGTH or len(secret) != _SECRET_LENGTH or not text.isascii():
@@ -56,7 +56,7 @@ def split_key(text: str) -> tuple[str, str] | None:
 
 
 def hash_secret(secret: str) -> bytes:
-    """SHA-256 is enough: the secret is random, so there is nothing to guess (OWASP ASVS 6.5.2)."""
+    """Hash a secret. SHA-256 is enough, because nobody can guess 256 random bits (OWASP ASVS 6.5.2)."""
     return hashlib.sha256(secret.encode()).digest()
 
 
@@ -93,7 +93,7 @@ async def create_key(
 async def renew_key(
     conn: Connection, *, owner: str, name: str, scopes: Sequence[str], expires_at: datetime
 ) -> tuple[ApiKey, str] | None:
-    """Give the row of a key that is over another id and secret, so that what makes a key again and again fills no list.
+    """Give another id and secret to the row of an old key, so that a program that makes keys again and again adds no rows.
 
     Returns:
         The row, and the key's text; None if the owner has no key of this name that was revoked or has expired.
@@ -126,7 +126,7 @@ async def select_key(conn: Connection, key_id: str) -> ApiKey | None:
 
 
 async def is_valid_key(conn: Connection, text: str, scopes: Sequence[str]) -> bool:
-    """Whether a key is known, neither revoked nor expired, and has all of the scopes."""
+    """Return whether a key exists, is neither revoked nor expired, and has all of the scopes."""
     parts = split_key(text)
     key = None if parts is None else await select_key(conn, parts[0])
     return (
@@ -140,7 +140,7 @@ async def is_valid_key(conn: Connection, text: str, scopes: Sequence[str]) -> bo
 
 
 async def select_keys(conn: Connection) -> list[ApiKey]:
-    """All keys, the newest first; revoked ones too, so that a log can be understood later."""
+    """Return all keys, the newest first. Revoked ones explain old logs."""
     rows = await conn.fetch(
         """
         SELECT id, hash, owner, name, scopes, created_at, expires_at, revoked_at FROM api_keys
@@ -158,15 +158,15 @@ async def revoke_key(conn: Connection, key_id: str, *, force: bool = False) -> b
     """Revoke a key for good; it fails within a second.
 
     Args:
-        conn: In a transaction, so that two admins who revoke each other's key at once do not both succeed.
-        key_id: Its id.
+        conn: A connection in a transaction, so that two admins cannot revoke each other's key at the same time.
+        key_id: The id of the key.
         force: Revoke it also if it is the last valid key with the scope `admin`.
 
     Returns:
-        Whether there is such a key. One that was revoked before keeps its time.
+        Whether there is such a key. A key that was revoked before keeps its time.
 
     Raises:
-        LastAdminKey: It is, and `force` was not given.
+        LastAdminKey: It is the last one, and `force` was not given.
     """
     admins = await conn.fetch(
         """

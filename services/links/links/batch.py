@@ -1,7 +1,7 @@
 """Batches: up to 10,000 links in one request and one transaction, with a result for each row.
 
-The route receives the body, under limits of its own, and hands it to a process beside the service (`web/aside.py`), which
-does the rest: rows and answer are `batch_rows.py`, storing is `creation.py`.
+The route receives the body, under limits of its own. A process beside the service (`web/aside.py`) does the rest:
+`batch_rows.py` reads the rows and writes the answer, and `creation.py` stores the links.
 """
 
 import asyncio
@@ -33,16 +33,16 @@ from shared.postgres import Pool, connection, open_pool
 from shared.settings import LinksSettings
 
 LARGEST_BATCH = 8 * 1024 * 1024
-"""Bytes: 838 for each of 10,000 rows. The worst JSON of this size takes 250 MB to parse."""
+"""Bytes, 838 for each of 10,000 rows. Parsing the worst JSON of this size takes 250 MB."""
 
 BODY_TIMEOUT_S = 60.0
 UPLOADS_AT_ONCE = 8
 WAIT_S = 3.0
 DEADLINE_S = 10.0
-"""For storing. With the wait before it less than the 15 s that nginx waits for an answer."""
+"""The time to store the links. Together with the wait it is less than the 15 s of nginx."""
 
 HANGS_AFTER_S = 60.0
-"""The worst body takes a second or two of a processor, of which the process may get a small part."""
+"""The worst body takes two seconds of a processor, and the process may get a small part of one."""
 
 Sent: TypeAlias = tuple[int, dict[str, str], bytes]
 """Status, headers and body of an answer."""
@@ -51,7 +51,7 @@ router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
 
 class BatchLink(BaseModel):
-    """A row that made a link (201) or found it (200)."""
+    """A row whose link was created (201) or found (200)."""
 
     index: int
     status: int
@@ -76,12 +76,12 @@ class BatchOut(BaseModel):
 
 
 class BatchGate:
-    """Bounds the memory of batches: a few bodies are received at once, and one batch is worked on, in a process aside.
+    """Limits the memory of batches: a few bodies are received at once, and one batch is stored at a time, by another process.
 
     Args:
-        settings: Of the service.
-        wait_s: How long a batch waits for those before it.
-        body_timeout_s: How long a body may take.
+        settings: The settings of the service.
+        wait_s: The longest wait of a batch for those before it.
+        body_timeout_s: The time for a body.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class BatchGate:
         """Read a body.
 
         Raises:
-            Busy: Too many are being sent.
-            BodyTooSlow: It takes too long.
-            BodyTooLarge: It is more than 8 MiB.
+            Busy: Too many bodies are received already.
+            BodyTooSlow: The body takes too long.
+            BodyTooLarge: The body is larger than 8 MiB.
         """
         if self._uploads.locked():
             raise Busy("Too many batches are being sent at once.")
@@ -107,11 +107,11 @@ class BatchGate:
             return await read_body(request, LARGEST_BATCH, self._body_timeout_s)
 
     async def answer(self, body: bytes, owner: str, idempotency_key: str | None, pace: Pace) -> Response:
-        """Have a batch stored once those before it are; the problem of one that fails is an answer, too.
+        """Wait for the batches before, and have a batch stored. The answer may be a problem.
 
         Raises:
             Busy: The batches before take too long.
-            Unavailable: It was broken off.
+            Unavailable: The process died, or did not answer in time.
         """
         async with self.turn(pace.step(owner, stores=True)):
             sent: Sent = await self._aside.ask(body, owner, idempotency_key, timeout_s=HANGS_AFTER_S)
@@ -192,7 +192,7 @@ async def _answer(request: Request, owner: str, idempotency_key: str | None) -> 
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """What the process aside has open."""
+    """What the other process opens at its start."""
 
     site: Site
     memory: AnswerMemory
@@ -201,7 +201,7 @@ class StoreState:
 
 @asynccontextmanager
 async def open_store(settings: LinksSettings) -> AsyncIterator[Callable[[bytes, str, str | None], Awaitable[Sent]]]:
-    """What the process aside does: from a body, its owner and perhaps an `Idempotency-Key` to the answer."""
+    """Yield the work of the other process: from a body, its owner and perhaps an `Idempotency-Key` to the answer."""
     url = settings.links_database_url.get_secret_value()
     async with open_pool(url, size=1, application="links batches") as pool:
         state = StoreState(Site(settings), AnswerMemory(), pool)
@@ -218,7 +218,7 @@ async def open_store(settings: LinksSettings) -> AsyncIterator[Callable[[bytes, 
 
 
 async def _store(state: StoreState, owner: str, batch: Batch, idempotency_key: str | None) -> str:
-    """Store a batch, or find the answer that it got before; either way the answer."""
+    """Store a batch, or find its earlier answer, and return the answer."""
     async with connection(state.pool, deadline_s=DEADLINE_S) as conn, conn.transaction():
         if idempotency_key is not None and (
             known := await recall_or_begin(conn, state.memory, owner, idempotency_key, b"batch:" + batch.digest)

@@ -1,6 +1,6 @@
-"""The rows of a batch: read from its body, each checked like the body of one creation, and written into its answer.
+"""Reads the rows of a batch, checks each like the body of one creation, and writes the answer.
 
-Nothing here waits or touches the database; `creation.py` stores in between.
+Nothing here waits or uses the database; `creation.py` stores the links.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ from services.links.web.errors import (
 from shared.api import MOST_ROWS
 
 MOST_BRACKETS = 20 * MOST_ROWS
-"""A row has an object and a list. The parser stops the whole process, for seconds where a body is millions of them."""
+"""The most objects and lists of a row. With millions of them the parser would stop the process for seconds."""
 
 MOST_ERRORS = 20
-"""Of a row, or of what is beside the rows: a body of unknown fields must not make an answer of ten times its size."""
+"""The most errors of a row, and of the rest of the body. Unknown fields could make an answer of ten times the size."""
 
 MOST_PROBLEMS_BYTES = 2**20
-"""Of the problems of a batch; once they have so many, a row that fails names one field."""
+"""The bytes of all problems of a batch, after which a row names only one field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,18 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a body asks for: its rows in their order, and a digest that is the same for the same request."""
+    """The rows of a body in their order, and a digest, which is the same for the same request."""
 
     rows: list[LinkDraft | Refusal]
     digest: bytes
 
 
 def read_batch(body: bytes, site: Site, owner: str) -> Batch:
-    """Read a body and check each row; a row that is wrong is a refusal and stops nobody.
+    """Read a body and check each row. A wrong row becomes a refusal and does not stop the others.
 
     Raises:
         MalformedJson: It is no JSON.
-        InvalidInput: It is no object with a list `links` of at most 10,000.
+        InvalidInput: It is no object with a list `links` of at most 10,000 rows.
     """
     if body.count(b"[") + body.count(b"{") > MOST_BRACKETS:
         raise InvalidInput(FieldError("links", "holds too many lists and objects"))
@@ -83,7 +83,7 @@ def refuse(problem: Problem) -> Refusal:
 
 
 def write_answer(results: Sequence[Outcome | Refusal], site: Site) -> str:
-    """Write the answer, a result for each row in the rows' order."""
+    """Write the answer: a result for each row, in the same order."""
     created = sum(isinstance(result, Outcome) and result.is_new for result in results)
     failed = sum(isinstance(result, Refusal) for result in results)
     texts = [_result(index, result, site) for index, result in enumerate(results)]

@@ -1,6 +1,6 @@
-"""What a route checks before it touches the table: the domain, the targets, what fields say of each other, who may see what.
+"""The checks of a route before it uses the table: domains, targets, fields that depend on each other, and who may see what.
 
-Stands between the forms, which check each field by itself, and the statements in `rows.py`.
+The forms check each field by itself before this, and the statements in `rows.py` come after it.
 """
 
 from collections.abc import Callable
@@ -27,14 +27,14 @@ _NO_LINK = "There is no such link."
 
 
 def link_key(code: str, domain: str | None, site: Site) -> LinkKey:
-    """The key of the link that a path names; what cannot be a code, or holds a NUL, names none."""
+    """Return the key of the link that a path names. A text that is no code, or has a NUL, names no link."""
     if not is_code(code) or "\0" in (domain or ""):
         raise NotFound(_NO_LINK)
     return spell_domain(domain) if domain else site.default_domain, code
 
 
 def check_domain(domain: str | None, site: Site) -> str:
-    """Find the domain of a new link; one that is not of this site is invalid input."""
+    """Find the domain of a new link. Another site's domain is invalid input."""
     if domain is None:
         return site.default_domain
     spelled = spell_domain(domain)
@@ -44,20 +44,20 @@ def check_domain(domain: str | None, site: Site) -> str:
 
 
 def spell_domain(domain: str) -> str:
-    """A domain as it is stored: in lower case, in ASCII, and without the dot that ends a whole name."""
+    """Return a domain in lower case and ASCII, without the dot at its end, as it is stored."""
     spelled = domain.strip().lower().rstrip(".")
     return spelled if spelled.isascii() or "\0" in spelled else ada_url.idna.encode(spelled).decode().rstrip(".")
 
 
 def new_draft(body: LinkIn, owner: str, site: Site) -> LinkDraft:
-    """The link that a body asks for, with its targets parsed; what is wrong is invalid input."""
+    """Return the draft of a body, with its targets parsed. Wrong fields are invalid input."""
     domain = check_domain(body.domain, site)
     fields = _check_fields(LinkFields, body, site)
     return LinkDraft(domain, owner, fields, body.code or "", body.find_existing)
 
 
 def changed_fields(fields: LinkFields, body: LinkIn | LinkPatch, site: Site) -> LinkFields:
-    """A link's fields with those that a body gives, which are parsed and checked; name every field that is wrong."""
+    """Return the fields of a link with the checked changes of a body. The error names every wrong field."""
     return _check_fields(partial(replace, fields), body, site)
 
 
@@ -84,14 +84,14 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
 
 
 def check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:
-    """Another owner's link looks like none: who may not see it cannot learn that it exists."""
+    """Return a link that the caller may see. Another owner's link is not found, so nobody learns that it exists."""
     if row is None or not caller.may_see(row.owner):
         raise NotFound(_NO_LINK)
     return row
 
 
 def check_filter(query: LinkQuery | ExportQuery, caller: Caller) -> LinkFilter:
-    """Turn the parameters of a list or an export into a filter of what the caller may see."""
+    """Turn the parameters of a list or an export into a filter, of links that the caller may see."""
     return LinkFilter(
         owner=check_owner(query.owner, caller),
         domain=spell_domain(query.domain) if query.domain else None,

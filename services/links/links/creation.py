@@ -1,7 +1,7 @@
-"""The engine that creates links: each one comes to the table through here.
+"""The engine that creates all links.
 
-`store_links` stores drafts in its caller's transaction; a single link is a batch of one. `Creator` is the fast way for the most
-frequent kind, a new link with a generated code: those that arrive while one statement runs are stored by the next one together.
+`store_links` stores drafts in the transaction of its caller; a single link is a batch of one. `Creator` is faster, and only for
+new links with generated codes, the most frequent kind. It stores those that arrive while one statement runs by the next one.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from shared.postgres import UNAVAILABLE, Connection, Pool, connection
 from shared.records import LinkKey
 
 SLICE_ROWS = 500
-"""Of a statement: some 10 ms, after which others get their turn."""
+"""The rows of a statement. They take some 10 ms, and then other requests run."""
 
 BATCH_SIZE = 500
 BATCHES_IN_FLIGHT = 2
 WAITING_LIMIT = 10_000
 
 CODE_ATTEMPTS = 10
-"""Ten random codes that are all taken mean that something is wrong with the codes, not with luck."""
+"""If ten random codes are taken, there is a defect."""
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A draft's link, and whether it was made for it or found."""
+    """The link of a draft, and whether it was created or found."""
 
     link: LinkRow
     is_new: bool
@@ -48,15 +48,14 @@ class NoFreeCode(Exception):
 
 
 async def store_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) -> list[Outcome | CodeTaken]:
-    """Store drafts with the outcomes that they would have had one after the other; call `announce_links` at the end.
+    """Store drafts. The outcomes are those of one creation after the other. Call `announce_links` at the end.
 
-    Everybody takes the locks in one order (searches, codes in their order, then the feed), so that no two callers wait for each
-    other.
+    All callers take the locks in one order (searches, sorted codes, then the feed), so that they cannot deadlock.
 
     Args:
-        conn: In a transaction.
-        owner: Of all drafts.
-        drafts: In the order that decides between two that want the same.
+        conn: A connection in a transaction.
+        owner: The owner of all drafts.
+        drafts: The drafts. If two want the same code, the first one gets it.
 
     Returns:
         An outcome for each draft, or the problem that its code is taken.
@@ -107,7 +106,7 @@ async def store_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft])
 async def announce_links(
     conn: Connection, drafts: Sequence[LinkDraft], outcomes: Sequence[Outcome | CodeTaken]
 ) -> None:
-    """Announce the new links whose codes were chosen, last in the transaction: somebody may have asked for them before."""
+    """Announce new links with chosen codes, last in the transaction. Redirectors may remember that there was none."""
     chosen = [
         outcome.link.key
         for draft, outcome in zip(drafts, outcomes, strict=True)
@@ -125,7 +124,7 @@ async def insert_drawn(
     Returns:
         A row for each draft, or None where the code that was drawn is taken.
     """
-    # Two of one batch may draw one code: the later keeps it.
+    # If two drafts of one batch draw the same code, the later one gets it.
     places = {(draft.domain, draw()): place for place, draft in enumerate(drafts)}
     stored = await insert_links(conn, {key: drafts[place] for key, place in places.items()})
     rows: list[LinkRow | None] = [None] * len(drafts)
@@ -134,7 +133,9 @@ async def insert_drawn(
     return rows
 
 
-async def insert_generated(conn: Connection, drafts: Sequence[LinkDraft]) -> list[LinkRow]:
+async def insert_generated(
+    conn: Connection, drafts: Sequence[LinkDraft], draw: Callable[[], str] = generate_code
+) -> list[LinkRow]:
     """Store links under generated codes, as a part of the caller's transaction; a row for each draft.
 
     Raises:
@@ -145,13 +146,13 @@ async def insert_generated(conn: Connection, drafts: Sequence[LinkDraft]) -> lis
         left = [place for place in range(len(drafts)) if place not in rows]
         if not left:
             return [rows[place] for place in range(len(drafts))]
-        stored = await insert_drawn(conn, [drafts[place] for place in left])
+        stored = await insert_drawn(conn, [drafts[place] for place in left], draw)
         rows |= {place: row for place, row in zip(left, stored, strict=True) if row is not None}
     raise NoFreeCode
 
 
 async def _find_existing(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) -> dict[int, LinkRow]:
-    """Find the links that were there before, for the drafts that look for one; by their places."""
+    """Find the existing links of the drafts with `find_existing`, by the places of the drafts."""
     places = [place for place, draft in enumerate(drafts) if draft.find_existing]
     links: dict[int, LinkRow] = {}
     if places:
@@ -163,7 +164,7 @@ async def _find_existing(conn: Connection, owner: str, drafts: Sequence[LinkDraf
 
 
 async def _insert_chosen(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) -> dict[LinkKey, LinkRow]:
-    """Store drafts under the codes that they chose; those whose code is taken are left out."""
+    """Store drafts under their chosen codes. Drafts whose code is taken are left out."""
     stored: dict[LinkKey, LinkRow] = {}
     for part in _slices(sorted(drafts)):
         stored |= await insert_links(conn, {key: drafts[key] for key in part})
@@ -176,19 +177,28 @@ def _slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 class Creator:
-    """Creates links with generated codes, together (`shared/joiner.py`). At most two statements are under way."""
+    """Creates links with generated codes together (`shared/joiner.py`). At most two statements run at once.
 
-    def __init__(self, pool: Pool) -> None:
+    Args:
+        pool: The connections.
+        waiting_limit: The most creations that wait.
+        draw: Makes a code.
+    """
+
+    def __init__(
+        self, pool: Pool, *, waiting_limit: int = WAITING_LIMIT, draw: Callable[[], str] = generate_code
+    ) -> None:
         self._pool = pool
+        self._draw = draw
         self._joiner: Joiner[LinkDraft, LinkRow] = Joiner(
             self._store_batch,
             batches_in_flight=BATCHES_IN_FLIGHT,
             batch_size=BATCH_SIZE,
-            waiting_limit=WAITING_LIMIT,
+            waiting_limit=waiting_limit,
         )
 
     async def create(self, draft: LinkDraft) -> LinkRow:
-        """Store a link under a generated code; it is committed when this returns.
+        """Store a link under a generated code. When this returns, the link is committed.
 
         Raises:
             Busy: Too many wait already.
@@ -200,7 +210,7 @@ class Creator:
         return await created
 
     async def _store_batch(self, batch: Sequence[Waiting[LinkDraft, LinkRow]]) -> None:
-        """Store a batch; if Postgres refuses it, find the link that it minds by storing them one by one."""
+        """Store a batch. If Postgres refuses it, store the links one by one, so that only the bad one fails."""
         try:
             for _ in range(CODE_ATTEMPTS):
                 batch = await self._store(batch)
@@ -208,7 +218,7 @@ class Creator:
                     return
             raise NoFreeCode
         except asyncpg.PostgresError as error:
-            # If the server is away, whether it committed may be unknown: to repeat could store every link twice.
+            # If the server is away, the batch may have been committed. A second try could store every link twice.
             if isinstance(error, UNAVAILABLE) or len(batch) == 1:
                 raise
             log.warning("batch_refused", links=len(batch), error=type(error).__name__)
@@ -219,10 +229,10 @@ class Creator:
         """Store a batch in one statement, which is its own transaction.
 
         Returns:
-            Those that need another code.
+            The drafts that need another code.
         """
         async with connection(self._pool) as conn:
-            rows = await insert_drawn(conn, [draft for draft, _ in batch])
+            rows = await insert_drawn(conn, [draft for draft, _ in batch], self._draw)
         for (_, future), row in zip(batch, rows, strict=True):
             if row is not None and not future.done():
                 future.set_result(row)

@@ -1,6 +1,6 @@
-"""Exports: all links that a filter finds, as a stream of CSV or NDJSON, however many they are and however slowly it is read.
+"""Exports: all links that a filter finds, as a stream of CSV or NDJSON. Their number and the speed of the client do not matter.
 
-Each page of links is one short statement; no connection and no snapshot is held while the client reads.
+A short statement reads each page of links. The export holds no connection and no snapshot while the client reads.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ from shared.csv_cells import csv_lines, join_tags
 from shared.postgres import FAILURES, Pool, connection
 
 PAGE_LINKS = 100
-"""Some 2 ms of work without a pause for others; at the largest links' 25 KB it is 2.5 MB, thrice while it is written."""
+"""Some 2 ms of work without a pause. A page of the largest links (25 KB) has 2.5 MB, thrice that while it is written."""
 
 PAUSE_S = 0.005
-"""Between two pages: as long as a page takes, so that no export has the process for itself."""
+"""The pause between two pages is as long as the work of one, so that no export blocks the process."""
 
 EXPORTS_AT_ONCE = 16
-"""With the largest links 120 MB; of an owner there are fewer (`web/shares.py`)."""
+"""They have 120 MB with the largest links. An owner may have fewer (`web/shares.py`)."""
 
 ABOVE_ALL_IDS = 2**63 - 1
 CSV, NDJSON = "text/csv", "application/x-ndjson"
@@ -89,12 +89,12 @@ async def export_links(
         raise InvalidInput(FieldError("bom", f"is for {CSV} alone"))
     wanted = check_filter(query, caller)
     state = state_of(request)
-    pages = _Pages(state.export_pool, state.shares.pace, caller.owner, wanted)
+    pages = _Pages(state.export_pool, state.shares.pace, caller.owner, wanted, state.export_gate.page_links)
     turn = AsyncExitStack()
     await turn.enter_async_context(state.shares.exports.turn(caller.owner))
     try:
         await turn.enter_async_context(state.export_gate.turn())
-        # The first page is read before anything is answered: what is wrong by then has a status of its own.
+        # The first page is read before the answer begins, so that its errors still have a status of their own.
         rows = await pages.select(ABOVE_ALL_IDS)
     except BaseException:
         await turn.aclose()
@@ -118,7 +118,7 @@ async def export_links(
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
             "Vary": "Accept",
-            # nginx would put what the client has not read yet into a file.
+            # nginx would put what a slow client has not read into a file.
             "X-Accel-Buffering": "no",
         },
         media_type=media_type,
@@ -132,13 +132,15 @@ def write_csv(links: list[LinkOut]) -> str:
 
 
 class ExportGate:
-    """Bounds the memory of exports: each holds a page for as long as its client reads.
+    """Limits the memory of exports. Each holds a page while its client reads.
 
     Args:
-        at_once: Exports that run at once.
+        at_once: The number of exports that run at once.
+        page_links: The number of links of a page.
     """
 
-    def __init__(self, at_once: int = EXPORTS_AT_ONCE) -> None:
+    def __init__(self, at_once: int = EXPORTS_AT_ONCE, page_links: int = PAGE_LINKS) -> None:
+        self.page_links = page_links
         self._turns = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
@@ -155,7 +157,7 @@ class ExportGate:
 
 
 class _Export(StreamingResponse):
-    """A stream that ends with its key, also while its client reads nothing, and then gives its turn back."""
+    """A stream that ends when its key is no longer valid, also while the client reads nothing. Then it gives its turn back."""
 
     def __init__(
         self,
@@ -175,24 +177,25 @@ class _Export(StreamingResponse):
             try:
                 await run_while_valid(self._request, super().__call__(scope, receive, send))
             except Unauthenticated:
-                # Its end is not sent, so that the transfer is broken.
+                # The end of the body is not sent, so the client sees a broken transfer.
                 log.info("export_ended_with_its_key")
                 raise
 
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """The pages of an export; each is a step of the owner's heavy work."""
+    """The pages of an export, each of `links` links. A page is a step of the owner's heavy work."""
 
     pool: Pool
     pace: Pace
     owner: str
     wanted: LinkFilter
+    links: int
 
     async def read(self, rows: list[LinkRow]) -> AsyncIterator[list[LinkRow]]:
-        """Read page after page; between two of them the client reads, for as long as it likes."""
+        """Read page after page. The client reads between two of them."""
         yield rows
-        while len(rows) == PAGE_LINKS:
+        while len(rows) == self.links:
             await asyncio.sleep(PAUSE_S)
             try:
                 rows = await self.select(rows[-1].id)
@@ -205,7 +208,7 @@ class _Pages:
     async def select(self, before_id: int) -> list[LinkRow]:
         async with self.pace.step(self.owner), connection(self.pool) as conn:
             with refuse_costly():
-                return await select_links_before(conn, self.wanted, before_id=before_id, limit=PAGE_LINKS)
+                return await select_links_before(conn, self.wanted, before_id=before_id, limit=self.links)
 
 
 def _ndjson(links: list[LinkOut]) -> str:

@@ -1,4 +1,4 @@
-"""What a link looks like to a client: the fields it may send, the fields it gets."""
+"""The fields of a link that clients send and get."""
 
 from datetime import datetime
 from operator import attrgetter
@@ -42,7 +42,7 @@ CacheControl = Annotated[int, Field(ge=0, le=LONGEST_LIFETIME_S)]
 
 
 class LinkOptions(BaseModel):
-    """What a link can have beside its address, whether it is created or edited."""
+    """The fields of a link, besides its targets, that a client can create and edit."""
 
     title: OptionalTitle = None
     tags: Annotated[Tags, Field(max_length=MOST_TAGS)] = []
@@ -75,7 +75,7 @@ class ChangedPlace(BaseModel):
     url: Url = ""
 
 
-# The fields of the base that is named last come first.
+# pydantic puts the fields of the last base first.
 class LinkIn(LinkOptions, NewPlace):
     """A link to create."""
 
@@ -85,7 +85,7 @@ class LinkIn(LinkOptions, NewPlace):
 
 
 def _drop_defaults(schema: dict[str, Any]) -> None:
-    """Tell no default of a field that stays as it is when it is left out: a generated client would send it."""
+    """Remove the defaults from the schema of an edit. A generated client would send them for fields that are left out."""
     for field in schema["properties"].values():
         field.pop("default", None)
 
@@ -166,7 +166,7 @@ class LinkPage(BaseModel):
 
 
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
-    """What a client gets of a stored link."""
+    """Return a stored link as clients get it."""
     kept = zip(_SHOWN, _shown(row), strict=True)
     decided = zip(DECIDED, _decided(row.fields), strict=True)
     return LinkOut(short_url=short_url, **dict(kept), **dict(decided))

@@ -1,4 +1,4 @@
-"""Request bodies, read strictly: JSON by its media type, bounded in size, without what JSON parsers disagree on."""
+"""Reads request bodies: JSON by its media type, of bounded size, and without anything that JSON parsers read differently."""
 
 import asyncio
 import json
@@ -17,16 +17,16 @@ from services.links.web.errors import (
 )
 
 LARGEST_BODY = 256 * 1024
-"""Bytes. A link with every field at its limit has 218 KiB if each character is a pair of escapes, 12 bytes: two targets of
-8192 characters, a title of 512, 20 tags of 64."""
+"""Bytes. The largest link has two targets of 8192 characters, a title of 512 and 20 tags of 64. It has 218 KiB if each
+character is a pair of escapes, of 12 bytes."""
 
 BODY_TIMEOUT_S = 15.0
 
 PARSED_AT_ONCE = 16 * 1024
-"""Bytes; larger bodies, which are rare, are parsed in a thread, as the worst of them take 11 ms."""
+"""Bytes. Larger bodies are rare and parsed in a thread, because the worst of them take 11 ms."""
 
 MOST_ENTRIES = 100
-"""Of an object or list in a body."""
+"""The most fields of an object, or entries of a list, in a body."""
 
 _LARGEST_WHOLE = 2**53
 """Below it every whole number is one float, so that `60.0` and `6e1` are 60 (RFC 8259, section 6)."""
@@ -36,7 +36,7 @@ async def read_json(request: Request) -> object:
     """Read a JSON body.
 
     Raises:
-        WrongContentType: It does not say that it is JSON: a form of another site cannot say so.
+        WrongContentType: It does not say that it is JSON. A form of another site cannot say so.
         BodyTooLarge, BodyTooSlow, MalformedJson: See `read_body` and `parse_json`.
         InvalidInput: It has more fields, or a field has more entries, than anything here takes.
     """
@@ -57,16 +57,16 @@ def check_content_type(request: Request) -> None:
 async def read_body(
     request: Request, largest: int = LARGEST_BODY, deadline_s: float = BODY_TIMEOUT_S, *, name: str = "The body"
 ) -> bytes:
-    """Read a body of at most so many bytes, which nginx passes on as it comes.
+    """Read a body of bounded size. nginx passes it on while it comes.
 
     Args:
-        request: Whose body it is.
-        largest: Bytes.
-        deadline_s: For all of it to come in.
-        name: What the sender calls it.
+        request: The request.
+        largest: The most bytes.
+        deadline_s: The time for the whole body.
+        name: The name of the body in errors.
 
     Raises:
-        BodyTooLarge: There is more; the rest is not read.
+        BodyTooLarge: The body is larger; the rest of it is not read.
         BodyTooSlow: It takes longer than the deadline.
     """
     chunks, size = [], 0
@@ -86,8 +86,8 @@ def parse_json(body: bytes) -> object:
     """Parse UTF-8 JSON (RFC 8259) strictly; a number without a fraction is an int, however it is written.
 
     Raises:
-        MalformedJson: It is no JSON, names a field twice, holds a number that is none, half a surrogate pair or a byte
-            order mark, or is nested too deep.
+        MalformedJson: It is no JSON, names a field twice, has NaN or an infinite number, half a surrogate pair or a byte
+            order mark, or is nested too deeply.
     """
     if not body.strip():
         raise MalformedJson("The body is empty.")
@@ -96,7 +96,7 @@ def parse_json(body: bytes) -> object:
             body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_number
         )
         if b"\\u" in body:
-            # Half a surrogate pair is the one text that JSON can spell and UTF-8 cannot.
+            # JSON can spell half a surrogate pair, but UTF-8 cannot.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise MalformedJson("The JSON is nested too deep.") from None
@@ -110,9 +110,9 @@ def parse_json(body: bytes) -> object:
 
 
 def check_entries(value: object) -> None:
-    """Refuse what has more fields, or a field with more entries, than anything here takes; with `InvalidInput`.
+    """Refuse, with `InvalidInput`, an object with more fields, or a field with more entries, than any model has.
 
-    Each that is wrong would cost a line of the answer, and a hundred thousand of them a tenth of a second.
+    Each unknown field would be a line of the answer, and a hundred thousand of them would take a tenth of a second.
     """
     if not isinstance(value, dict):
         return
@@ -144,5 +144,5 @@ def _number(text: str) -> int | float:
 
 
 def _is_json(media_type: str) -> bool:
-    """`application/json` or, such as `application/merge-patch+json`, a kind of it (RFC 6839): no form can be sent as one."""
+    """Match `application/json` and its kinds (RFC 6839), such as `application/merge-patch+json`. No form can be sent as one."""
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))

@@ -1,4 +1,4 @@
-"""Keyset pages: an opaque, signed cursor says after which row a list goes on, however long it is, whatever is added."""
+"""Cursors of keyset pages: an opaque, signed text names the row after which the next page begins."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ _SIGNATURE_BYTES = 16
 
 
 class CursorRefused(ValueError):
-    """The text is no cursor that this server made for this list."""
+    """The text is no cursor, or a cursor of another list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Cursors:
     """Writes and reads cursors.
 
     Args:
-        secret: Signs them, so that one that was altered is refused instead of misread.
-        previous: The secret before this one, whose cursors are still read.
+        secret: Signs the cursors, so that an altered one is refused.
+        previous: The secret before this one. Its cursors are still read.
     """
 
     def __init__(self, secret: bytes, previous: bytes | None = None) -> None:
@@ -39,8 +39,8 @@ class Cursors:
         """Write a cursor.
 
         Args:
-            position: After which row the list goes on.
-            made_for: The list and its order; with ids of this server's own, as no answer shows it.
+            position: The last row of the page.
+            made_for: The list and its order. It may have internal ids, because no answer shows it.
         """
         packed: bytes = msgpack.packb((made_for, position.value, position.row_id), datetime=True)
         return base64.urlsafe_b64encode(_sign(self._keys[0], packed) + packed).decode().rstrip("=")
@@ -49,7 +49,7 @@ class Cursors:
         """Read a cursor.
 
         Raises:
-            CursorRefused: It was not made here, or for a list in another order.
+            CursorRefused: It was made by someone else, or for another list or order.
         """
         try:
             raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))

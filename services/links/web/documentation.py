@@ -1,6 +1,6 @@
-"""`/openapi.json` and `/docs`: the API's description, and a page that shows it with files of our own alone.
+"""`/openapi.json` and `/docs`: the description of the API, and a page that shows it without files of other hosts.
 
-All answers are bytes that are made once, in a thread, when the first client asks: describing the API takes some 100 ms.
+A thread makes all answers once, for the first client, because the description takes some 100 ms.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ START = """SwaggerUIBundle({
   presets: [SwaggerUIBundle.presets.apis],
 });
 """
-"""Without an address of a validator: by default every reader's browser would ask one on another host."""
+"""The page has no validator. By default every browser would ask one on another host."""
 
 POLICY = "; ".join(
     (

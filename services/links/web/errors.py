@@ -1,4 +1,4 @@
-"""Every error of the API as problem+json (RFC 9457): a class for each kind, and the answer to whatever leaves a route."""
+"""The errors of the API, as problem+json (RFC 9457): a class for each kind, and the answer to every exception of a route."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,16 +24,16 @@ log = structlog.get_logger()
 RETRY_AFTER_S = 1
 
 LONGEST_NAME = 120
-"""Characters of a field's path that an answer repeats: unknown names come from the client, and are told twice."""
+"""The most characters of a field's path in an answer. Clients choose the names of unknown fields."""
 
 
 UNKNOWN_FIELD = "is not a field that can be set"
-"""The reason for a field or a parameter that nothing here reads."""
+"""The reason for an unknown field or parameter."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field: its path in the request, and the reason in words that follow it."""
+    """An error of one field: its path in the request, and a reason that follows the path in a sentence."""
 
     field: str
     reason: str
@@ -47,7 +47,7 @@ class FieldErrorOut(BaseModel):
 
 
 class ProblemOut(BaseModel):
-    """A problem (RFC 9457) as it is sent; `errors` is there for invalid input alone."""
+    """A problem (RFC 9457). Only invalid input has `errors`."""
 
     type: str = Field(examples=[problem_type("invalid-input")])
     title: str
@@ -57,11 +57,11 @@ class ProblemOut(BaseModel):
 
 
 class Problem(Exception):
-    """An answer other than success; subclasses name the kind.
+    """An error that the client is told. Each kind is a subclass.
 
     Args:
         detail: A sentence for the client about this case.
-        errors: For invalid input, every field with its reason.
+        errors: Every field with its reason, for invalid input.
     """
 
     status: HTTPStatus
@@ -92,7 +92,7 @@ class WrongContentType(Problem):
 
 class BodyTooLarge(Problem):
     status, kind, title = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "Body too large"
-    # The connection stays open: to close it on what is still being sent would lose this answer at nginx.
+    # The connection stays open. If it closed while the client sends, nginx would lose this answer.
 
 
 class BodyTooSlow(Problem):
@@ -152,7 +152,7 @@ class Unavailable(Problem):
 
 
 class Busy(Unavailable):
-    """A bound of this service is full: what its clients do, and no fault of the release."""
+    """A limit of the service is reached. Clients cause this, and it is no fault of the release."""
 
     headers: ClassVar = {**Unavailable.headers, BUSY: "1"}
 
@@ -163,7 +163,7 @@ class InternalError(Problem):
 
 @contextmanager
 def refuse_costly() -> Iterator[None]:
-    """Tell the client if a statement reaches its deadline by its own work; the server's failures are told as ever."""
+    """Turn the deadline of a costly statement into `TooCostly`. Failures of the server stay what they are."""
     try:
         yield
     except asyncpg.QueryCanceledError:
@@ -180,7 +180,7 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
 
 
 def problem_json(problem: Problem) -> str:
-    """A problem as the client gets it."""
+    """Return the JSON of a problem."""
     body: dict[str, object] = {
         "type": problem_type(problem.kind),
         "title": problem.title,
@@ -193,7 +193,7 @@ def problem_json(problem: Problem) -> str:
 
 
 def invalid_input(error: ValidationError | RequestValidationError, *, most: int | None = None) -> InvalidInput:
-    """Turn what pydantic minds into a problem that names at most so many fields."""
+    """Turn pydantic's errors into a problem, of at most `most` fields."""
     errors: Sequence[Mapping[str, object]]
     if isinstance(error, ValidationError):
         errors = error.errors(include_url=False, include_context=False, include_input=False)
@@ -203,7 +203,7 @@ def invalid_input(error: ValidationError | RequestValidationError, *, most: int 
 
 
 def answer_error(error: Exception) -> Response:
-    """The answer to whatever may leave a route. What nobody expected is logged here, and told the client in one sentence."""
+    """Return the answer to an exception of a route. An unexpected one is logged, and the client gets one sentence about it."""
     if isinstance(error, Problem):
         return problem_response(error)
     if isinstance(error, ValidationError | RequestValidationError):
@@ -220,16 +220,16 @@ def answer_error(error: Exception) -> Response:
 
 
 ERRORS: tuple[type[Exception], ...] = (Problem, RequestValidationError, HTTPException, *UNAVAILABLE, Exception)
-"""What FastAPI has to hand over, each kind by its name."""
+"""The exceptions that FastAPI hands over. It wants each class by itself."""
 
 
 async def answer_route_error(request: Request, error: Exception) -> Response:
-    """`answer_error` as FastAPI wants it."""
+    """Call `answer_error`, with the arguments that FastAPI has."""
     return answer_error(error)
 
 
 def _framework_problem(error: HTTPException) -> Problem:
-    """What the framework itself refuses: an unknown path, a method that a path does not have."""
+    """Return the problem of an error of FastAPI itself: an unknown path, or a method that a path does not have."""
     status = HTTPStatus(error.status_code)
     problem = Problem(str(error.detail))
     problem.status, problem.kind, problem.title = status, status.phrase.lower().replace(" ", "-"), status.phrase
@@ -237,18 +237,18 @@ def _framework_problem(error: HTTPException) -> Problem:
 
 
 def _field_error(error: Mapping[str, object]) -> FieldError:
-    """Turn pydantic's error into the field's path and a reason that reads on from it."""
+    """Turn an error of pydantic into the path of a field, and a reason that follows it in a sentence."""
     path = [str(part) for part in error["loc"]] if isinstance(error["loc"], tuple) else []
     if path and path[0] in _PLACES:
         place = path.pop(0)
         path = [name.title() for name in path] if place == "header" else path
-        path = path[:1] if place == "query" else path  # Which one of a repeated parameter it is, nobody counts.
+        path = path[:1] if place == "query" else path  # The number of a repeated parameter says nothing to the client.
     reason = str(error["msg"]).removeprefix("Value error, ")
     return FieldError(".".join(path)[:LONGEST_NAME] or "body", _REASONS.get(str(error["type"]), reason))
 
 
 _PLACES = frozenset({"body", "query", "path", "header"})
-"""Where FastAPI found a field; it says so before the field's own path."""
+"""The places where FastAPI finds fields. It puts the place before the path of a field."""
 
 
 _REASONS = {

@@ -1,4 +1,4 @@
-"""HEAD wherever GET is (RFC 9110, 9.1): the answer of the GET without its body; the framework offers it for no route."""
+"""Answers HEAD like GET, without the body (RFC 9110, 9.1). FastAPI does not do this for its routes."""
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,10 +7,10 @@ _FLAG = "tinyurl.is_head"
 
 
 class HeadMiddleware:
-    """ASGI middleware that asks the routes for a GET where the client asked for a HEAD.
+    """ASGI middleware that turns a HEAD into a GET and drops the body.
 
     Args:
-        app: What it wraps.
+        app: The app that it wraps.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -22,17 +22,17 @@ class HeadMiddleware:
             return
 
         async def send_without_body(message: Message) -> None:
-            # The server sends nothing of a body either; here it is not even handed over.
+            # The server would drop the body, too; here it is dropped earlier.
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         asked = {**scope, "method": "GET", _FLAG: True}
         try:
             await self._app(asked, receive, send_without_body)
         finally:
-            # For the metrics, which are further out.
+            # The metrics wrap this app and read the route.
             scope["route"] = asked.get("route")
 
 
 def is_head(request: HTTPConnection) -> bool:
-    """Whether the client will get no body; a route may then leave out what only the body needs."""
+    """Return whether the client gets no body. A route can then leave out work that only the body needs."""
     return bool(request.scope.get(_FLAG))

@@ -1,7 +1,7 @@
-"""Requests that may be repeated: the answer to a POST with an `Idempotency-Key` is kept for 24 hours, per owner.
+"""Requests that clients may repeat: the answer to a POST with an `Idempotency-Key` is kept for 24 hours.
 
-The key is taken in the transaction that stores the link, so either both are there or neither. An owner whose memory is full
-gets no new key until the oldest are forgotten: a request that was promised to be done once is never forgotten earlier.
+The transaction that stores the link also stores the key, so both are there or neither is. An owner whose memory is full can use
+no new key until the oldest are a day old, because a key is never forgotten earlier.
 """
 
 import hashlib
@@ -14,11 +14,12 @@ from shared.postgres import Connection
 
 REMEMBERED = "24 hours"
 DELETED_AT_ONCE = 500
-"""Answers, of at most 4.5 MB each."""
+"""The number of answers in a statement. Each has at most 4.5 MB."""
 
 MOST_REQUESTS = 200_000
 MOST_BYTES = 64 * 2**20
-"""Of an owner, as Postgres stores them (a batch of 10,000 rows is 270 kB); roughly, as a process looks now and then."""
+"""The bytes of an owner's answers in Postgres (270 kB for a batch of 10,000 rows). The limit is rough, because a
+process reads them only now and then."""
 
 LOOKED_AT_EVERY_S = 10.0
 REMEMBERED_OWNERS = 10_000
@@ -27,7 +28,7 @@ LARGE_ANSWER = 10_000
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What a request was answered."""
+    """The answer to a request."""
 
     status: int
     body: str
@@ -35,7 +36,7 @@ class StoredAnswer:
 
 @dataclass(slots=True)
 class _Usage:
-    """What an owner's answers took when it was looked at, and what this process has added since."""
+    """The room that an owner's answers took when it was read, and the requests that this process has added since."""
 
     until: float
     requests: int
@@ -43,14 +44,31 @@ class _Usage:
 
 
 class AnswerMemory:
-    """Knows how full the memory of each owner is."""
+    """Knows how full the memory of each owner is.
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    Args:
+        most_requests: The most requests of an owner.
+        most_bytes: The most bytes of their answers.
+        looked_at_every_s: The time after which the room of an owner is read again.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        *,
+        most_requests: int = MOST_REQUESTS,
+        most_bytes: int = MOST_BYTES,
+        looked_at_every_s: float = LOOKED_AT_EVERY_S,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._most_requests = most_requests
+        self._most_bytes = most_bytes
+        self._looked_at_every_s = looked_at_every_s
         self._clock = clock
         self._usages: dict[str, _Usage] = {}
 
     async def check(self, conn: Connection, owner: str) -> None:
-        """Refuse another request to remember once the owner's memory is full.
+        """Refuse another request if the memory of the owner is full.
 
         Raises:
             IdempotencyFull: It is full.
@@ -59,9 +77,9 @@ class AnswerMemory:
         if usage is None or self._clock() >= usage.until:
             if len(self._usages) >= REMEMBERED_OWNERS:
                 self._usages.clear()
-            usage = _Usage(self._clock() + LOOKED_AT_EVERY_S, *await _select_usage(conn, owner))
+            usage = _Usage(self._clock() + self._looked_at_every_s, *await _select_usage(conn, owner))
             self._usages[owner] = usage
-        if usage.requests >= MOST_REQUESTS or usage.size >= MOST_BYTES:
+        if usage.requests >= self._most_requests or usage.size >= self._most_bytes:
             raise IdempotencyFull(
                 "Too many of your requests with an Idempotency-Key are remembered. Wait until the oldest are a day old, "
                 "or send requests without one."
@@ -69,7 +87,7 @@ class AnswerMemory:
         usage.requests += 1
 
     def look_again(self, owner: str) -> None:
-        """Let the next check ask Postgres: what was added is large."""
+        """Make the next check read from Postgres, because a large answer was added."""
         self._usages.pop(owner, None)
 
 
@@ -79,11 +97,11 @@ async def recall_or_begin(
     """Take a key, or find the answer that it got before. A second request with it waits for the first.
 
     Args:
-        conn: In the transaction that will store the answer.
-        memory: Knows whether there is room for it.
-        owner: Whose key it is.
-        key: As the client sent it.
-        request: What the client asked for, in one spelling.
+        conn: A connection in the transaction that will store the answer.
+        memory: Knows whether there is room for the answer.
+        owner: The owner of the key.
+        key: The key, as the client sent it.
+        request: The request in one spelling.
 
     Returns:
         The answer, or None for a key that is new or older than 24 hours.
@@ -132,12 +150,12 @@ async def store_answer(conn: Connection, memory: AnswerMemory, owner: str, key: 
 
 
 async def forget_request(conn: Connection, owner: str, key: str) -> None:
-    """Give a key back that was taken in this transaction: a request that did nothing may be sent again."""
+    """Release a key that was taken in this transaction, because a request that did nothing may be sent again."""
     await conn.execute("DELETE FROM remembered_requests WHERE owner = $1 AND key = $2", owner, key)
 
 
 async def _select_usage(conn: Connection, owner: str) -> tuple[int, int]:
-    """How many answers of an owner are kept, and their bytes as they are stored."""
+    """Return the number of an owner's stored answers, and their bytes."""
     row = await conn.fetchrow(
         """
         SELECT count(*) AS requests, coalesce(sum(pg_column_size(response) + 200), 0)::bigint AS size
@@ -150,18 +168,18 @@ async def _select_usage(conn: Connection, owner: str) -> tuple[int, int]:
 
 
 async def delete_old_requests(conn: Connection, *, at_once: int = DELETED_AT_ONCE) -> int:
-    """Purge what is older than 24 hours, in parts, each of which stays done if the next is interrupted.
+    """Delete requests that are older than 24 hours, in parts. Each part stays done if the next is interrupted.
 
     Args:
-        conn: In no transaction.
-        at_once: Rows of a part.
+        conn: A connection without a transaction.
+        at_once: The number of rows of a part.
 
     Returns:
-        How many rows went.
+        The number of deleted rows.
     """
     deleted = 0
     while True:
-        # A key that is used again meanwhile has a new time and a new place.
+        # A key that was used again meanwhile has a new time and a new ctid.
         status = await conn.execute(
             """
             DELETE FROM remembered_requests WHERE ctid = ANY (ARRAY(

@@ -1,8 +1,8 @@
-"""Which characters of a text hide, and which invisible ones are spelling.
+"""Finds the characters of a text that hide, and leaves invisible ones that belong to the spelling.
 
-`texts.py` refuses what is found here. Persian and Kurdish, the scripts of India, emoji and flags cannot be written without
-joiners (Unicode 16.0, sections 9.2, 12.1 and 23.2; UTS #51); overrides of the reading direction and blanks without width
-serve to make one text look like another (UTR #36).
+`texts.py` refuses the characters that are found. Persian, Kurdish, the scripts of India, emoji and flags need joiners (Unicode
+16.0, sections 9.2, 12.1 and 23.2; UTS #51). Overrides of the reading direction and blanks without width can make one text look
+like another (UTR #36).
 """
 
 import re
@@ -12,24 +12,24 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Controls, format characters, half surrogate pairs, line separators."""
 
 _VISIBLE_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
-"""Signs that are drawn around the digits after them, such as the end of a verse: format characters in name only."""
+"""Visible signs around the digits after them, such as the end of a verse. Unicode calls them format characters."""
 
 _JOINERS = frozenset("\u00ad\u180e\u200c\u200d")
-"""Soft hyphen, Mongolian vowel separator, zero width non-joiner and joiner: spelling between two characters."""
+"""Soft hyphen, Mongolian vowel separator, zero width non-joiner and joiner. Between two characters they are spelling."""
 
 _ZERO_WIDTH_SPACE = "\u200b"
 _WITHOUT_BLANKS = ("THAI ", "LAO ", "KHMER ", "MYANMAR ")
-"""Scripts that put no blanks between words and mark their ends by the zero width space, by their characters' names."""
+"""Scripts without blanks between words, which the zero width space separates. The names of their characters begin so."""
 
 _VIRAMA = 9
-"""The combining class of what takes a consonant's vowel away; a joiner after it may end a word."""
+"""The combining class of the sign that removes the vowel of a consonant. A joiner after it may end a word."""
 
 _subdivision_flag = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
 """A black flag and the code of a region in tag characters, such as Scotland's."""
 
 
 def find_hidden(text: str) -> str | None:
-    """The first character of a text that hides, or None."""
+    """Return the first character of a text that hides, or None."""
     if text.isprintable():
         return None
     text = _subdivision_flag.sub("\U0001f3f4", text)
@@ -49,12 +49,12 @@ def _is_spelling(text: str, place: int) -> bool:
 
 
 def _stands(character: str) -> bool:
-    """Whether something is there that is seen, and that a joiner can join."""
+    """Return whether there is a visible character that a joiner can join."""
     return character != "" and unicodedata.category(character) not in _HIDDEN and not character.isspace()
 
 
 def _may_end(before: str) -> bool:
-    """Whether a joiner after this character may be the last of a word: a letter's shape tells of it."""
+    """Return whether a word may end with a joiner after this character, because the joiner changes its shape."""
     return unicodedata.combining(before) == _VIRAMA or unicodedata.bidirectional(before) == "AL"
 
 

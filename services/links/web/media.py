@@ -1,4 +1,4 @@
-"""Which of the media types that a route offers the client gets (RFC 9110, 12.5.1); the framework leaves it to the route."""
+"""Chooses the media type of an answer from those that a route offers (RFC 9110, 12.5.1). FastAPI has nothing for this."""
 
 import re
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
     """Choose the offered media type that the client likes best.
 
     Args:
-        accept: The request's `Accept`; None and an empty one take anything.
-        offered: Types without parameters, the one that the server would rather send first.
+        accept: The request's `Accept`. None and an empty one accept any type.
+        offered: Types without parameters, the server's favourite first.
 
     Returns:
-        One of `offered`. Parameters other than `q` are not looked at, and what is no media range is passed over.
+        One of `offered`. Parameters other than `q` are ignored, and so is text that is no media range.
 
     Raises:
-        NotAcceptable: The client takes none of them.
+        NotAcceptable: The client accepts none of them.
     """
     if accept is None or not accept.strip():
         return offered[0]
@@ -36,7 +36,7 @@ def choose_media_type(accept: str | None, offered: Sequence[str]) -> str:
 
 
 def _weights(accept: str) -> dict[str, float]:
-    """Each media range with its weight; of one that is named twice the greater one."""
+    """Return each media range with its weight. A range that is named twice has the greater weight."""
     weights: dict[str, float] = {}
     for text in _quoted.sub("", accept).split(","):
         found = _range(text)
@@ -51,6 +51,6 @@ def _weights(accept: str) -> dict[str, float]:
 
 
 def _weight_of(media_type: str, weights: dict[str, float]) -> float:
-    """The weight of the most specific range that matches."""
+    """Return the weight of the most specific range that matches."""
     ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
     return next((weights[each] for each in ranges if each in weights), 0.0)

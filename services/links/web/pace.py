@@ -1,7 +1,7 @@
-"""The pace of heavy work: while others are there, an owner's steps come one after the other, and each is followed by a rest.
+"""The pace of heavy work. While other owners are there, the steps of an owner run one by one, with a rest after each.
 
-A step is a list, a statistic, a page of an export, or a batch; batches do not wait for the others. Turns (`shares.py`) bound
-how many requests run; this bounds which part of the processors, Postgres' too, they get. An owner who is alone has all of it.
+A step is a list, a statistic, a page of an export, or a batch. Batches do not wait for the other steps. Turns (`shares.py`)
+limit how many requests run. The pace limits their part of the processors, also of Postgres. An owner who is alone has no pace.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 THERE_S = 1.0
-"""Who has asked for something in the last second is there."""
+"""An owner is there for a second after each request."""
 
 LONGEST_REST_S = 1.0
-"""A statement takes 4 s at most, and who waits for a turn does so for 3."""
+"""The longest rest. A statement takes 4 s at most, and a request waits 3 s for its turn."""
 
 
 @dataclass(slots=True)
@@ -22,9 +22,9 @@ class _Walk:
     """The steps of one owner that wait for each other.
 
     Attributes:
-        turn: Of the step that runs.
-        steps: That run or wait.
-        rests_until: When the next one may begin.
+        turn: The step that runs holds it.
+        steps: The number of steps that run or wait.
+        rests_until: The time at which the next step may begin.
     """
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -33,11 +33,11 @@ class _Walk:
 
 
 class Pace:
-    """Knows who is there, and has an owner rest for as long as it worked.
+    """Knows which owners are there, and makes an owner rest for as long as it worked.
 
     Args:
-        clock: Seconds that only grow.
-        sleep: Lets some of them pass.
+        clock: Seconds that only go forward.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class Pace:
         self._others = -THERE_S
 
     def note(self, owner: str) -> None:
-        """Hear that an owner asks for something."""
+        """Note that an owner has sent a request."""
         if owner != self._last[0]:
             self._others = self._last[1]
         self._last = owner, self._clock()
 
     def has_others(self, owner: str) -> bool:
-        """Whether someone else is there."""
+        """Return whether another owner is there."""
         last, at = self._last
         return self._clock() - (self._others if last == owner else at) < THERE_S
 
     @asynccontextmanager
     async def step(self, owner: str, *, stores: bool = False) -> AsyncIterator[None]:
-        """Wait for the owner's step before, and for the rest after it, unless the owner is alone.
+        """Wait for the previous step of the owner and the rest after it. An owner who is alone does not wait.
 
         Args:
-            owner: Whose work it is.
-            stores: Whether it is a batch, which would miss its deadline behind long reading.
+            owner: The owner of the work.
+            stores: Whether it is a batch. Behind long reading it would miss its deadline, so batches have a walk of their own.
         """
         walk = self._walks.setdefault((owner, stores), _Walk())
         walk.steps += 1
@@ -84,5 +84,15 @@ class Pace:
                 yield
         finally:
             walk.steps -= 1
-            now = self._clock()
-            self._walks = {key: walk for key, walk in self._walks.items() if walk.steps or walk.rests_until > now}
+            # The walk whose step has just ended is last, so that those at the front are over first.
+            self._walks[owner, stores] = self._walks.pop((owner, stores))
+            self._forget_walks()
+
+    def _forget_walks(self) -> None:
+        """Forget the walks at the front that have no steps and whose rest is over."""
+        now = self._clock()
+        while self._walks:
+            key, walk = next(iter(self._walks.items()))
+            if walk.steps or walk.rests_until > now:
+                return
+            del self._walks[key]

@@ -1,7 +1,6 @@
-"""Parameters in an address: those that a route declares, each once unless it is a list.
+"""Checks the parameters in an address: a route takes those that it declares, and each once unless it is a list.
 
-Otherwise one would be dropped without a word: a misspelt filter would do nothing, and of two values one would count, which
-depends on the reader.
+FastAPI ignores the others: a misspelt filter would do nothing, and only one of two values would count.
 """
 
 from collections import Counter
@@ -16,22 +15,22 @@ from services.links.web.errors import LONGEST_NAME, UNKNOWN_FIELD, FieldError, I
 
 
 class Parameters:
-    """What a route takes in its address, from its declaration.
+    """The parameters that a route declares.
 
     Args:
-        declared: The route's endpoint, as the framework understood it.
+        declared: FastAPI's reading of the route's endpoint.
     """
 
     def __init__(self, declared: Dependant) -> None:
         self._declared = dict(_parameters(declared))
-        # A model that forbids others names these together with what else is wrong.
+        # A model that forbids unknown fields names them itself, together with the other errors.
         self._is_open = not any(_model(field.field_info.annotation) for field in declared.query_params)
 
     def check(self, request: Request) -> None:
-        """Refuse what the route does not declare, and what is given twice and is no list.
+        """Refuse parameters that the route does not declare, and those that come twice and are no list.
 
         Raises:
-            InvalidInput: It names each of them.
+            InvalidInput: The error names each of them.
         """
         if not request.scope["query_string"]:
             return
@@ -48,7 +47,7 @@ class Parameters:
 
 
 def _parameters(declared: Dependant) -> Iterator[tuple[str, bool]]:
-    """The parameters by their names in an address, and whether each is a list."""
+    """Return the parameters by their names in an address, and whether each is a list."""
     for each in declared.dependencies:
         yield from _parameters(each)
     for field in declared.query_params:

@@ -1,7 +1,7 @@
-"""Each owner's share of what is scarce, so that one who asks for much waits for himself, and nobody else for him.
+"""Each owner's share of connections and processors. An owner who asks for much waits, and the others do not.
 
-Routes take a turn before they borrow a connection. Some requests of an owner run at once, some more wait for these, and
-what is beyond is refused, with 429: others are unaffected, so this is no 503. What is heavy also keeps a pace (`pace.py`).
+Routes take a turn before they borrow a connection. Some requests of an owner run at once, and some more wait. Further requests
+get 429, and not 503, because the others are unaffected. Heavy work also has a pace (`pace.py`).
 """
 
 import asyncio
@@ -24,15 +24,15 @@ class _Line:
 
 
 class Share:
-    """What each owner may have of one kind of work.
+    """The share of each owner in one kind of work.
 
     Args:
-        kind: What there is too much of, as a client is told: `lists`.
-        at_once: Requests of an owner that run at once.
-        waiting: Requests of an owner that wait for these.
-        wait_s: How long they wait at most.
-        pace: Is told who is there.
-        is_heavy: Whether a turn is also a step of that pace.
+        kind: The name of the work in errors, such as `lists`.
+        at_once: The most requests of an owner that run at once.
+        waiting: The most requests of an owner that wait for these.
+        wait_s: The longest wait.
+        pace: Is told which owners are there.
+        is_heavy: Whether a turn is also a step of the pace.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Share:
 
     @asynccontextmanager
     async def turn(self, owner: str) -> AsyncIterator[None]:
-        """Wait for the owner's requests before.
+        """Wait for the earlier requests of the owner.
 
         Raises:
             TooManyRequests: There are too many of them, or they take too long.
@@ -80,22 +80,22 @@ class Share:
         finally:
             line.requests -= 1
             if not line.requests:
-                # Equal to the one that was taken: a line goes with its last request.
+                # A line ends with its last request, so the next one makes an equal line.
                 del self._lines[owner]
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """The kinds of work; each has connections of its own but `creations` and `edits`, which have those of the links.
+    """The kinds of work. Each has connections of its own, but `creations` and `edits` share those of the links.
 
     Attributes:
-        creations: Links with generated codes, which go in together.
-        edits: What has a transaction, and look-ups of single links; three of the ten connections.
+        creations: New links with generated codes, which are stored together.
+        edits: Transactions and look-ups of single links. They take three of ten connections.
         lists: Lists, searches and counts of tags.
-        exports: As long as they last, however slowly they are read.
-        batches: One is received while another one is stored; the bodies of those that wait are not read.
+        exports: An export has its turn for as long as the client reads.
+        batches: One is received while another one is stored. The bodies of those that wait are not read.
         statistics: Statistics and raw clicks.
-        pace: Of lists and statistics, of the pages of exports, and of batches.
+        pace: The pace of lists, statistics, pages of exports, and batches.
     """
 
     pace: Pace
@@ -108,11 +108,11 @@ class Shares:
 
 
 def open_shares(pool_size: int, wait_s: float = WAIT_S) -> Shares:
-    """The shares of a process.
+    """Return the shares of a process.
 
     Args:
-        pool_size: Connections for single links, of which creations need two.
-        wait_s: How long a request waits at most.
+        pool_size: The number of connections for single links. Creations need two of them.
+        wait_s: The longest wait of a request.
     """
     pace = Pace()
     return Shares(

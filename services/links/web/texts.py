@@ -1,4 +1,4 @@
-"""Validated kinds of input: texts that are shown to people, and points in time."""
+"""Types of input with checks: texts that people see, and points in time."""
 
 import re
 import unicodedata
@@ -12,22 +12,22 @@ from services.links.web.invisible import find_hidden
 from shared.api import FIRST_YEAR, LAST_YEAR, LONGEST_SEARCH, LONGEST_TAG, LONGEST_TITLE
 
 MOST_MARKS = 30
-"""Combining marks in a row, as in the Stream-Safe Text Format (UAX #15): to sort a thousand of them costs 2 ms."""
+"""The most combining marks in a row, as in the Stream-Safe Text Format (UAX #15). Sorting a thousand of them takes 2 ms."""
 
 _COPIED_ALONG = "\u200b\u200e\u200f\u2060\ufeff \t\r\n"
-"""What messengers and word processors put around a text that is copied from them."""
+"""Characters that messengers and word processors put around a copied text."""
 
 _rfc3339 = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<minute>(?:[01][0-9]|2[0-3]):[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
     r"(?:\.(?P<fraction>[0-9]+))?(?:[Zz]|(?P<hours>[+-][0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)"
 ).fullmatch
-"""With the offsets `+0100` and `+01` of ISO 8601, which several languages write."""
+"""RFC 3339, and the offsets `+0100` and `+01` of ISO 8601, which several languages write."""
 
 _lost_plus = re.compile(r" (?=[0-9]{2}(?::?[0-9]{2})?$)")
 
 
 def normalize(value: object) -> object:
-    """Spell a text in Unicode's form NFC, so that what reads alike is stored, compared and found alike."""
+    """Spell a text in Unicode's form NFC, so that texts that look alike are equal."""
     if not isinstance(value, str) or value.isascii():
         return value
     for is_mark, run in groupby(value, lambda character: unicodedata.combining(character) > 0):
@@ -41,12 +41,12 @@ def trim(value: object) -> object:
 
 
 def empty_is_null(value: object) -> object:
-    """Take an empty text for none: forms send it for what was left empty."""
+    """Return None for an empty text, which forms send for an empty field."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
 def check_visible(text: str) -> str:
-    """Refuse characters that hide, or that make a text read other than it is stored."""
+    """Refuse characters that hide, or that make a text look other than it is."""
     hidden = find_hidden(text)
     if hidden is not None:
         raise ValueError(f"must not contain the invisible character U+{ord(hidden):04X}")
@@ -54,7 +54,7 @@ def check_visible(text: str) -> str:
 
 
 def refuse_nul(text: str) -> str:
-    """Refuse the one character that Postgres cannot compare with."""
+    """Refuse NUL, which Postgres cannot compare with."""
     if "\0" in text:
         raise ValueError("must not contain the character U+0000")
     return text
@@ -63,7 +63,7 @@ def refuse_nul(text: str) -> str:
 def parse_instant(value: object) -> object:
     """Read an RFC 3339 time. A number is refused (are they seconds or milliseconds?), and so is a time without offset.
 
-    What is finer than a microsecond is cut off. The second 60 of a leap second is the next day's first, as POSIX counts.
+    Digits beyond a microsecond are cut off. The second 60 of a leap second is the first one of the next day, as in POSIX.
     """
     if isinstance(value, datetime) or value is None:
         return value
@@ -88,7 +88,7 @@ def parse_instant(value: object) -> object:
 
 
 def parse_asked_instant(value: object) -> object:
-    """Read a time from an address, where a plus that was not encoded arrives as a blank."""
+    """Read a time from an address. A plus that was not encoded arrives there as a blank."""
     return parse_instant(_lost_plus.sub("+", value) if isinstance(value, str) else value)
 
 
@@ -96,11 +96,11 @@ def drop_repeats(tags: list[str]) -> list[str]:
     return list(dict.fromkeys(tags))
 
 
-# The validator that comes last in the list is asked first.
+# pydantic calls the last validator of the list first.
 Wanted = Annotated[
     str, StringConstraints(strip_whitespace=True), AfterValidator(refuse_nul), BeforeValidator(normalize)
 ]
-"""A text that is looked for."""
+"""A text to search for."""
 
 Search = Annotated[
     str,

@@ -16,7 +16,7 @@ DEADLINE_S = 10.0
 LONGEST_ANSWER_BYTES = 64 * 1024
 
 FAILURES = (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError)
-"""Of a connection: none, none in time (`TimeoutError` is an `OSError`), or one that does not speak HTTP as we do."""
+"""No connection, no answer in time (`TimeoutError` is an `OSError`), or an answer that is no HTTP of ours."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,16 @@ class IntakeClient:
     """A connection to the write service, made when it is needed.
 
     Args:
-        address: As `LISTEN` has it. The path of a Unix socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`:
-            while one release replaces another there are several, and some that nobody listens at any more.
+        address: An address as in `LISTEN`. The path of a socket may be a pattern (`unix:/run/tinyurl/links-*.sock`), because
+            during a deployment there are several sockets, and nobody listens at some of them.
         token: The secret that both services know.
+        deadline_s: The time for a batch, from the connection to the answer.
     """
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token: str, *, deadline_s: float = DEADLINE_S) -> None:
         self._address = parse_address(address)
         self._token = token
+        self._deadline_s = deadline_s
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def connect(self) -> None:
@@ -79,7 +81,7 @@ class IntakeClient:
             One of `FAILURES`.
         """
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self._deadline_s):
                 await self.connect()
                 assert self._streams is not None
                 reader, writer = self._streams
@@ -87,7 +89,7 @@ class IntakeClient:
                 await writer.drain()
                 return await self._receive(reader)
         except BaseException:
-            # What comes on this connection now would be the answer to something else.
+            # The next answer on this connection would be the one to this batch.
             self.close()
             raise
 
@@ -123,7 +125,7 @@ class IntakeClient:
 
 
 def read_offset(body: bytes) -> int | None:
-    """The offset in an answer; None if there is none."""
+    """Return the offset in an answer; None without one."""
     try:
         offset = json.loads(body)["offset"]
     except (ValueError, KeyError, TypeError):

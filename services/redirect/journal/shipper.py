@@ -1,7 +1,7 @@
-"""Takes the journal to the write service: in order, one batch at a time, kept until the answer says that it was taken.
+"""Sends the journal to the write service, in order, one batch at a time, and keeps each batch until it was taken.
 
-An offset makes it exactly-once: whatever is sent again, by this process or by one that adopted the segment, the write
-service knows what it has. Reading and compressing run in a thread; a visitor waits for none of this.
+Each click counts once, because a batch has its offset: this process, or one that adopted the segment, can send it again, and
+the write service knows what it has. A thread reads and compresses, so no visitor waits for this.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from shared.backoff import Backoff
 from shared.journal import HEADER
 
 SHIP_INTERVAL_S = 0.2
-"""How often the journal is looked at: a click waits no longer, unless there are many or the write service is behind."""
+"""The time between two looks at the journal. A click waits no longer, unless there are many, or links is slow."""
 
 LOADED_INTERVAL_S = 0.5
 LOADED_BYTES = 64 * 2**10
-"""After a batch of this size (some 300 clicks) they gather for longer: the write service counts them a sixth cheaper."""
+"""After a batch of this size (some 300 clicks) the shipper waits longer: larger batches cost the write service a sixth less."""
 
 REST = 2.0
-"""After a batch the shipper rests for so many times the CPU time that it took: at most a third of a core."""
+"""After a batch the shipper rests for this many times its CPU time, so that it takes at most a third of a core."""
 
 DRAIN_TIMEOUT_S = 2.5
-"""For what is left when the service stops, less than `tinyurl up` gives its programs (`STOP_TIMEOUT_S` in
-`deploy/local/supervisor.py`); what then remains is shipped by another process."""
+"""The time to ship the rest when the service stops. Another process ships what is left then. `tinyurl up` gives its programs
+longer to stop (`STOP_TIMEOUT_S` in `deploy/local/supervisor.py`)."""
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ class Shipper:
         self.damaged = 0
         self._journal = journal
         self._intake = intake
-        # For what concerns all segments: nobody answers.
+        # This backoff is for all segments: the write service does not answer.
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._is_draining = False
         self._last_bytes = 0
@@ -65,7 +65,7 @@ class Shipper:
                 try:
                     is_more |= await self._ship(segment)
                 except Exception:
-                    # The disk, or a mistake of ours: the other segments go on.
+                    # The disk failed, or this code has a defect. The other segments go on.
                     log.exception("segment_not_shipped", segment=segment.name)
                     self._fail(segment.backoff)
             if not is_more:
@@ -74,7 +74,7 @@ class Shipper:
                 self._wake.clear()
 
     def drain(self) -> None:
-        """Ship what is left at once, and then end."""
+        """Ship the rest without pauses, and end."""
         self._is_draining = True
         self._backoff.reset()
         for segment in self._journal.segments:
@@ -82,7 +82,7 @@ class Shipper:
         self._wake.set()
 
     def _next(self) -> Iterator[Segment]:
-        """The oldest of the complete segments that is due, and the live one: it does not wait until the others are through."""
+        """Yield the oldest complete segment that is due, and the live one, which does not wait for the others."""
         if not self._backoff.is_due():
             return
         for segment in self._journal.complete:
@@ -97,7 +97,7 @@ class Shipper:
         """Ship one batch.
 
         Returns:
-            Whether there is more to do at once; what has only begun to gather waits, so that batches are not small.
+            Whether there is more to ship now. A few new clicks wait, so that batches are not small.
         """
         if segment.is_complete and (segment.is_damaged or not segment.waiting_bytes):
             await self._end(segment)
@@ -129,7 +129,7 @@ class Shipper:
         return is_taken and (segment.is_complete or segment.waiting_bytes >= BATCH_BYTES)
 
     def _take(self, segment: Segment, batch: JournalBatch, receipt: Receipt) -> bool:
-        """Go where the answer says.
+        """Move to the offset of the answer.
 
         Returns:
             Whether the batch was taken.
@@ -147,7 +147,7 @@ class Shipper:
             self._backoff.reset()
             segment.backoff.reset()
             segment.taken = offset
-            # It knows more of this segment than was written: what we wrote there would never count.
+            # The write service has more of this segment than was written, so new clicks in it would never count.
             segment.is_damaged = offset > segment.end and not segment.is_complete
             if not segment.waiting_bytes:
                 segment.oldest_at = None
@@ -182,7 +182,9 @@ class Shipper:
 
 
 @asynccontextmanager
-async def run_shipper(journal: ClickJournal, intake: IntakeClient) -> AsyncIterator[Shipper]:
+async def run_shipper(
+    journal: ClickJournal, intake: IntakeClient, *, drain_timeout_s: float = DRAIN_TIMEOUT_S
+) -> AsyncIterator[Shipper]:
     """Ship a journal for the length of a block, and at its end what is left, as far as the time allows."""
     shipper = Shipper(journal, intake)
     task = asyncio.create_task(shipper.run())
@@ -193,7 +195,7 @@ async def run_shipper(journal: ClickJournal, intake: IntakeClient) -> AsyncItera
         for segment in journal.segments:
             await asyncio.to_thread(segment.sync)
         shipper.drain()
-        await asyncio.wait({task}, timeout=DRAIN_TIMEOUT_S)
+        await asyncio.wait({task}, timeout=drain_timeout_s)
         task.cancel()
         await asyncio.wait({task})
         intake.close()

@@ -1,7 +1,7 @@
-"""The click journal of one redirect process: each event-loop tick's clicks are one record, in the kernel before any answer.
+"""The click journal of one redirect process. The clicks of an event-loop tick are one record, written before any answer.
 
-The lane and the app call `ClickJournal.record`; `shipper.py` takes what is written to the write service. Everything that may
-wait (syncing, rotating, counting the folder, adopting) happens once a second in a thread.
+The lane and the app call `ClickJournal.record`, and `shipper.py` sends the records to the write service. A thread does whatever
+may wait, once a second: it syncs, rotates and adopts segments, and measures the folder.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from shared.journal import HEADER, pack_record
 PASS_INTERVAL_S = 1.0
 ADOPT_INTERVAL_S = 3.0
 OPEN_TIMEOUT_S = 2.0
-"""For the first pass, before the first visit; the service starts without a journal if the disk takes longer."""
+"""The time for the first pass, before the first visit. If the disk takes longer, the service starts without a journal."""
 
 CLOSE_TIMEOUT_S = 2.0
 
 SEGMENT_BYTES = 64 * 2**20
 SEGMENT_AGE_S = 3600.0
-"""A segment is complete at either, and deleted once it was taken. The write service keeps a row for each segment."""
+"""A segment is complete at this size or age. It is deleted when it was taken. The write service keeps a row for each."""
 
 SEGMENTS_IN_LIMIT = 8
-"""If the folder's limit is small, a segment is complete at this part of it."""
+"""A segment is complete at an eighth of the folder's limit, if that is smaller."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 5.0
@@ -48,6 +48,7 @@ class ClickJournal:
     Args:
         folder: The folder, which the redirect processes of a host share.
         max_bytes: The size that the folder may have; clicks beyond it are dropped.
+        segment_age_s: A segment that is so old is complete.
 
     Attributes:
         live: The segment that is written to; None while the folder cannot be written.
@@ -59,7 +60,7 @@ class ClickJournal:
         passes: The number of scans.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, *, segment_age_s: float = SEGMENT_AGE_S) -> None:
         self.live: Segment | None = None
         self.complete: list[Segment] = []
         self.recorded = 0
@@ -69,8 +70,9 @@ class ClickJournal:
         self.passes = 0
         self._folder = folder
         self._max_bytes = max_bytes
+        self._segment_age_s = segment_age_s
         self._segment_bytes = min(SEGMENT_BYTES, max_bytes // SEGMENTS_IN_LIMIT)
-        # Bytes that may still be written until the folder is looked at again.
+        # The bytes that may be written until the next scan.
         self._room = 0
         self._dropped_before = self.dropped.copy()
         self._adopt_at = 0.0
@@ -122,17 +124,17 @@ class ClickJournal:
                 await wait(self._wake, PASS_INTERVAL_S)
 
     async def wait_until_open(self) -> None:
-        """Wait for the first pass, whatever came of it, but not long."""
+        """Wait for the first pass, also one that fails, but not long."""
         await wait(self._is_open, OPEN_TIMEOUT_S)
 
     def finish(self) -> None:
-        """Take no more clicks: all that is left to do is to ship."""
+        """Take no more clicks, so that the rest can be shipped."""
         self._is_finished = True
         self._wake.set()
         self._complete_live()
 
     def forget(self, segment: Segment) -> None:
-        """Strike off a complete segment that is gone or set aside."""
+        """Remove a complete segment from the list, because its file is gone or set aside."""
         self.complete.remove(segment)
 
     def close(self) -> None:
@@ -182,7 +184,7 @@ class ClickJournal:
         return (
             live.end > len(HEADER)
             # In a full folder what was shipped can be deleted only if its segment is complete.
-            and (is_full or live.end >= self._segment_bytes or monotonic() - live.opened_at >= SEGMENT_AGE_S)
+            and (is_full or live.end >= self._segment_bytes or monotonic() - live.opened_at >= self._segment_age_s)
             and self._backoff.is_due()
         )
 
@@ -214,9 +216,11 @@ class ClickJournal:
 
 
 @asynccontextmanager
-async def open_journal(folder: Path, max_bytes: int) -> AsyncIterator[ClickJournal]:
+async def open_journal(
+    folder: Path, max_bytes: int, *, segment_age_s: float = SEGMENT_AGE_S
+) -> AsyncIterator[ClickJournal]:
     """Keep a journal for the length of a block; a folder that cannot be written is tried again and again."""
-    journal = ClickJournal(folder, max_bytes)
+    journal = ClickJournal(folder, max_bytes, segment_age_s=segment_age_s)
     keeper = asyncio.create_task(journal.keep())
     try:
         await journal.wait_until_open()

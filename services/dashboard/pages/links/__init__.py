@@ -1,4 +1,4 @@
-"""The page Links: find links, edit them in the table, act on some of them; many at once, and exports, in tabs of their own."""
+"""The page Links: find links, edit them in the table, and act on some of them. Create many and Export are tabs of their own."""
 
 from dataclasses import dataclass, field
 
@@ -35,13 +35,13 @@ class _ListState:
 
     asked: tuple[object, ...] = ()
     cursors: list[str] = field(default_factory=list)
-    """Of the pages before this one and of this one; the first page has none."""
+    """The cursors of the pages before this one and of this one. The first page has none."""
     shown: tuple[Link, ...] = ()
-    """The links in the table, at the versions that were shown: an edit is of these."""
+    """The links in the table, at the versions that were shown. Edits are based on these versions."""
     selected: frozenset[str] = frozenset()
-    """Names of those that were ticked when the table began."""
+    """The names of the links that were ticked when the table was made."""
     round: int = 0
-    """Counts what makes the table begin anew: another page, an edit that was stored."""
+    """Counts the tables: another page and a stored edit make a new one."""
     told: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -81,7 +81,7 @@ def _show_links(client: Client, key: Key, state: _ListState) -> None:
         _show_nothing(wanted, state)
         return
     if [link.name for link in found.items] != [link.name for link in state.shown]:
-        # The browser knows rows by their number alone, and these are others now.
+        # The browser knows rows only by their number, and these are other links now.
         _begin_anew(state, ticked)
     state.shown = found.items
     _show_table(client, key, state)

@@ -1,4 +1,4 @@
-"""What can be done with the links that are ticked: edit, copy, QR code, statistics, switch on and off, delete."""
+"""The actions on ticked links: edit, copy, QR code, statistics, switch on and off, delete."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,11 +13,11 @@ from services.dashboard.widgets.qr import show_qr
 
 MOST_NAMED = 10
 STATISTICS_LINK = "statistics_link"
-"""Where the page Statistics finds which link it is asked for."""
+"""The place where the page Statistics finds the link to show."""
 
 
 def show_actions(client: Client, key: Key, links: Sequence[Link]) -> None:
-    """Show what can be done with some links."""
+    """Show the actions on some links."""
     if not links:
         st.caption(
             "Double-click a cell to edit it. Tick links to switch them on or off, delete them, or see one's QR code."

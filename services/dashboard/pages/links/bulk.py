@@ -1,4 +1,4 @@
-"""Many links at once: paste or upload them, see what was understood, how far it is, and what became of each row."""
+"""Many links at once: paste or upload them, see how they were read, follow the progress, and see the result of each row."""
 
 from codecs import BOM_UTF8
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ EXAMPLE = "url,code,title,tags\nhttps://www.example.com/a,,First,news|spring\nht
 
 @dataclass
 class BulkCreation:
-    """What is created, and how far it is: kept between runs, so that a page that is left halfway can go on."""
+    """The links to create and the progress. The state is kept between runs, so that a page that was left can go on."""
 
     rows: list[dict[str, Any]]
     lines: list[int]
     """Where each row begins in the text or file."""
     name: str = field(default_factory=lambda: uuid4().hex)
-    """Begins the repeat key of each slice: one whose answer was lost is asked again and done once."""
+    """The beginning of each slice's repeat key. A slice whose answer was lost is sent again and done once."""
     results: list[RowResult] = field(default_factory=list)
 
     @property
@@ -70,7 +70,7 @@ def _ask() -> None:
         st.error("Here are both a file and a pasted text. Take one of them out.")
         return
     if file is None and not (text or "").strip():
-        # A press takes the text out of the box, and with it the preview is there.
+        # A press sends the text of the box, and then the preview appears.
         st.button("Preview", type="primary", icon=":material/preview:", key="bulk_preview")
         return
     try:
@@ -138,7 +138,7 @@ def _show_results(batch: BulkCreation) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "Download results",
-            # Excel on Windows reads UTF-8 by the mark.
+            # Excel on Windows needs the mark for UTF-8.
             BOM_UTF8 + results_csv(batch.rows, batch.lines, batch.results).encode(),
             file_name="created-links.csv",
             mime="text/csv",

@@ -9,15 +9,15 @@ from services.dashboard.api.questions import LinkQuestion
 from services.dashboard.texts import format_count, plain
 
 LARGEST_MB = 64
-"""Of one export in this process' memory, some 200,000 links; the API itself has no such limit."""
+"""The largest export in the memory of this process, some 200,000 links. The API has no such limit."""
 
 KINDS = {
     "CSV": ("text/csv", "links.csv", b""),
-    # Excel on Windows reads UTF-8 by the mark. It is put here, as an API of the release before does not know it yet.
+    # Excel on Windows needs the mark for UTF-8. It is put here, because the API of the previous release does not know it yet.
     "CSV for Excel": ("text/csv", "links.csv", BOM_UTF8),
     "NDJSON": ("application/x-ndjson", "links.ndjson", b""),
 }
-"""Of each format the media type, the name of the file, and what the file begins with."""
+"""The media type, the name and the first characters of the file, for each format."""
 FORMATS = (
     "CSV for Excel begins with a byte order mark, by which Excel on Windows finds the letters outside of English. Where "
     "a semicolon separates lists, open it by Data, From Text/CSV. Create many reads both kinds of CSV."
@@ -26,7 +26,7 @@ SHOW_EVERY_BYTES = 2**18
 
 
 class ExportTooLarge(Exception):
-    """The export is larger than what the dashboard keeps in memory."""
+    """The export is larger than the dashboard keeps in memory."""
 
 
 def show_export(client: Client, wanted: LinkQuestion) -> None:
@@ -76,7 +76,7 @@ def _fetch(client: Client, wanted: LinkQuestion, media_type: str, begin: bytes) 
                 raise ExportTooLarge
             if len(body) - shown >= SHOW_EVERY_BYTES:
                 shown = len(body)
-                # How long it will be is not known, so the bar fills towards the limit.
+                # Nobody knows how long the export will be, so the bar fills towards the limit.
                 progress.progress(len(body) / (LARGEST_MB * 2**20), f"{len(body) / 1e6:.1f} MB so far")
     progress.empty()
     return bytes(body)

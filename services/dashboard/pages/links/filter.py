@@ -1,4 +1,4 @@
-"""What the list of links is limited to and sorted by: the inputs above it, which its export obeys, too."""
+"""The filter and the order of the list: the inputs above it. The export uses the same filter."""
 
 from collections.abc import Mapping
 from typing import Any, get_args

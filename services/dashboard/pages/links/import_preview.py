@@ -1,4 +1,4 @@
-"""What a list or file was taken for, shown before anything is created."""
+"""The preview of a list or file, before anything is created."""
 
 import pandas as pd
 import streamlit as st

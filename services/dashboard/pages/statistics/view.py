@@ -14,7 +14,7 @@ from services.dashboard.widgets.failures import explain
 from shared.api import MOST_VALUES
 
 SHOWN_VALUES = 10
-"""In the bars; more are asked for, so that the map has all countries."""
+"""The most values in the bars. More are asked for, so that the map has all countries."""
 
 LAST_CLICKS = 20
 TITLES = {
