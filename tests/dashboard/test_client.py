@@ -217,7 +217,7 @@ def answering(
                 except OSError:
                     continue
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
