@@ -30,7 +30,7 @@ from tests.redirect.intake_server import until
 from tests.redirect.journals import GIB
 from tests.serving import client_of, serve
 
-SHIP_TIMEOUT_S = 60
+SHIP_TIMEOUT_S = 120
 
 
 @pytest.fixture

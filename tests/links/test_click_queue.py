@@ -62,7 +62,7 @@ async def test_sender_that_hangs_gives_its_place_back(
         senders = [await asyncio.open_unix_connection(str(socket)) for _ in range(WAITING_LIMIT)]
         for _, writer in senders:
             writer.write(head.encode() + b"\r\nhalf of it")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             statuses = {await reader.readline() for reader, _ in senders}
         for _, writer in senders:
             writer.close()
@@ -87,7 +87,7 @@ async def test_worker_that_cannot_be_started_is_tried_again(
         program.write_text(f"#!/bin/sh\nexec {' '.join(WORKER)}\n")
         program.chmod(0o700)
         # Nobody asks for it: it is there before the next batch.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await worker_pids():
                 await asyncio.sleep(0.01)
         answer = await send(client, data, segment=segment)

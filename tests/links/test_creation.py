@@ -78,7 +78,7 @@ async def test_postgres_away_fails_the_waiting_and_not_the_later(database: Datab
         blocker = await asyncpg.connect(database.owner_url)
         await blocker.execute("BEGIN; LOCK TABLE links IN EXCLUSIVE MODE")
         waiting = [asyncio.create_task(creator.create(draft())) for _ in range(5)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await admin.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
                 await asyncio.sleep(0.01)
             await admin.execute(

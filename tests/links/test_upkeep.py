@@ -11,7 +11,7 @@ from services.links.web.idempotency import delete_old_requests
 from shared.postgres import Connection, Pool, open_pool
 from tests.conftest import Database
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 async def test_work_that_fails_stops_nothing(database: Database) -> None:

@@ -11,6 +11,7 @@ import pytest
 from deploy.host.site import HostSite
 from deploy.host.watch import Tally
 from tests.nginx.conftest import Front, NginxSite, Recorder, StartFront
+from tests.serving import ANSWER_TIMEOUT_S
 
 HOST = HostSite(
     root=Path("/nonexistent"), values={}, tinyurl_name="x", repository="x", public_base_url="https://sho.rt"
@@ -124,7 +125,7 @@ async def test_a_process_that_fails_is_seen(recorders: list[Recorder], start_fro
             await send(front, GOOD)
 
         # nginx writes the line of a request after its answer.
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
             while len(front.log.read_text(errors="replace").splitlines()) < HOST.error_minimum:
                 await asyncio.sleep(0.01)
 
@@ -153,7 +154,7 @@ async def send(front: Front, data: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
         try:
             writer.write(data)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S if data == GOOD else 1):
                 await reader.read()
         finally:
             writer.close()

@@ -161,7 +161,7 @@ async def test_what_trails_a_code_is_taken_off(
     for method, code in (("GET", "a"), ("HEAD", "a"), ("GET", "none"), ("GET", "a-"), ("GET", "a_")):
         reader, writer = await asyncio.open_unix_connection(str(socket))
         writer.write(f"{method} /{code}{trail} HTTP/1.1\r\nHost: sho.rt\r\n\r\n".encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             statuses.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[:2])
         writer.close()
 
@@ -212,7 +212,7 @@ async def test_odd_hosts_are_refused(visitor: httpx.AsyncClient, socket: Path, h
     """No host, a broken one, or two of them is a bad request."""
     reader, writer = await asyncio.open_unix_connection(str(socket))
     writer.write(b"GET /a HTTP/1.1\r\n" + b"".join(b"Host: %b\r\n" % host for host in hosts) + b"\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         status = await reader.readline()
     writer.close()
 
@@ -277,7 +277,7 @@ async def test_process_that_starts_without_postgres_serves_from_redis(
         update={"redirect_database_url": SecretStr("postgresql://x@/x?host=/nonexistent")}
     )
     place = socket.with_suffix(".cut-off")
-    async with serve(create_app(settings), place, http=LaneProtocol), client_of(place) as client, asyncio.timeout(10):
+    async with serve(create_app(settings), place, http=LaneProtocol), client_of(place) as client, asyncio.timeout(30):
         while (answer := await client.get("/a")).status_code == 503:
             await asyncio.sleep(0.01)
 

@@ -107,7 +107,7 @@ async def test_metrics_tell_what_waits(
         before = await metrics_of(client)
         await until(lambda: links.clicks)
         after = await metrics_of(client)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while after["redirect_clicks_shipped_total"] != 1:
                 after = await metrics_of(client)
 
@@ -125,7 +125,7 @@ async def test_age_is_known_without_a_service(
     """How old the oldest click is can be seen also while nobody takes a connection."""
     await add_link("a", "https://www.example.com/")
     app = create_app(journaling(redirect_settings, folder))
-    async with serve(app, socket), client_of(socket) as client, asyncio.timeout(20):
+    async with serve(app, socket), client_of(socket) as client, asyncio.timeout(60):
         await client.get("/a")
         while (await metrics_of(client))["redirect_journal_oldest_seconds"] < 0.1:
             await asyncio.sleep(0.01)

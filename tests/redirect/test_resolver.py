@@ -244,7 +244,7 @@ async def test_redis_that_hangs_costs_its_deadline_a_few_times(parts: Parts, add
     assert not parts.cache.is_up
 
     parts.redis.release_answers()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not parts.cache.is_up:
             parts.memory.clear()
             await parts.url_of("c1")
@@ -271,7 +271,7 @@ async def test_postgres_away_is_no_404(parts: Parts, add_link: AddLink, fault: s
 
     parts.postgres.accept()
     parts.postgres.release_answers()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 assert await parts.url_of("unknown") is None

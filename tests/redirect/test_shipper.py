@@ -81,7 +81,7 @@ async def test_shipped_segments_make_room(folder: Path, socket: Path, links: Int
         while not journal.dropped["full"]:
             journal.record([click(journal.recorded)])
         recorded = journal.recorded
-        async with links.listen(socket), asyncio.timeout(20):
+        async with links.listen(socket), asyncio.timeout(60):
             while journal.recorded < recorded + 5:
                 journal.record([click(journal.recorded)])
                 await asyncio.sleep(0.01)
