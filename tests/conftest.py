@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,11 +144,18 @@ def valkey_url(valkey: Valkey) -> str:
 @pytest.fixture
 async def database(postgres: Postgres) -> AsyncIterator[Database]:
     """A fresh copy of the migrated database."""
+    async with fresh_database(postgres) as fresh:
+        yield fresh
+
+
+@asynccontextmanager
+async def fresh_database(server: Postgres) -> AsyncIterator[Database]:
+    """A copy of the migrated database for the length of a block."""
     name = f"test_{secrets.token_hex(6)}"
-    admin = await asyncpg.connect(postgres.url(SUPERUSER, "postgres"))
+    admin = await asyncpg.connect(server.url(SUPERUSER, "postgres"))
     try:
         await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER tinyurl STRATEGY file_copy")
-        yield Database(postgres, name)
+        yield Database(server, name)
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await admin.close()
@@ -161,6 +169,11 @@ def socket(socket_folder: Path) -> Path:
 
 @pytest.fixture
 def links_settings(database: Database) -> LinksSettings:
+    return settings_of(database)
+
+
+def settings_of(database: Database) -> LinksSettings:
+    """The write service's settings on a database."""
     return LinksSettings(
         links_database_url=SecretStr(database.links_url),
         fastapi_secret_key=SecretStr("a secret of the tests, long enough"),

@@ -47,7 +47,7 @@ needs_chromium = pytest.mark.skipif(
     not CHROMIUM.exists() and not os.environ.get(NEEDED), reason=f"there is no {CHROMIUM}"
 )
 
-ONE_BY_ONE = pytest.mark.xdist_group("network")
+ONE_BY_ONE = pytest.mark.xdist_group(name="network")
 """Nor beside deliveries: Chromium drops what it is at (ERR_NETWORK_CHANGED) when a container's interface comes or goes."""
 
 

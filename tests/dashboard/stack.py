@@ -1,7 +1,7 @@
 """The write service and its database for tests that wait for it: Streamlit's and the client's code has no event loop."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import uvloop
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from streamlit.testing.v1 import AppTest
 
+from deploy.local.postgres import Postgres
 from services.dashboard.api.client import ApiError, Client, Key
 from services.dashboard.widgets.failures import explain
 from services.links.app import create_app
@@ -22,7 +23,7 @@ from services.links.keys.rows import create_key
 from shared.clicks import Click
 from shared.postgres import Connection
 from shared.settings import LinksSettings
-from tests.conftest import Database
+from tests.conftest import Database, fresh_database, settings_of
 from tests.links.click_data import FIRST_OFFSET, records
 from tests.serving import serve
 
@@ -107,11 +108,25 @@ class Stack:
 @contextmanager
 def running_stack(database: Database, settings: LinksSettings, socket: Path) -> Iterator[Stack]:
     """Run the write service in a thread of its own."""
-    with (
-        ExitStack() as closing,
-        start_blocking_portal("asyncio", {"loop_factory": uvloop.new_event_loop}) as portal,
-        portal.wrap_async_context_manager(serve(create_app(settings), socket)),
-    ):
+    with running_loop() as portal, _serving(portal, database, settings, socket) as stack:
+        yield stack
+
+
+@contextmanager
+def running_fresh_stack(server: Postgres, socket: Path) -> Iterator[Stack]:
+    """Run the write service, and make a database for it, that several tests share."""
+    with running_loop() as portal, portal.wrap_async_context_manager(fresh_database(server)) as database:
+        with _serving(portal, database, settings_of(database), socket) as stack:
+            yield stack
+
+
+def running_loop() -> AbstractContextManager[BlockingPortal]:
+    return start_blocking_portal("asyncio", {"loop_factory": uvloop.new_event_loop})
+
+
+@contextmanager
+def _serving(portal: BlockingPortal, database: Database, settings: LinksSettings, socket: Path) -> Iterator[Stack]:
+    with ExitStack() as closing, portal.wrap_async_context_manager(serve(create_app(settings), socket)):
         yield Stack(portal, socket, database, closing)
 
 

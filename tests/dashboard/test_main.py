@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +14,17 @@ from tests.dashboard.stack import Stack
 REVOKED_WITHIN_S = 10
 
 
-@pytest.fixture
-def dashboard(stack: Stack, socket: Path) -> Iterator[Dashboard]:
-    with running_dashboard(socket, stack.socket) as process:
+pytestmark = pytest.mark.xdist_group(name="dashboard")
+
+
+@pytest.fixture(scope="module")
+def stack(shared_stack: Stack) -> Stack:
+    return shared_stack
+
+
+@pytest.fixture(scope="module")
+def dashboard(stack: Stack) -> Iterator[Dashboard]:
+    with running_dashboard(stack.socket, stack.socket) as process:
         yield process
 
 
@@ -61,7 +68,7 @@ def test_expired_key(dashboard: Dashboard, stack: Stack) -> None:
     assert dashboard.sign_in(expired).status_code == 401
 
 
-def test_service_that_is_away(dashboard: Dashboard, stack: Stack, socket: Path) -> None:
+def test_service_that_is_away(dashboard: Dashboard, stack: Stack) -> None:
     """While the API cannot be reached a visit says so and offers another try; when it is back, the try works."""
     cookie = cookie_of(dashboard.sign_in(stack.key()))
     hidden = stack.socket.with_suffix(".hidden")

@@ -24,13 +24,8 @@ def try_out(stack: Stack, dashboard: Dashboard, release: str = "unreleased") -> 
     asyncio.run(smoke(settings, colour))
 
 
-def test_dashboard_that_works(stack: Stack, socket: Path) -> None:
-    with running_dashboard(socket, stack.socket) as dashboard:
-        try_out(stack, dashboard)
-
-
-def test_many_deployments_leave_one_key(stack: Stack, socket: Path) -> None:
-    """Each has a key of its own, which is revoked at the end; the list of keys does not grow by it."""
+def test_many_deployments_of_a_dashboard_that_works_leave_one_key(stack: Stack, socket: Path) -> None:
+    """Each is tried with a key of its own, which is revoked at the end; the list of keys does not grow by it."""
     with running_dashboard(socket, stack.socket) as dashboard:
         for _ in range(3):
             try_out(stack, dashboard)

@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in ours:
         item.add_marker(pytest.mark.delivery)
         # One after the other: they share the engine, and a load that is to lose nothing; browsers mind its networks.
-        item.add_marker(pytest.mark.xdist_group("network"))
+        item.add_marker(pytest.mark.xdist_group(name="network"))
         item.add_marker(pytest.mark.timeout(1800))
         if reason and not os.environ.get(NEEDED):
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -29,7 +29,7 @@ NEEDED = "CERTIFICATE_TESTS_NEEDED"
 PROGRAMS = ("certbot", "pebble", "pebble-challtestsrv")
 
 # Not beside deliveries, which have an authority and names of their own.
-pytestmark = pytest.mark.xdist_group("network")
+pytestmark = pytest.mark.xdist_group(name="network")
 
 needs_authority = pytest.mark.skipif(
     not all(map(shutil.which, PROGRAMS)) and not os.environ.get(NEEDED),
