@@ -119,7 +119,8 @@ def postgres(socket_folder: Path) -> Iterator[Postgres]:
     sockets.mkdir()
     sockets.chmod(0o777)
     passwords = {role: secrets.token_urlsafe(16) for role in (SUPERUSER, OWNER, *ROLES)}
-    server = Postgres(socket_folder / "data", sockets, passwords, durable=False)
+    # Small buffers: each CREATE and DROP DATABASE looks through all of them.
+    server = Postgres(socket_folder / "data", sockets, passwords, durable=False, shared_buffers="16MB")
     server.init()
     with running(server.program(), socket_folder / "postgres.log"):
         asyncio.run(_prepare(server))

@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 from deploy.local.services import service
 from services.dashboard.door.cookies import COOKIE
 from tests.conftest import running
-from tests.serving import ANSWER_TIMEOUT_S
+from tests.serving import ANSWER_TIMEOUT_S, NO_TLS
 
 HOST = "sho.rt"
 SECRET = "a secret of the dashboard's tests, long enough"  # noqa: S105  # theirs alone
@@ -44,7 +44,7 @@ class Dashboard:
     def client(self, cookie: str | None = None, **headers: str) -> httpx.Client:
         """A browser, which may have a cookie already."""
         return httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(self.socket)),
+            transport=httpx.HTTPTransport(verify=NO_TLS, uds=str(self.socket)),
             base_url=f"http://{HOST}",
             headers=with_cookie(cookie) | headers,
             timeout=ANSWER_TIMEOUT_S,

@@ -115,9 +115,12 @@ def running_stack(database: Database, settings: LinksSettings, socket: Path) -> 
 @contextmanager
 def running_fresh_stack(server: Postgres, socket: Path) -> Iterator[Stack]:
     """Run the write service, and make a database for it, that several tests share."""
-    with running_loop() as portal, portal.wrap_async_context_manager(fresh_database(server)) as database:
-        with _serving(portal, database, settings_of(database), socket) as stack:
-            yield stack
+    with (
+        running_loop() as portal,
+        portal.wrap_async_context_manager(fresh_database(server)) as database,
+        _serving(portal, database, settings_of(database), socket) as stack,
+    ):
+        yield stack
 
 
 def running_loop() -> AbstractContextManager[BlockingPortal]:

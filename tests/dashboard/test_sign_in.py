@@ -85,7 +85,9 @@ def is_connected(dashboard: Dashboard, cookie: str | None, origin: str | None) -
 def sign_ins(dashboard: Dashboard) -> Counter[str]:
     """How many there were, by their result."""
     with dashboard.client() as client:
-        found = re.findall(r'^dashboard_sign_ins_total\{result="(.+)"\} (\S+)$', client.get("/metrics").text, re.MULTILINE)
+        found = re.findall(
+            r'^dashboard_sign_ins_total\{result="(.+)"\} (\S+)$', client.get("/metrics").text, re.MULTILINE
+        )
     return Counter({result: round(float(number)) for result, number in found})
 
 

@@ -23,7 +23,7 @@ from services.redirect.app import create_app as create_redirect
 from services.redirect.lane import LaneProtocol
 from shared.settings import LinksSettings, RedirectSettings
 from tests.conftest import Database, running
-from tests.serving import ANSWER_TIMEOUT_S, serve
+from tests.serving import ANSWER_TIMEOUT_S, NO_TLS, serve
 
 READ_TIMEOUT_S = 30
 
@@ -64,7 +64,10 @@ class Front:
 
     def client(self, **headers: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"Host": "sho.rt", **headers}, timeout=ANSWER_TIMEOUT_S
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Host": "sho.rt", **headers},
+            timeout=ANSWER_TIMEOUT_S,
+            verify=NO_TLS,
         )
 
     async def statuses(self, request: bytes, times: int = 1) -> list[int]:

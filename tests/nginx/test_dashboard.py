@@ -18,6 +18,7 @@ from tests.conftest import Database
 from tests.dashboard.process import HOST, ScriptRun, cookie_of, run_script, running_dashboard, with_cookie
 from tests.dashboard.stack import Stack, running_stack
 from tests.nginx.conftest import Front, StartFront
+from tests.serving import NO_TLS
 
 ALLOWED_TRIES = 11
 """The first, and those of `burst`."""
@@ -37,7 +38,9 @@ class DashboardEdge:
     def client(self, cookie: str | None = None, **headers: str) -> httpx.Client:
         host = {"Host": f"{HOST}:{self.front.port}"}
         return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.front.port}", headers=host | with_cookie(cookie) | headers
+            base_url=f"http://127.0.0.1:{self.front.port}",
+            headers=host | with_cookie(cookie) | headers,
+            verify=NO_TLS,
         )
 
     def sign_in(self, key: str) -> httpx.Response:

@@ -7,6 +7,7 @@ import asyncpg
 import httpx
 
 from tests.promises.cluster import REDIRECTS, Cluster
+from tests.serving import NO_TLS
 
 SHIPPED_TIMEOUT_S = 90.0
 
@@ -31,7 +32,7 @@ async def wait_until_shipped(cluster: Cluster) -> None:
 
 
 async def waiting_bytes(cluster: Cluster, name: str) -> int:
-    transport = httpx.AsyncHTTPTransport(uds=str(cluster.socket(name)))
+    transport = httpx.AsyncHTTPTransport(verify=NO_TLS, uds=str(cluster.socket(name)))
     async with httpx.AsyncClient(transport=transport, base_url="http://redirect") as client:
         text = (await client.get("/metrics")).text
     (line,) = (line for line in text.splitlines() if line.startswith("redirect_journal_waiting_bytes "))

@@ -29,6 +29,7 @@ from shared.api import SCOPES
 from tests.bench.measure import children
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.nginx.conftest import free_port
+from tests.serving import NO_TLS
 
 Kind = Literal["real", "poisoned", "naive"]
 
@@ -86,7 +87,7 @@ class Cluster:
             base_url=f"http://127.0.0.1:{self.port}",
             headers={"Authorization": f"Bearer {self.key}", "Host": "sho.rt"},
             timeout=timeout_s,
-            transport=_Transport(),
+            transport=_Transport(verify=NO_TLS),
         )
 
     async def start(self, name: str) -> None:

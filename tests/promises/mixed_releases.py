@@ -16,6 +16,7 @@ from deploy.local.postgres import OWNER, ROLES, SUPERUSER
 from shared.roles import set_password
 from tests.promises.cluster import Cluster, links_service, redirect_service, run_stores
 from tests.promises.releases import THIS, RunnableRelease
+from tests.serving import NO_TLS
 
 ALTERED: frozenset[bytes] = frozenset()
 """Headers in lower case, or `body`, that this release answers otherwise on purpose; the next one empties it."""
@@ -92,7 +93,7 @@ class Deployment:
 
     def client(self, side: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(self.cluster.socket(f"{side}-links"))),
+            transport=httpx.AsyncHTTPTransport(verify=NO_TLS, uds=str(self.cluster.socket(f"{side}-links"))),
             base_url="http://sho.rt/api/v1",
             headers={"Authorization": f"Bearer {self.cluster.key}"},
             timeout=ANSWER_TIMEOUT_S,

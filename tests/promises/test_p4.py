@@ -14,6 +14,7 @@ import pytest
 from services.redirect.memory import LIFETIME_S
 from tests.promises.cluster import REDIRECTS, Cluster, run_cluster
 from tests.promises.visits import Visitor
+from tests.serving import NO_TLS
 
 SEED = 20_261_124
 KNOWN_LINKS = 40
@@ -84,7 +85,8 @@ async def create_until(client: httpx.AsyncClient, status: int) -> None:
 
 async def metric(cluster: Cluster, name: str, line: str) -> float:
     """A value of a redirector's metrics."""
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(cluster.socket(name)))) as client:
+    transport = httpx.AsyncHTTPTransport(verify=NO_TLS, uds=str(cluster.socket(name)))
+    async with httpx.AsyncClient(transport=transport) as client:
         text = (await client.get("http://service/metrics")).text
     found = re.search(rf"^{re.escape(line)} (.+)$", text, re.MULTILINE)
     assert found is not None, text

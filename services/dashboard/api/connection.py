@@ -1,5 +1,6 @@
 """How the client reaches the API: kept connections, deadlines, and a second try where that is safe."""
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from time import monotonic
@@ -11,6 +12,9 @@ from services.dashboard.api.problems import Unreachable, problem_of, unreachable
 from services.dashboard.api.questions import Parameters
 
 CONNECT_TIMEOUT_S = 3
+
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of plain HTTP: each would read the list of authorities else, which takes 20 ms."""
 
 
 class ApiConnection:
@@ -31,7 +35,7 @@ class ApiConnection:
             base_url="http://links" if socket else base_url,
             headers={"Authorization": f"Bearer {key.strip() or '-'}", "Accept": "application/json"},
             timeout=_timeout(timeout_s),
-            transport=httpx.HTTPTransport(uds=socket),
+            transport=httpx.HTTPTransport(verify=_NO_TLS, uds=socket),
         )
 
     def close(self) -> None:
