@@ -27,6 +27,7 @@ from deploy.local.valkey import Valkey
 from services.links.keys.rows import create_key
 from shared.api import SCOPES
 from tests.bench.measure import children
+from tests.conftest import memory
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.nginx.conftest import free_port
 from tests.serving import NO_TLS
@@ -139,7 +140,7 @@ class Cluster:
 @asynccontextmanager
 async def run_stores() -> AsyncIterator[Cluster]:
     """Start Postgres and Valkey, both empty, and at the end stop whatever the cluster has by then."""
-    folder = Path(tempfile.mkdtemp(prefix="tinyurl-promise-"))
+    folder = Path(tempfile.mkdtemp(prefix="tinyurl-promise-", dir=memory()))
     folder.chmod(0o755)
     sockets = folder / "postgres"
     sockets.mkdir()
