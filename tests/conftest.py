@@ -29,7 +29,7 @@ from shared.settings import LinksSettings
 TEMPLATE = "template_tinyurl"
 START_TIMEOUT_S = 60
 
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of a random name is made in it
 MEMORY_NEEDED = 2**31
 
 CLEANUP_S = 120

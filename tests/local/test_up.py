@@ -23,6 +23,9 @@ from tests.nginx.conftest import free_port
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 5
 
+SHARED = pytest.mark.xdist_group(name="up")
+"""For tests of `up`: they are of one worker."""
+
 TINYURL = [sys.executable, "-m", "deploy.command.cli"]
 
 
@@ -93,14 +96,27 @@ def processes_of(data: Path) -> list[str]:
 @pytest.fixture
 def start_up(tmp_path: Path) -> Iterator[StartUp]:
     """Starts `tinyurl up` and waits until it says that it is up; without the dashboard, which takes longest, unless asked."""
+    with starting_in(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One for all tests that leave it running."""
+    with starting_in(tmp_path_factory.mktemp("up")) as start:
+        yield start()
+
+
+@contextlib.contextmanager
+def starting_in(folder: Path) -> Iterator[StartUp]:
     started: list[Up] = []
 
     def start(
-        *options: str, data: Path = tmp_path / "data", port: int | None = None, with_dashboard: bool = False
+        *options: str, data: Path = folder / "data", port: int | None = None, with_dashboard: bool = False
     ) -> Up:
         port = port or free_port()
         options = (*options, "--dashboard" if with_dashboard else "--no-dashboard")
-        output = tmp_path / f"output-{len(started)}"
+        output = folder / f"output-{len(started)}"
         with output.open("w") as file:
             process = subprocess.Popen(
                 [*TINYURL, "up", "--data", str(data), "--port", str(port), *options],
@@ -273,10 +289,10 @@ def test_even_a_kill_leaves_nothing(start_up: StartUp) -> None:
     assert httpx.get(short_url).headers["location"] == "https://www.example.com/kept"
 
 
+@SHARED
 @pytest.mark.parametrize("name", ["postgres", "valkey", "links", "redirect-1", "nginx"])
-def test_what_dies_is_started_again(start_up: StartUp, name: str) -> None:
+def test_what_dies_is_started_again(up: Up, name: str) -> None:
     """Each process that is killed comes back by itself, it is said, and everything works again."""
-    up = start_up()
     code = up.create(url="https://www.example.com/").json()["code"]
     pid = up.pids()[name]
     os.kill(pid, signal.SIGKILL)
@@ -300,18 +316,18 @@ def one_line(done: "subprocess.CompletedProcess[str]") -> str:
     return line
 
 
-def test_taken_port_is_said(tmp_path: Path, start_up: StartUp) -> None:
+@SHARED
+def test_taken_port_is_said(tmp_path: Path, up: Up) -> None:
     """A port in use ends it with a line that says so, and nothing is left running."""
-    up = start_up()
     line = one_line(run("up", "--data", str(tmp_path / "other"), "--port", str(up.port)))
 
     assert f"Port {up.port} cannot be used" in line
     assert "--port" in line
 
 
-def test_second_up_on_the_same_data_is_said(start_up: StartUp) -> None:
+@SHARED
+def test_second_up_on_the_same_data_is_said(up: Up) -> None:
     """Two on one folder are kept apart; the line names the first one's process."""
-    up = start_up()
     line = one_line(run("up", "--data", str(up.data), "--port", str(free_port())))
 
     assert f"in use by another `tinyurl up` (process {up.process.pid})" in line
@@ -343,9 +359,9 @@ def test_ephemeral_stack_leaves_nothing(start_up: StartUp, tmp_path: Path) -> No
     assert not up.data.exists()
 
 
-def test_keys_command(start_up: StartUp) -> None:
+@SHARED
+def test_keys_command(up: Up) -> None:
     """Keys are created, listed and revoked on the host; what cannot be is said."""
-    up = start_up()
     data = ("--data", str(up.data))
     created = run("keys", "create", "--owner", "team", "--scope", "links:write", "--name", "CI", "--days", "9", *data)
     key = created.stdout.strip()
@@ -374,9 +390,9 @@ def test_keys_command_without_a_database(tmp_path: Path) -> None:
     assert done.stderr.startswith("setting LINKS_DATABASE_URL (not set)")
 
 
-def test_migrate_command(start_up: StartUp, monkeypatch: pytest.MonkeyPatch) -> None:
+@SHARED
+def test_migrate_command(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what it did, or why it could not."""
-    up = start_up()
     secrets = json.loads((up.data / "secrets.json").read_text())
     socket = next(
         Path(process["socket"]).parent for process in up.state()["processes"] if process["name"] == "postgres"
@@ -388,9 +404,9 @@ def test_migrate_command(start_up: StartUp, monkeypatch: pytest.MonkeyPatch) -> 
     assert one_line(run("migrate")).startswith("tinyurl migrate: ")
 
 
-def test_backup_and_restore_commands(start_up: StartUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@SHARED
+def test_backup_and_restore_commands(up: Up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backup of the running stack lands in its folder; restored, it is what visitors see, with nothing stopped."""
-    up = start_up()
     monkeypatch.chdir(tmp_path)
     link = up.create(url="https://www.example.com/then", code="edited").json()
     assert httpx.get(link["short_url"]).headers["location"] == "https://www.example.com/then"

@@ -17,6 +17,7 @@ from tests.promises.visits import Visitor
 SEED = 20_261_124
 REQUESTS = 200_000
 ROUNDS = 30
+ROUNDS_OF_THE_CONTROL = 8
 CLIENTS = 24
 LINKS = 200
 VICTIMS = (*REDIRECTS, "links", "valkey", "postgres")
@@ -52,11 +53,11 @@ async def visit_all(cluster: Cluster, codes: list[str], requests: int) -> VisitL
     return ledger
 
 
-async def kill_in_rounds(cluster: Cluster, done: asyncio.Event) -> int:
-    """Kill one process after the other until the visitors are done, but not less often than `ROUNDS`."""
+async def kill_in_rounds(cluster: Cluster, done: asyncio.Event, least: int) -> int:
+    """Kill one process after the other until the visitors are done, but not less often than is asked."""
     chance = random.Random(SEED)
     rounds = 0
-    while rounds < ROUNDS or not done.is_set():
+    while rounds < least or not done.is_set():
         await asyncio.sleep(chance.uniform(0.2, 0.8))
         name = chance.choice(VICTIMS)
         await cluster.kill(name)
@@ -85,14 +86,14 @@ def violations(answered: Mapping[str, int], counted: Mapping[str, int], attempte
     ]
 
 
-async def visit_while_processes_die(cluster: Cluster, codes: list[str], requests: int) -> VisitLedger:
+async def visit_while_processes_die(cluster: Cluster, codes: list[str], requests: int, rounds: int) -> VisitLedger:
     print(f"seed {SEED}")
     done = asyncio.Event()
-    killing = asyncio.create_task(kill_in_rounds(cluster, done))
+    killing = asyncio.create_task(kill_in_rounds(cluster, done, rounds))
     ledger = await visit_all(cluster, codes, requests)
     done.set()
-    rounds = await killing
-    print(f"{ledger.sent} requests, {ledger.answered.total()} answered, {rounds} kills")
+    kills = await killing
+    print(f"{ledger.sent} requests, {ledger.answered.total()} answered, {kills} kills")
     return ledger
 
 
@@ -102,7 +103,7 @@ async def test_answered_clicks_are_counted_once() -> None:
     """200,000 visits at three redirectors while every kind of process but nginx is killed, again and again."""
     async with run_cluster() as cluster:
         codes = await create_links(cluster, LINKS)
-        ledger = await visit_while_processes_die(cluster, codes, REQUESTS)
+        ledger = await visit_while_processes_die(cluster, codes, REQUESTS, ROUNDS)
         await wait_until_shipped(cluster)
         counted, attempted = await counts_by_code(cluster), attempts_by_code(cluster)
         print(f"{sum(counted.values())} counted, {sum(attempted[code] for code in codes)} attempted")
@@ -134,7 +135,7 @@ async def test_control_that_counts_and_forgets_is_caught() -> None:
     """The control, which tells Redis of a click after the answer and waits for nobody, fails this very test."""
     async with run_cluster("naive") as cluster:
         codes = await create_links(cluster, LINKS)
-        ledger = await visit_while_processes_die(cluster, codes, 20_000)
+        ledger = await visit_while_processes_die(cluster, codes, 20_000, ROUNDS_OF_THE_CONTROL)
         redis = cluster.admin_redis()
         counted = {code: int(await redis.get(f"clicks:{code}") or 0) for code in codes}
         await redis.aclose()

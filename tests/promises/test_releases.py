@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from shared.schema import migrations
+from tests.conftest import memory
 from tests.promises.mixed_releases import ANSWER_TIMEOUT_S, OVER, SIDES, URL, Deployment, deploying
 from tests.promises.releases import ROOT, THIS, RunnableRelease, check_out_previous
 
@@ -25,6 +27,10 @@ BROWSER = (
     "Accept-Language: de-AT,de;q=0.9\r\n"
 )
 PREFETCH = BROWSER + "X-Purpose: prefetch\r\n"
+
+
+# One worker installs the release before, for all of them.
+pytestmark = [pytest.mark.promise, pytest.mark.xdist_group(name="releases")]
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +56,16 @@ def overlaid(previous: RunnableRelease, tmp_path: Path) -> Iterator[RunnableRele
 
 def run_tests(release: RunnableRelease, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run tests of a release, and those that failed again, alone: a deadline that a busy machine missed holds then."""
-    done = release.run("pytest", *arguments, timeout_s=TESTS_TIMEOUT_S)
+    temporary = str(memory() or tempfile.gettempdir())
+    done = release.run("pytest", *arguments, timeout_s=TESTS_TIMEOUT_S, TMPDIR=temporary)
     if done.returncode == 1:
         print(done.stdout[-2000:])
-        done = release.run("pytest", *arguments, "--last-failed", "-n", "0", timeout_s=TESTS_TIMEOUT_S)
+        done = release.run(
+            "pytest", *arguments, "--last-failed", "-n", "0", timeout_s=TESTS_TIMEOUT_S, TMPDIR=temporary
+        )
     return done
 
 
-@pytest.mark.promise
 @pytest.mark.timeout(2 * TESTS_TIMEOUT_S + 60)
 def test_previous_release_reads_a_database_of_this_one(overlaid: RunnableRelease) -> None:
     """The previous release's own tests of reading pass on the schema that this release makes."""
@@ -67,7 +75,6 @@ def test_previous_release_reads_a_database_of_this_one(overlaid: RunnableRelease
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
 
 
-@pytest.mark.promise
 def test_control_that_contracts_too_early_is_caught(overlaid: RunnableRelease) -> None:
     """The control, a migration that renames a column which the previous release reads, fails those tests."""
     contraction = overlaid.folder / "shared" / "migrations" / "9999_contract.sql"
@@ -78,14 +85,12 @@ def test_control_that_contracts_too_early_is_caught(overlaid: RunnableRelease) -
     assert " 1 failed" in done.stdout
 
 
-@pytest.mark.promise
 def test_released_migrations_are_never_edited(previous: RunnableRelease) -> None:
     """What the previous release ran is there unchanged, so a database that it made and a new one end up the same."""
     for path in sorted((previous.folder / "shared" / "migrations").glob("*.sql")):
         assert migrations()[int(path.name[:4])] == path.read_text(), path.name
 
 
-@pytest.mark.promise
 async def test_links_of_both_releases_are_answered_alike(previous: RunnableRelease) -> None:
     """Links of every kind, made by either write service, get the same bytes from both redirectors, through all tiers."""
     async with deploying(previous) as deployment:
@@ -95,7 +100,6 @@ async def test_links_of_both_releases_are_answered_alike(previous: RunnableRelea
     assert faults == []
 
 
-@pytest.mark.promise
 async def test_control_that_changes_a_record_in_its_place_is_caught(tmp_path: Path) -> None:
     """The control, a release that orders a record's fields otherwise under the same key, is told from this one.
 
@@ -119,7 +123,6 @@ async def test_control_that_changes_a_record_in_its_place_is_caught(tmp_path: Pa
     assert faults
 
 
-@pytest.mark.promise
 async def test_edits_of_either_release_are_seen_by_both(previous: RunnableRelease) -> None:
     """Edits, disabling and deletion by either write service reach both redirectors, which had the link, within a second."""
     async with deploying(previous) as deployment:
@@ -175,7 +178,6 @@ async def watch(
     return delay
 
 
-@pytest.mark.promise
 async def test_clicks_of_either_release_are_read_by_the_other(previous: RunnableRelease) -> None:
     """The clicks of each redirector, which the other release's write service takes, are stored alike and in full."""
     visits = 5 * [BROWSER] + 2 * [PREFETCH] + [""]
@@ -210,7 +212,6 @@ async def test_clicks_of_either_release_are_read_by_the_other(previous: Runnable
     assert refused == 0
 
 
-@pytest.mark.promise
 async def test_api_of_both_releases_is_one(previous: RunnableRelease) -> None:
     """A link reads alike at both, a list goes on at the other, and a request repeated at the other is done once."""
     async with deploying(previous) as deployment:
