@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from deploy.local.programs import Program, StartFailed, spawn_options, wait_until
+from deploy.local.programs import Program, StartFailed, accepts_connections, spawn_options, wait_until
 from shared.backoff import Backoff
 
 START_TIMEOUT_S = 30.0
@@ -116,6 +116,7 @@ class Supervisor:
             self._say(f"{program.name} ended with {_status(status)}; starting it again")
             # Its children, such as the workers of nginx, would keep its port or files.
             _signal_group(self.processes[program.name].pid, signal.SIGKILL)
+            await self._wait_gone(program)
             if time.monotonic() - started < STEADY_S:
                 await asyncio.sleep(backoff.record_failure())
             else:
@@ -128,6 +129,12 @@ class Supervisor:
                 self._say(str(error))
             else:
                 self._say(f"{program.name} runs again")
+
+    async def _wait_gone(self, program: Program) -> None:
+        """Wait until nothing listens: a dying child would pass for the new process, which could not listen yet."""
+        address = program.address
+        if address is not None:
+            await wait_until(lambda: not accepts_connections(address), KILL_TIMEOUT_S)
 
     async def _stop_one(self, name: str, deadline: float) -> None:
         process = self.processes[name]

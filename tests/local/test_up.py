@@ -111,9 +111,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def starting_in(folder: Path) -> Iterator[StartUp]:
     started: list[Up] = []
 
-    def start(
-        *options: str, data: Path = folder / "data", port: int | None = None, with_dashboard: bool = False
-    ) -> Up:
+    def start(*options: str, data: Path = folder / "data", port: int | None = None, with_dashboard: bool = False) -> Up:
         port = port or free_port()
         options = (*options, "--dashboard" if with_dashboard else "--no-dashboard")
         output = folder / f"output-{len(started)}"
