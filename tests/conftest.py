@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 import uvloop
 from _pytest.faulthandler import fault_handler_stderr_fd_key
+from _pytest.nodeid import coerce_node_id
 from pydantic import SecretStr
 from redis import Redis
 
@@ -43,9 +44,23 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put those first that take a minute, so that none of them is what the others wait for at the end."""
     items.sort(key=lambda item: item.get_closest_marker("promise") is None)
+    if hasattr(config, "workerinput"):
+        name_groups(items)
+
+
+def name_groups(items: list[pytest.Item]) -> None:
+    """Tell xdist of each test's group, which it gives to one worker.
+
+    It reads the group behind the last `@` of a test's name, where it wants to write it itself; up to 3.8 it writes it into an
+    attribute that pytest has no longer since 9.2.
+    """
+    for item in items:
+        group = item.get_closest_marker("xdist_group")
+        if group is not None and not item.nodeid.endswith(f"@{group.kwargs['name']}"):
+            item._id = coerce_node_id(f"{item.nodeid}@{group.kwargs['name']}")
 
 
 @pytest.hookimpl(wrapper=True)
