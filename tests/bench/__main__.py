@@ -22,8 +22,9 @@ from tests.bench.misses import measure_misses
 from tests.bench.redirects import measure_journal, measure_memory, measure_redirects
 from tests.bench.report import Report, say, show
 from tests.bench.tenants import measure_tenants
+from tests.bench.whole import measure_whole
 
-LETTERS = "abcdefgi"
+LETTERS = "abcdefgij"
 
 
 def main(  # noqa: PLR0917  # options, by name
@@ -38,7 +39,10 @@ def main(  # noqa: PLR0917  # options, by name
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     nginx_path: Annotated[str | None, typer.Option("--nginx", help="Another nginx than the wheel's.")] = None,
     only: Annotated[
-        str, typer.Option(help="Which letters to measure: a to d redirects, e creations, f misses, g clicks, i owners.")
+        str,
+        typer.Option(
+            help="Which letters to measure: a to d redirects, e creations, f misses, g clicks, i owners, j all."
+        ),
     ] = LETTERS,
 ) -> None:
     """Measure speed side by side; medians of three interleaved rounds with 64 connections, one nginx worker, one process.
@@ -46,13 +50,16 @@ def main(  # noqa: PLR0917  # options, by name
     \b
     a  nginx `return 302`, the limit
     b  the redirect process by itself
-    c  the redirect process behind our nginx
+    c  the redirect process behind our nginx; its clicks go to a sink, so storing them,
+       more than half of a visit's CPU, is left out
     d  a FastAPI route with a Redis GET, the naive design
     e  creations through the API
     f  misses that go to Postgres, by the number of links
     g  clicks that links takes, also with user agents made to be dear;
        creations beside them; from a click to its count
     i  creations while another owner, of a million links, does its worst
+    j  the whole path on the same cores, until the click is in Postgres, beside (a) with the
+       same requests; only visits whose click is stored count, and the time ends with the last
 
     The limits of our nginx are off. `share` is of (a) under the same load, CPU is microseconds per request of all server
     processes. With (g), p99 is the slowest batch or click. Machines are noisy: compare within one run.
@@ -99,6 +106,8 @@ async def _bench(binary: Path | None, *, quick: bool, large: bool, only: str) ->
             await measure_redirects(servers, report, quick=quick, only=only)
             if "b" in only:
                 await measure_journal(servers, report)
+            if "j" in only:
+                await measure_whole(servers, report, quick=quick)
             if "b" in only and not quick:
                 await measure_memory(servers, report)
             if "e" in only:
