@@ -19,10 +19,12 @@ def up_command(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to answer on.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Redirect processes.")] = 1,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Keep nothing; for tests.")] = False,
+    nginx: Annotated[str | None, typer.Option(help="Path of another nginx, or `wheel` for the wheel's.")] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C: PostgreSQL, Valkey, nginx and the services.
 
-    Nothing has to be installed for it: the servers come as wheels.
+    Nothing has to be installed for it: the servers come as wheels. An nginx of this machine is faster than the wheel's,
+    and is taken if it is 1.22 or newer and has the modules.
 
     Example: tinyurl up --port 9000 --workers 2
     """
@@ -30,12 +32,12 @@ def up_command(
 
     if ephemeral:
         with tempfile.TemporaryDirectory(prefix="tinyurl-data-", ignore_cleanup_errors=True) as folder:
-            run("up", _up(Path(folder), port, workers, durable=False), failures=(StartFailed,))
+            run("up", _up(Path(folder), port, workers, nginx, durable=False), failures=(StartFailed,))
     else:
-        run("up", _up(data.absolute(), port, workers, durable=True), failures=(StartFailed,))
+        run("up", _up(data.absolute(), port, workers, nginx, durable=True), failures=(StartFailed,))
 
 
-async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
+async def _up(data: Path, port: int, workers: int, nginx: str | None, *, durable: bool) -> None:
     from deploy.local.stack import StackOptions, run_stack  # noqa: PLC0415  # likewise
 
     stopping = asyncio.Event()
@@ -45,7 +47,7 @@ async def _up(data: Path, port: int, workers: int, *, durable: bool) -> None:
         loop.add_signal_handler(number, stopping.set)
     say = _say
     starting = asyncio.create_task(stopping.wait())
-    async with run_stack(StackOptions(data, port, workers, durable=durable), say) as stack:
+    async with run_stack(StackOptions(data, port, workers, durable=durable, nginx=nginx), say) as stack:
         typer.echo(
             f"TinyURL is up at {stack.url}, its API at {stack.url}/docs\n"
             f"Dashboard: {stack.sign_in_url} (signs in once, within five minutes)\n"

