@@ -34,10 +34,14 @@ class IntakeClient:
         address: As `LISTEN` has it. The path of a Unix socket may be a pattern, such as `unix:/run/tinyurl/links-*.sock`:
             while one release replaces another there are several, and some that nobody listens at any more.
         token: The secret that both services know.
+
+    Attributes:
+        is_on_this_host: What is sent passes no network.
     """
 
     def __init__(self, address: str, token: str) -> None:
         self._address = parse_address(address)
+        self.is_on_this_host = bool(self._address.path)
         self._token = token
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -83,7 +87,7 @@ class IntakeClient:
                 await self.connect()
                 assert self._streams is not None
                 reader, writer = self._streams
-                writer.write(self._head(segment, offset, len(body), is_gzip=is_gzip) + body)
+                writer.writelines((self._head(segment, offset, len(body), is_gzip=is_gzip), body))
                 await writer.drain()
                 return await self._receive(reader)
         except BaseException:
