@@ -43,6 +43,11 @@ class NginxBinary:
     version: str
     origin: str
 
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The version as numbers."""
+        return tuple(int(part) for part in self.version.split(".") if part)
+
     def __str__(self) -> str:
         return f"nginx {self.version or 'of an unknown version'}, {self.origin}: {self.path}"
 
@@ -88,7 +93,7 @@ class Nginx:
             dashboard=[f"unix:{socket}" for socket in self.dashboard],
             listen=f"127.0.0.1:{self.port}",
             aliases=("localhost", "127.0.0.1", "[::1]"),
-            user=_user() if os.geteuid() == 0 else "",
+            user=worker_user(),
             **self.options,
         ).write(self.folder)
 
@@ -136,7 +141,7 @@ def choose_binary(wanted: str | None = None) -> NginxBinary:
     own = shutil.which("nginx", path=places)
     if own is not None:
         found = _describe(Path(own), "this machine's own")
-        if _is_new_enough(found.version) and _takes_templates(found.path):
+        if found.release >= OLDEST_VERSION and _takes_templates(found.path):
             return found
     return _describe(binary(), "the wheel's")
 
@@ -174,10 +179,6 @@ def _describe(path: Path, origin: str) -> NginxBinary:
     return NginxBinary(path, match[1] if match else "", origin)
 
 
-def _is_new_enough(version: str) -> bool:
-    return bool(version) and tuple(map(int, version.split(".")[:2])) >= OLDEST_VERSION
-
-
 def _takes_templates(path: Path) -> bool:
     """Whether it has all that our configuration asks for."""
     with tempfile.TemporaryDirectory(prefix="tinyurl-nginx-") as folder:
@@ -196,7 +197,13 @@ def _takes_templates(path: Path) -> bool:
             return False
 
 
-def _user() -> str:
-    """Return the user of workers that root starts: `nobody`, and its group, whose name depends on the distribution."""
+def worker_user() -> str:
+    """Return the user of workers that root starts: `nobody`, and its group, whose name depends on the distribution.
+
+    Returns:
+        Nothing where we are not root: then the workers stay who we are.
+    """
+    if os.geteuid() != 0:
+        return ""
     user = pwd.getpwnam(UNPRIVILEGED_USER)
     return f"{user.pw_name} {grp.getgrgid(user.pw_gid).gr_name}"

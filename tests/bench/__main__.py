@@ -23,7 +23,7 @@ from tests.bench.report import Report, say, show
 from tests.bench.tenants import measure_tenants
 from tests.bench.whole import measure_whole
 
-LETTERS = "abcdefgij"
+LETTERS = "abcdefgijk"
 
 
 def main(  # noqa: PLR0917  # options, by name
@@ -42,7 +42,7 @@ def main(  # noqa: PLR0917  # options, by name
     only: Annotated[
         str,
         typer.Option(
-            help="Which letters to measure: a to d redirects, e creations, f misses, g clicks, i owners, j all."
+            help="Letters to measure: a to d redirects, e creations, f misses, g clicks, i owners, j all of it, k with TLS."
         ),
     ] = LETTERS,
 ) -> None:
@@ -61,6 +61,7 @@ def main(  # noqa: PLR0917  # options, by name
     i  creations while another owner, of a million links, does its worst
     j  the whole path on the same cores, until the click is in Postgres, beside (a) with the
        same requests; only visits whose click is stored count, and the time ends with the last
+    k  the same with TLS 1.3: a new connection for each visit, and kept ones
 
     The limits of our nginx are off. `share` is of (a) under the same load, CPU is microseconds per request of all server
     processes. With (g), p99 is the slowest batch or click. Machines are noisy: compare within one run.
@@ -106,8 +107,8 @@ async def _bench(binary: nginx.NginxBinary, *, quick: bool, large: bool, only: s
             await measure_redirects(servers, report, quick=quick, only=only)
             if "b" in only:
                 await measure_journal(servers, report)
-            if "j" in only:
-                await measure_whole(servers, report, quick=quick)
+            if "j" in only or "k" in only:
+                await measure_whole(servers, report, quick=quick, only=only)
             if "b" in only and not quick:
                 await measure_memory(servers, report)
             if "e" in only:

@@ -79,11 +79,18 @@ def measure(
 
 
 def run_wrk(
-    *, port: int, request: Path, order: str, links: int, seconds: float, connections: int = CONNECTIONS
+    *,
+    port: int,
+    request: Path,
+    order: str,
+    links: int,
+    seconds: float,
+    connections: int = CONNECTIONS,
+    scheme: str = "http",
 ) -> Load:
     """Load a port of 127.0.0.1 for some seconds (`measure`)."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "5s", "-s", str(LOAD)]
-    command += [f"http://127.0.0.1:{port}/", "--", str(links), order, str(request)]
+    command += [f"{scheme}://127.0.0.1:{port}/", "--", str(links), order, str(request)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or not lines or not lines[-1].startswith("{"):

@@ -1,26 +1,33 @@
-"""`tinyurl bench`, j: the whole path on the same cores. A visit passes nginx and redirect, its click redirect, links, the click
-worker and Postgres.
+"""`tinyurl bench`, j and k: the whole path on the same cores, without TLS and with it.
 
-A visit counts once its click is stored, and the run's time ends with the last of them. nginx's `return 302` gets the same
-requests beside it.
+A visit passes nginx and redirect, its click redirect, links, the click worker and Postgres. It counts once its click is stored,
+and the run's time ends with the last of them. nginx's `return 302` gets the same requests beside it.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
 
-from tests.bench.candidates import HOT_LINKS, Servers
+from deploy.local.nginx import WHEEL, choose_binary, worker_user
+from deploy.local.programs import Program, accepts_connections
+from deploy.nginx.files import MAIN, NginxFiles
+from tests.bench.candidates import DOMAIN, HOT_LINKS, RETURN_302, TARGET, Servers, free_port
 from tests.bench.clicks import TOKEN
 from tests.bench.creations import prepare_creations
 from tests.bench.measure import Load, Measurement, MeasuringFailed, cpu_seconds, run_wrk, tree_cpu_seconds
 from tests.bench.report import Report, say
 from tests.bench.rounds import ROUNDS, median, summarise
 from tests.bench.traffic import make_requests
+from tests.tls import move_ports, self_signed
+
+OLDEST_WITH_TLS = (1, 27, 4)
+"""Of nginx: it brought `ssl_certificate_cache`. An older one is not measured with TLS, the wheel's is instead."""
 
 REQUESTS = 100_000
 """Of as many visitors; a run that needs more begins again."""
@@ -31,37 +38,77 @@ _LOOK_S = 0.02
 NAME = "whole"
 
 
-async def measure_whole(servers: Servers, report: Report, *, quick: bool) -> None:
-    """`return 302` and the whole path, in rounds."""
+async def measure_whole(servers: Servers, report: Report, *, quick: bool, only: str) -> None:
+    """`return 302` and the whole path, in rounds; without TLS and with it."""
     path = await start_path(servers)
+    kept, closed = servers.folder / "kept.http", servers.folder / "closed.http"
+    requests = list(make_requests(1, HOT_LINKS, REQUESTS))
+    kept.write_bytes(b"".join(each + b"\0" for each in requests))
+    closed.write_bytes(b"".join(each.replace(b": keep-alive", b": close", 1) + b"\0" for each in requests))
     limit = servers.candidates[0]
-    seconds, rounds = (3, 1) if quick else (10, ROUNDS)
-    requests = servers.folder / "whole.http"
-    requests.write_bytes(b"".join(each + b"\0" for each in make_requests(1, HOT_LINKS, REQUESTS)))
-    limits, runs = [], []
-    nginx = limit.parts["nginx"]
-
-    def load(port: int, seconds: float) -> Load:
-        return run_wrk(port=port, request=requests, order="listed", links=HOT_LINKS, seconds=seconds)
-
+    load = f"zipf, {REQUESTS:,} visitors"
+    pairs = [Pair("j", load, limit.port, limit.parts["nginx"], path, kept)] if "j" in only else []
+    if "k" in only:
+        port, pids, encrypted = await start_encrypted(servers, path)
+        pairs += [
+            Pair("k", f"TLS, {name} connections", port, pids, encrypted, file, "https")
+            for name, file in (("new", closed), ("kept", kept))
+        ]
     try:
-        await path.measure(lambda: load(path.port, 2))
-        for number in range(rounds):
-            say(f"round {number + 1} of {rounds}: j  the whole path")
-            before = sum(map(cpu_seconds, nginx))
-            seen = await asyncio.to_thread(load, limit.port, seconds // 2 + 1)
-            limits.append(
-                _measurement(seen, seen.requests, seen.seconds, {"nginx": sum(map(cpu_seconds, nginx)) - before})
-            )
-            runs.append(await path.measure(lambda: load(path.port, seconds)))
+        await path.measure(pairs[0].path_load(2))
+        await _compare(pairs, report, seconds=3 if quick else 10, rounds=1 if quick else ROUNDS)
     finally:
         await path.close()
-    name = f"zipf, {REQUESTS:,} visitors"
-    rate = median(each.requests_per_second for each in limits)
-    report.candidates += [
-        summarise(f"{limit.name}, for j", name, limits, rate),
-        summarise("j  until clicks are stored", name, runs, rate),
-    ]
+
+
+async def _compare(pairs: Sequence["Pair"], report: Report, seconds: int, rounds: int) -> None:
+    limits: dict[str, list[Measurement]] = defaultdict(list)
+    runs: dict[str, list[Measurement]] = defaultdict(list)
+    for number in range(rounds):
+        for pair in pairs:
+            say(f"round {number + 1} of {rounds}: {pair.letter}  {pair.load}")
+            limits[pair.load].append(await pair.measure_limit(seconds // 2 + 1))
+            runs[pair.load].append(await pair.path.measure(pair.path_load(seconds)))
+    for pair in pairs:
+        rate = median(each.requests_per_second for each in limits[pair.load])
+        report.candidates += [
+            summarise(f"{pair.letter}  nginx return 302", pair.load, limits[pair.load], rate),
+            summarise(f"{pair.letter}  until clicks are stored", pair.load, runs[pair.load], rate),
+        ]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`return 302` and the whole path under the same load.
+
+    Attributes:
+        load: As it is printed.
+        limit_port: Of the nginx that says `return 302`.
+        limit_pids: Its processes.
+        requests: The file with the requests.
+    """
+
+    letter: str
+    load: str
+    limit_port: int
+    limit_pids: Sequence[int]
+    path: "WholePath"
+    requests: Path
+    scheme: str = "http"
+
+    async def measure_limit(self, seconds: int) -> Measurement:
+        before = sum(map(cpu_seconds, self.limit_pids))
+        seen = await asyncio.to_thread(self._load, self.limit_port, seconds)
+        spent = {"nginx": sum(map(cpu_seconds, self.limit_pids)) - before}
+        return _measurement(seen, seen.requests, seen.seconds, spent)
+
+    def path_load(self, seconds: int) -> Callable[[], Load]:
+        return lambda: self._load(self.path.port, seconds)
+
+    def _load(self, port: int, seconds: int) -> Load:
+        return run_wrk(
+            port=port, request=self.requests, order="listed", links=HOT_LINKS, seconds=seconds, scheme=self.scheme
+        )
 
 
 async def start_path(servers: Servers) -> "WholePath":
@@ -74,7 +121,52 @@ async def start_path(servers: Servers) -> "WholePath":
     front, port = servers.front(f"front-{NAME}", redirect=[str(socket)], trusted_proxies=["127.0.0.1"])
     await servers.start(front)
     conn = await asyncpg.connect(servers.postgres.url("tinyurl_links"), timeout=10)
-    return WholePath(servers, port, Path(journal["JOURNAL_DIR"]), conn)
+    return WholePath(servers, front.name, port, socket, Path(journal["JOURNAL_DIR"]), conn)
+
+
+async def start_encrypted(servers: Servers, path: "WholePath") -> tuple[int, Sequence[int], "WholePath"]:
+    """Start nginx with TLS as production has it, before the path and as `return 302`.
+
+    Returns:
+        The port and the processes of `return 302`, and the path.
+    """
+    binary = choose_binary(str(servers.nginx_binary) if servers.nginx_binary else WHEEL)
+    if binary.release < OLDEST_WITH_TLS:
+        binary = choose_binary(WHEEL)
+    say(f"k  with {binary}")
+    certificate = servers.folder / "certificate.pem"
+    certificate.write_bytes(self_signed([DOMAIN]))
+    certificate.chmod(0o644)
+    front, returning = servers.folder / f"front-{NAME}-tls", servers.folder / f"return-{NAME}-tls"
+    ports = {80: free_port(), 443: free_port(), 8081: free_port()}
+    NginxFiles(
+        run=str(front),
+        access_log=f"{front}.log json buffer=64k flush=1s",
+        domains=[DOMAIN],
+        links=["unix:/nonexistent"],
+        redirect=[f"unix:{path.redirect}"],
+        certificate=str(certificate),
+        challenges=str(front),
+        user=worker_user(),
+        limits=False,
+        trusted_proxies=["127.0.0.1"],
+    ).write(front)
+    move_ports(front / "tls.conf", ports)
+    port = free_port()
+    returning.mkdir()
+    # The same TLS: the settings are the lines of the outermost level.
+    lines = [line for line in (front / "tls.conf").read_text().splitlines() if line.startswith("ssl_")]
+    lines += [f"ssl_certificate {certificate};", f"ssl_certificate_key {certificate};"]
+    text = RETURN_302.format(folder=returning, port=f"{port} ssl", target=f"{TARGET}1")
+    (returning / MAIN).write_text(text.replace("server {", "\n".join([*lines, "server {"]), 1))
+    for folder, listens in ((front, ports[443]), (returning, port)):
+        await servers.start(nginx_program(binary.path, folder, listens))
+    return port, servers.pids(returning.name), replace(path, front=front.name, port=ports[443])
+
+
+def nginx_program(binary: Path, folder: Path, port: int) -> Program:
+    command = [str(binary), "-p", str(folder), "-c", str(folder / MAIN), "-e", "stderr", "-g", "daemon off;"]
+    return Program(folder.name, command, is_ready=lambda: accepts_connections(port), address=port)
 
 
 @dataclass
@@ -82,13 +174,17 @@ class WholePath:
     """The path, and a look into both of its ends.
 
     Attributes:
+        front: The name of nginx.
         port: nginx's.
+        redirect: redirect's socket.
         journal: redirect's folder of clicks.
         conn: Tells what is stored.
     """
 
     servers: Servers
+    front: str
     port: int
+    redirect: Path
     journal: Path
     conn: asyncpg.Connection
 
@@ -118,7 +214,7 @@ class WholePath:
         links = processes[f"links-{NAME}"].pid
         alone = cpu_seconds(links)
         return {
-            "nginx": tree_cpu_seconds(processes[f"front-{NAME}"].pid),
+            "nginx": tree_cpu_seconds(processes[self.front].pid),
             "redirect": cpu_seconds(processes[f"redirect-{NAME}"].pid),
             "valkey": cpu_seconds(processes["valkey"].pid),
             "links": alone,
