@@ -96,6 +96,8 @@ class _Stack:
         options, supervisor = self._options, self._supervisor
         # One that was killed could leave it.
         (options.data / "state.json").unlink(missing_ok=True)
+        # It asks programs for some 40 ms, while others start.
+        choosing = asyncio.get_running_loop().run_in_executor(None, choose_binary, options.nginx)
         postgres_sockets = self._sockets / "postgres"
         postgres_sockets.mkdir()
         # PostgreSQL, where it runs as another user than we do, makes its socket here.
@@ -118,7 +120,7 @@ class _Stack:
         code = secrets.token_urlsafe(32)
         dashboard = self._dashboard(api_key, code)
         await supervisor.start(links, *redirects, dashboard)
-        binary = await asyncio.to_thread(choose_binary, options.nginx)
+        binary = await choosing
         self._say(str(binary))
         nginx = Nginx(
             folder=self._sockets / "nginx",
