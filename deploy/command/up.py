@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 
 def up_command(
+    *,
     data: Annotated[Path, typer.Option(help="Folder that keeps the data.")] = DEFAULT_DATA,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to answer on.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Redirect processes.")] = 1,
     dashboard: Annotated[bool, typer.Option(help="Run the dashboard, which takes half of the memory.")] = True,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Keep nothing; for tests.")] = False,
+    nginx: Annotated[str | None, typer.Option(help="Path of another nginx, or `wheel` for the wheel's.")] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C: PostgreSQL, Valkey, nginx and the services.
 
-    Nothing has to be installed for it: the servers come as wheels.
+    Nothing has to be installed for it: the servers come as wheels. An nginx of this machine is faster than the wheel's,
+    and is taken if it is 1.22 or newer and has the modules.
 
     Example: tinyurl up --port 9000 --workers 2
     """
@@ -38,7 +41,7 @@ def up_command(
         if ephemeral:
             folder = TemporaryDirectory(prefix="tinyurl-data-", ignore_cleanup_errors=True)
             data = Path(stack.enter_context(folder))
-        options = StackOptions(data.absolute(), port, workers, durable=not ephemeral, dashboard=dashboard)
+        options = StackOptions(data.absolute(), port, workers, durable=not ephemeral, nginx=nginx, dashboard=dashboard)
         run("up", _up(options), failures=(StartFailed,))
 
 

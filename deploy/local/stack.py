@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.folder import load_secrets, locked, store_secrets, write_environment, write_private
-from deploy.local.nginx import Nginx
+from deploy.local.nginx import Nginx, choose_binary
 from deploy.local.postgres import CONNECT_TIMEOUT_S, OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
@@ -34,14 +34,18 @@ SIGN_IN_CODE_S = 300
 
 @dataclass(frozen=True)
 class StackOptions:
-    """The options of `tinyurl up`."""
+    """The options of `tinyurl up`.
+
+    Attributes:
+        nginx: Another nginx than `choose_binary` takes by itself.
+    """
 
     data: Path
     port: int = 8080
     workers: int = 1
     durable: bool = True
     limits: bool = True
-    nginx: Path | None = None
+    nginx: str | None = None
     dashboard: bool = True
 
 
@@ -81,6 +85,7 @@ class _Stack:
     def __init__(self, options: StackOptions, sockets: Path, say: Callable[[str], None]) -> None:
         self._options = options
         self._sockets = sockets
+        self._say = say
         self._url = f"http://127.0.0.1:{options.port}"
         self._secrets = load_secrets(options.data)
         self._is_ready = False
@@ -92,6 +97,8 @@ class _Stack:
         options, supervisor = self._options, self._supervisor
         # One that was killed could leave it.
         (options.data / "state.json").unlink(missing_ok=True)
+        # It asks programs for some 40 ms, while others start.
+        choosing = asyncio.get_running_loop().run_in_executor(None, choose_binary, options.nginx)
         postgres_sockets = self._sockets / "postgres"
         postgres_sockets.mkdir()
         # PostgreSQL, where it runs as another user than we do, makes its socket here.
@@ -113,6 +120,8 @@ class _Stack:
         write_environment(options.data, links.environment, redirects[0].environment, owner)
         code = secrets.token_urlsafe(32)
         dashboard = self._dashboard(api_key, code) if options.dashboard else None
+        binary = await choosing
+        self._say(str(binary))
         nginx = Nginx(
             folder=self._sockets / "nginx",
             port=options.port,
@@ -122,7 +131,7 @@ class _Stack:
             dashboard=[_path(dashboard)] if dashboard else [],
             access_log=f"{options.data / 'logs' / 'access.log'} json buffer=64k flush=1s",
             options={"limits": options.limits},
-            binary=options.nginx,
+            binary=binary.path,
         )
         await supervisor.start(links, *redirects, nginx.program())
         self._is_ready = True

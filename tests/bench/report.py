@@ -7,7 +7,11 @@ import typer
 
 @dataclass
 class Result:
-    """The median of the rounds of one candidate under one kind of load."""
+    """The median of the rounds of one candidate under one kind of load.
+
+    Attributes:
+        late_s: From the load's end until the last click was stored, seconds, in the slowest round.
+    """
 
     name: str
     load: str
@@ -18,6 +22,7 @@ class Result:
     cpu_us: float
     errors: int
     parts: dict[str, float] = field(default_factory=dict)
+    late_s: float | None = None
 
 
 @dataclass
@@ -39,9 +44,10 @@ def show(report: Report) -> str:
     for each in report.candidates:
         share = "" if each.share is None else f"{each.share:.2f}" if each.share >= 0.1 else f"{each.share:.3f}"
         parts = "" if len(each.parts) < 2 else ", ".join(f"{part} {cost:.1f}" for part, cost in each.parts.items())
+        late = "" if each.late_s is None else f"; the last click stored {each.late_s:.1f} s after the load"
         lines.append(
             f"{each.name:26} {each.load:26} {each.requests_per_second:9,.0f} {share:>6} {each.p50_ms:7.2f} "
-            f"{each.p99_ms:7.2f} {each.cpu_us:7.1f}  {parts}{f'  {each.errors} ERRORS' if each.errors else ''}"
+            f"{each.p99_ms:7.2f} {each.cpu_us:7.1f}  {parts}{late}{f'  {each.errors} ERRORS' if each.errors else ''}"
         )
     lines += [f"memory: {name}: {mb:.0f} MB" for name, mb in report.memory_mb.items()]
     if report.journal_bytes_per_click is not None:

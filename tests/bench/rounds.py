@@ -42,6 +42,7 @@ def summarise(name: str, load: str, runs: list[Measurement], limit: float | None
         cpu_us=median(sum(each.cpu_us.values()) for each in runs),
         errors=sum(each.errors for each in runs),
         parts=parts,
+        late_s=max((each.late_s for each in runs if each.late_s is not None), default=None),
     )
 
 

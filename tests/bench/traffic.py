@@ -1,4 +1,4 @@
-"""Clicks as visitors make them, in batches as the shipper sends them: what `tinyurl bench` gives to the intake."""
+"""Clicks as visitors make them: in batches as the shipper sends them to the intake, or as the requests that lead to them."""
 
 import gzip
 import itertools
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from time import time
 
 from services.redirect.journal.batches import COMPRESSION_LEVEL
-from shared.clicks import Click, ClickParts
+from shared.clicks import Click, ClickParts, read_parts
 from shared.journal import pack_record
+from tests.bench.candidates import BROWSER, LANGUAGE, REFERER, USER_AGENT
 
 CLICKS_PER_RECORD = 20
 """Of one event-loop tick under load."""
@@ -69,7 +70,7 @@ def make_batches(
         agents: A user agent for each click, instead of browsers' and crawlers'.
     """
     chance = random.Random(seed)
-    weights = list(itertools.accumulate(1 / rank for rank in range(1, len(link_ids) + 1)))
+    weights = _zipf(len(link_ids))
     for first in range(0, count, clicks_per_batch):
         size = min(clicks_per_batch, count - first)
         drawn = chance.choices(link_ids, cum_weights=weights, k=size)
@@ -78,6 +79,26 @@ def make_batches(
             pack_record(clicks[start : start + CLICKS_PER_RECORD]) for start in range(0, size, CLICKS_PER_RECORD)
         )
         yield Packed(gzip.compress(data, COMPRESSION_LEVEL, mtime=0), len(data), size)
+
+
+def make_requests(seed: int, links: int, count: int) -> Iterator[bytes]:
+    """Make the requests of many visitors' browsers, as a proxy before nginx sends them; links as in `make_batches`."""
+    chance = random.Random(seed)
+    for number in chance.choices(range(links), cum_weights=_zipf(links), k=count):
+        _, _, parts = _click(chance, number, None)
+        click = read_parts(parts)
+        assert click.address is not None
+        headers = BROWSER.encode().removesuffix(b"\r\n").replace(b"CODE", b"b%06d" % number, 1)
+        headers = headers.replace(USER_AGENT.encode(), click.agent or b"", 1)
+        headers = headers.replace(LANGUAGE.encode(), click.language or b"", 1)
+        referer = b"Referer: %b\r\n" % click.referrer if click.referrer else b""
+        headers = headers.replace(b"Referer: %b\r\n" % REFERER.encode(), referer, 1)
+        yield b"%bX-Forwarded-For: %b\r\n\r\n" % (headers, click.address)
+
+
+def _zipf(links: int) -> list[float]:
+    """The sums of the weights of the ranks 1, 2, …"""
+    return list(itertools.accumulate(1 / rank for rank in range(1, links + 1)))
 
 
 def _click(chance: random.Random, link_id: int, agent: bytes | None) -> Click:

@@ -135,14 +135,17 @@ def starting_in(folder: Path) -> Iterator[StartUp]:
 
 
 def test_what_it_prints_works_when_pasted(start_up: StartUp) -> None:
-    """It prints the address, a key and a curl line; pasted into a shell the line makes a link that can be followed."""
+    """It prints the nginx, the address, a key and a curl line; pasted into a shell the line makes a link to follow."""
     up = start_up("--workers", "2")
     shown = up.output.read_text()
     line = next(line.strip() for line in shown.splitlines() if line.strip().startswith("curl"))
     created = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True, timeout=30)
     link = json.loads(created.stdout)
     followed = httpx.get(link["short_url"])
+    nginx = re.search(r"^nginx \d+\.\d+\.\d+, .+: (/.+)$", shown, re.MULTILINE)
 
+    assert nginx is not None
+    assert Path(f"/proc/{up.pids()['nginx']}/exe").resolve() == Path(nginx[1]).resolve()
     assert f"TinyURL is up at {up.url}" in shown
     assert up.state()["api_key"] in shown
     assert (followed.status_code, followed.headers["location"]) == (302, "https://www.python.org/")

@@ -21,8 +21,8 @@ from deploy.local.programs import Program, accepts_connections
 from shared.settings import www_aliases
 from tests.conftest import running
 from tests.nginx.conftest import free_port
-from tests.nginx.test_tls import self_signed
 from tests.nginx.tls import TlsFront, running_tls_front
+from tests.tls import self_signed
 
 DOMAINS = ("sho.test", "go.test")
 NEEDED = "CERTIFICATE_TESTS_NEEDED"

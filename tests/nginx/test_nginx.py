@@ -93,6 +93,37 @@ async def test_redirect_gets_a_fixed_set_of_headers(recorders: list[Recorder], s
     assert answer.headers["x-request-id"] == request_id[1].decode()
 
 
+async def test_many_visits_at_once_keep_their_connections(socket: Path, start_front: StartFront) -> None:
+    """A hundred visits at once, and a hundred after them, need a hundred connections to redirect, and no new ones."""
+    visits, waves = 100, 2
+    connections: list[asyncio.StreamWriter] = []
+    all_there = asyncio.Barrier(visits)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await all_there.wait()
+                writer.write(b"HTTP/1.1 302 Found\r\nlocation: https://www.example.com/\r\ncontent-length: 0\r\n\r\n")
+
+    redirect = socket.with_suffix(".redirect")
+    async with await asyncio.start_unix_server(answer, str(redirect)):
+        redirect.chmod(0o666)
+        front = await asyncio.to_thread(start_front, redirect=[redirect], links=[redirect])
+        limits = httpx.Limits(max_connections=visits, max_keepalive_connections=visits)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{front.port}", limits=limits) as client:
+            for _ in range(waves):
+                answers = await asyncio.gather(
+                    *(client.get(f"/v{n}", headers={"Host": "sho.rt"}) for n in range(visits))
+                )
+                assert {answer.status_code for answer in answers} == {302}
+        for connection in connections:
+            connection.close()
+
+    assert len(connections) == visits
+
+
 async def test_redirect_is_told_of_a_prefetch(recorders: list[Recorder], start_front: StartFront) -> None:
     """Each header by which a browser says that nobody clicked becomes one, after all others; other values say nothing."""
     front = await asyncio.to_thread(start_front, redirect=[recorders[0].path], links=[recorders[1].path])

@@ -2,41 +2,20 @@
 
 import contextlib
 import json
+import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.nginx.test_limits import locations
-from tests.nginx.tls import TlsFront, is_refused, running_tls_front
+from tests.nginx.tls import READ_TIMEOUT_S, TlsFront, is_refused, running_tls_front
+from tests.tls import self_signed
 
 RATE = 1
 DOMAINS = ("sho.rt", "go.example.org", "www.own.example")
-
-
-def self_signed(names: list[str]) -> bytes:
-    """A certificate and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return certificate.public_bytes(Encoding.PEM) + private
 
 
 @pytest.fixture
@@ -106,6 +85,49 @@ def test_every_location_has_a_limit(limited: TlsFront) -> None:
                 answers += limited.send(port, keep * times + get(path, host), name)
             assert b"HTTP/1.1 429 " in answers, (port, host, path)
     assert {("nobody.example", "/"), ("sho.rt", "/.well-known/acme-challenge/"), ("sho.rt", "/api/")} <= asked
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_every_worker_goes_on_with_a_session(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """A session that one worker began is taken by each of the others, and the visit needs no second full handshake."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = version
+    with running_tls_front(tmp_path, DOMAINS, workers="4") as front:
+        front.certificate.write_bytes(self_signed(list(DOMAINS)))
+        sessions: list[ssl.SSLSession | None] = [None]
+        are_resumed = []
+        for _ in range(25):
+            plain = socket.create_connection(("127.0.0.1", front.ports[443]), timeout=READ_TIMEOUT_S)
+            with context.wrap_socket(plain, server_hostname="sho.rt", session=sessions[-1]) as connection:
+                connection.sendall(get("/robots.txt", "sho.rt"))
+                while connection.recv(65536):
+                    pass
+                are_resumed.append(connection.session_reused)
+                sessions.append(connection.session)
+
+    assert are_resumed == [False] + 24 * [True]
+
+
+def test_browsers_choose_http2(front: TlsFront) -> None:
+    """A client that speaks HTTP/2 is answered in it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    plain = socket.create_connection(("127.0.0.1", front.ports[443]), timeout=READ_TIMEOUT_S)
+    with context.wrap_socket(plain, server_hostname="sho.rt") as connection:
+        assert connection.selected_alpn_protocol() == "h2"
+
+
+def test_a_visitor_gets_one_ticket_and_may_send_nothing_early(front: TlsFront) -> None:
+    """A second ticket would take a place in the cache; a visit before the handshake's end could be replayed."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{front.ports[443]}", "-servername", "sho.rt", "-ign_eof"]
+    shown = subprocess.run(
+        command, input=get("/robots.txt", "sho.rt"), capture_output=True, timeout=READ_TIMEOUT_S, check=False
+    ).stdout
+
+    assert shown.count(b"Post-Handshake New Session Ticket arrived") == 1
+    assert shown.count(b"Max Early Data: 0") == 1
 
 
 def test_no_log_has_an_address(front: TlsFront) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import socket as socket_module
 import ssl
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from deploy.local.programs import Program, accepts_connections
 from deploy.nginx.files import MAIN, NginxFiles
 from tests.conftest import running
 from tests.nginx.conftest import free_port
+from tests.tls import move_ports
 
 READ_TIMEOUT_S = 30
 
@@ -89,9 +89,7 @@ def running_tls_front(folder: Path, domains: Sequence[str], **options: object) -
         user="root root" if os.geteuid() == 0 else "",
         **options,  # type: ignore[arg-type]
     ).write(folder)
-    tls = folder / "tls.conf"
-    text = re.sub(r"\n *listen \[::\][^\n]*", "", tls.read_text())
-    tls.write_text(re.sub(r"listen (\d+)", lambda match: f"listen 127.0.0.1:{ports[int(match[1])]}", text))
+    move_ports(folder / "tls.conf", ports)
     command = [str(binary()), "-p", str(folder), "-c", str(front.configuration), "-g", "daemon off;"]
     program = Program(
         name="nginx", command=command, is_ready=lambda: accepts_connections(ports[443]), address=ports[443]

@@ -13,11 +13,11 @@ from services.redirect.journal.writer import open_journal
 from shared.journal import HEADER, pack_record
 from tests.redirect.conftest import StartProcess
 from tests.redirect.intake_server import TOKEN, IntakeServer, until
-from tests.redirect.journals import click, read_folder
+from tests.redirect.journals import GIB, click, read_folder
 
 
 async def test_clicks_arrive_in_order(start: StartProcess, links: IntakeServer, socket: Path, folder: Path) -> None:
-    """What is recorded arrives soon; what is large is compressed; at the end nothing is left in the folder."""
+    """What is recorded arrives soon, and uncompressed on one host; at the end nothing is left in the folder."""
     async with links.listen(socket), start() as (journal, shipper):
         journal.record([click(0)])
         await until(lambda: links.clicks, 2)
@@ -25,10 +25,34 @@ async def test_clicks_arrive_in_order(start: StartProcess, links: IntakeServer, 
         await until(lambda: shipper.shipped == 100, 2)
 
         assert links.clicks == [click(number) for number in range(100)]
-        assert [post.encoding for post in links.posts] == [None, "gzip"]
+        assert [post.encoding for post in links.posts] == [None, None]
         assert links.posts[0].offset == len(HEADER)
         assert (shipper.shipped, shipper.refused, shipper.failures) == (100, 0, 0)
     assert list(folder.iterdir()) == []
+
+
+async def test_what_is_large_is_compressed_for_a_network(links: IntakeServer, socket: Path, folder: Path) -> None:
+    """A write service that has a port, not a Unix socket, gets large batches with gzip, and small ones as they are."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to, of = await asyncio.open_unix_connection(str(socket))
+        await asyncio.wait([asyncio.create_task(copy(reader, of)), asyncio.create_task(copy(to, writer))])
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async with links.listen(socket), await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        intake = IntakeClient(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", TOKEN)
+        async with open_journal(folder, GIB) as journal, run_shipper(journal, intake) as shipper:
+            journal.record([click(0)])
+            await until(lambda: shipper.shipped == 1)
+            journal.record([click(number) for number in range(1, 100)])
+            await until(lambda: shipper.shipped == 100)
+
+    assert links.clicks == [click(number) for number in range(100)]
+    assert [post.encoding for post in links.posts] == [None, "gzip"]
 
 
 async def test_batches_are_bounded(start: StartProcess, links: IntakeServer, socket: Path) -> None:

@@ -11,6 +11,7 @@ from shared.journal import JournalDamaged, count_clicks, first_record_bytes, spl
 BATCH_BYTES = 2 * 2**20
 COMPRESSED_FROM_BYTES = 1024
 COMPRESSION_LEVEL = 1
+"""An eighth of the bytes, for 0.5 µs a click here and 0.2 µs at the write service: ten times what a copy of them costs."""
 
 YIELD_EVERY_RECORDS = 64
 """Reading so many takes some 50 µs. Then the event loop, which waits for the interpreter's lock, gets it at once, and not
@@ -44,8 +45,12 @@ class JournalBatch:
         return sum(clicks for end, clicks in self.ends if end <= offset)
 
 
-def read_batch(segment: Segment) -> JournalBatch:
+def read_batch(segment: Segment, *, compresses: bool) -> JournalBatch:
     """Read the records that were not taken: as many as fit, or one that is larger.
+
+    Args:
+        segment: The segment.
+        compresses: Whether a batch that is not small is compressed.
 
     Raises:
         OSError: The disk cannot be read.
@@ -70,7 +75,7 @@ def read_batch(segment: Segment) -> JournalBatch:
                 time.sleep(0)
     except JournalDamaged:
         batch.is_damaged = True
-    batch.is_gzip = last >= COMPRESSED_FROM_BYTES
+    batch.is_gzip = compresses and last >= COMPRESSED_FROM_BYTES
     batch.body = gzip.compress(data[:last], COMPRESSION_LEVEL, mtime=0) if batch.is_gzip else data[:last]
     batch.cpu_s = time.thread_time() - started
     return batch

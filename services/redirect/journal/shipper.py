@@ -110,7 +110,7 @@ class Shipper:
                 segment.oldest_at = await asyncio.to_thread(read_oldest, segment)
             return False
         start = segment.taken
-        batch = await asyncio.to_thread(read_batch, segment)
+        batch = await asyncio.to_thread(read_batch, segment, compresses=not self._intake.is_on_this_host)
         segment.oldest_at = batch.oldest_at
         if not batch.ends:
             # The live segment ends with a whole record, unless someone else has written to it.
