@@ -12,9 +12,6 @@ from urllib.parse import urlencode
 
 from deploy.backup.programs import wheel_programs
 from deploy.local.programs import UNPRIVILEGED_USER, Program, StartFailed, accepts_connections, unprivileged
-from shared.postgres import open_connection
-from shared.roles import set_password
-from shared.schema import migrate
 
 SUPERUSER = "postgres"
 OWNER = "tinyurl"
@@ -22,7 +19,6 @@ DATABASE = "tinyurl"
 ROLES = ("tinyurl_links", "tinyurl_redirect")
 
 INIT_TIMEOUT_S = 60
-CONNECT_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
@@ -103,23 +99,6 @@ class Postgres:
         if done.returncode != 0:
             shutil.rmtree(self.data, ignore_errors=True)
             raise StartFailed(f"initdb failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
-
-    async def prepare(self, database: str = DATABASE) -> None:
-        """Create the owner, the database and its schema, and give the services' roles their passwords."""
-        url = self.url(SUPERUSER, "postgres")
-        async with open_connection(url, "up", connect_timeout_s=CONNECT_TIMEOUT_S, statement_timeout_s=None) as conn:
-            if not await conn.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", OWNER):
-                await conn.execute("CREATE ROLE tinyurl LOGIN CREATEROLE")
-            # A restore makes a database beside the one in use, and ends the services' sessions to swap the two.
-            await conn.execute("ALTER ROLE tinyurl CREATEDB; GRANT pg_signal_backend TO tinyurl")
-            await set_password(conn, OWNER, self.passwords[OWNER])
-            if not await conn.fetchval("SELECT true FROM pg_database WHERE datname = $1", database):
-                await conn.execute(
-                    await conn.fetchval("SELECT format('CREATE DATABASE %I OWNER tinyurl', $1::text)", database)
-                )
-            await migrate(self.url(OWNER, database))
-            for role in ROLES:
-                await set_password(conn, role, self.passwords[role])
 
     @property
     def _socket(self) -> Path:

@@ -10,6 +10,8 @@ import pytest
     ("module", "unwanted"),
     [
         ("services.dashboard.app", {"altair", "numpy", "pandas", "pyarrow"}),
+        ("deploy.local.__main__", {"asyncpg", "httpx", "pydantic", "typer"}),
+        ("deploy.command.cli", {"asyncpg", "httpx", "obstore", "pydantic", "redis"}),
     ],
 )
 def test_heavy_libraries_are_not_loaded(module: str, unwanted: set[str]) -> None:
