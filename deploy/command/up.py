@@ -30,5 +30,6 @@ def up_command(
         *([] if dashboard else ["--no-dashboard"]),
         *(["--ephemeral"] if ephemeral else []),
     ]
-    # The same process, without what only the command line needs: it stays for as long as the stack.
-    os.execv(sys.executable, [sys.executable, "-m", "deploy.local", *options])  # noqa: S606  # this very interpreter
+    # The same process, without what only the command line needs: it stays for as long as the stack. `-P`: the folder in which
+    # somebody types the command may have a `deploy` of its own.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "deploy.local", *options])  # noqa: S606  # this very interpreter

@@ -14,7 +14,7 @@ from shared.child import kill
 TIMEOUT_S = 120
 """Migrations of a large database take their time."""
 
-PROGRAM = Program("database", [sys.executable, "-m", "deploy.local.database"], is_ready=lambda: True)
+PROGRAM = Program("database", [sys.executable, "-P", "-m", "deploy.local.database"], is_ready=lambda: True)
 
 
 @asynccontextmanager
