@@ -14,7 +14,7 @@ def up_command(
     data: Annotated[Path, typer.Option(help="Folder that keeps the data.")] = DEFAULT_DATA,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of 127.0.0.1 to answer on.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Redirect processes.")] = 1,
-    dashboard: Annotated[bool, typer.Option(help="Run the dashboard, which takes half of the memory.")] = True,
+    dashboard: Annotated[bool, typer.Option(help="Run the dashboard, which takes 60 to 180 MB.")] = True,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Keep nothing; for tests.")] = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C: PostgreSQL, Valkey, nginx and the services.

@@ -27,8 +27,8 @@ from tests.bench.traffic import make_batches
 CLICKS = 10**6
 VISITS_S = 10.0
 START_TIMEOUT_S = 60
-REST_S = 20.0
-"""Long enough for what is done at intervals of some seconds."""
+REST_S = 130.0
+"""Longer than a click worker waits for more to do."""
 
 
 @dataclass(frozen=True)
