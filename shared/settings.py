@@ -5,9 +5,7 @@ Each service reads its own class once, when it starts, and gets no secret of ano
 """
 
 import os
-import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -172,13 +170,6 @@ class MigrationSettings(Settings):
     owner_database_url: PostgresUrl
     links_database_url: Annotated[PostgresUrl | None, EmptyIsNone] = None
     redirect_database_url: Annotated[PostgresUrl | None, EmptyIsNone] = None
-
-
-def www_aliases(domains: Iterable[str]) -> dict[str, str]:
-    """Return each name with `www.` that people may type, and its domain; addresses and names without a dot have none."""
-    known = set(domains)
-    named = {domain for domain in known if re.fullmatch(r"(?!www\.)([0-9a-z-]+\.)+[0-9a-z-]*[a-z][0-9a-z-]*", domain)}
-    return {f"www.{domain}": domain for domain in sorted(named) if f"www.{domain}" not in known}
 
 
 def load_settings(cls: type[S], env_file: Path | None = None, **given: str) -> S:

@@ -21,6 +21,7 @@ from _pytest.nodeid import coerce_node_id
 from pydantic import SecretStr
 from redis import Redis
 
+from deploy.local.database import prepare
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, spawn_options
 from deploy.local.valkey import Valkey
@@ -252,6 +253,6 @@ class running:  # noqa: N801  # used like a function
 
 
 async def _prepare(server: Postgres) -> None:
-    await server.prepare(TEMPLATE)
+    await prepare(server, TEMPLATE)
     # A second one, for tests that roll back what they do.
-    await server.prepare()
+    await prepare(server)

@@ -15,7 +15,8 @@ from deploy.backup.restores import restore, restore_copy
 from deploy.backup.schedule import keep_backing_up
 from deploy.backup.settings import BackupSettings
 from deploy.backup.storage import is_url, list_copies
-from deploy.command.runner import DEFAULT_DATA, Data, fail, load_command_settings, run
+from deploy.command.runner import Data, fail, load_command_settings, run
+from deploy.command.up import DEFAULT_DATA
 from shared.logs import configure_logs
 
 

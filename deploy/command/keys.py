@@ -8,7 +8,8 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from deploy.command.runner import DEFAULT_DATA, Data, fail, load_command_settings, run
+from deploy.command.runner import Data, fail, load_command_settings, run
+from deploy.command.up import DEFAULT_DATA
 from services.links.keys.rows import LastAdminKey, Owner, create_key, revoke_key, select_keys
 from shared.api import LONGEST_OWNER, SCOPES, USUAL_SCOPES
 from shared.postgres import Connection, open_connection

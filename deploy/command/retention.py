@@ -12,7 +12,8 @@ from typing import Annotated
 import structlog
 import typer
 
-from deploy.command.runner import DEFAULT_DATA, Data, load_command_settings, run
+from deploy.command.runner import Data, load_command_settings, run
+from deploy.command.up import DEFAULT_DATA
 from services.links.clicks.upkeep import delete_from_default, drop_partition, select_partitions
 from shared.logs import configure_logs
 from shared.postgres import FAILURES, open_connection

@@ -18,7 +18,6 @@ from shared.settings import Settings, load_settings
 S = TypeVar("S", bound=Settings)
 T = TypeVar("T")
 
-DEFAULT_DATA = Path(".tinyurl")
 STOPPED = 128 + signal.SIGTERM
 
 Data = Annotated[Path, typer.Option(help="Folder of the `tinyurl up` that is meant, if it is there.")]

@@ -1,18 +1,13 @@
 """Describes our own services as programs of the local stack."""
 
-import ssl
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
-
-from deploy.local.programs import Program, accepts_connections
+from deploy.local.programs import Program
 
 READY_TIMEOUT_S = 2.0
-
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For clients of plain HTTP: each would read the list of authorities else, which takes 20 ms."""
 
 
 def service(name: str, module: Sequence[str], listen: str, **environment: str) -> Program:
@@ -24,26 +19,22 @@ def service(name: str, module: Sequence[str], listen: str, **environment: str) -
         listen: `unix:/path` or `host:port`.
         environment: Its settings.
     """
-    uds = listen.removeprefix("unix:") if listen.startswith("unix:") else None
-    url = f"http://{'service' if uds else listen}/readyz"
-
-    address = Path(uds) if uds else int(listen.rpartition(":")[2])
-
-    def is_ready() -> bool:
-        if not accepts_connections(address):
-            return False
-        try:
-            with httpx.Client(
-                transport=httpx.HTTPTransport(verify=_NO_TLS, uds=uds), timeout=READY_TIMEOUT_S
-            ) as client:
-                return client.get(url).status_code == 200
-        except httpx.HTTPError:
-            return False
-
+    address = Path(listen.removeprefix("unix:")) if listen.startswith("unix:") else int(listen.rpartition(":")[2])
     return Program(
         name=name,
         command=[sys.executable, "-m", *module],
-        is_ready=is_ready,
+        is_ready=lambda: _is_ready(address),
         environment={"LISTEN": listen, "LOG_FORMAT": "json", "DRAIN_SECONDS": "0", **environment},
         address=address,
     )
+
+
+def _is_ready(address: Path | int) -> bool:
+    with socket.socket(socket.AF_INET if isinstance(address, int) else socket.AF_UNIX) as connection:
+        connection.settimeout(READY_TIMEOUT_S)
+        try:
+            connection.connect(("127.0.0.1", address) if isinstance(address, int) else str(address))
+            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: service\r\nConnection: close\r\n\r\n")
+            return connection.makefile("rb").readline().startswith(b"HTTP/1.1 200 ")
+        except OSError:
+            return False

@@ -18,16 +18,13 @@ from pathlib import Path
 
 from deploy.local.folder import load_secrets, locked, store_secrets, write_environment, write_private
 from deploy.local.nginx import Nginx, choose_binary
-from deploy.local.postgres import CONNECT_TIMEOUT_S, OWNER, ROLES, SUPERUSER, Postgres
+from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
+from deploy.local.preparation import prepared_database
 from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
-from services.links.keys.rows import create_key, is_valid_key
-from shared.api import SCOPES
-from shared.postgres import open_connection
 
-LOCAL_OWNER = "local"
 SIGN_IN_CODE_S = 300
 """How long the link that signs in works."""
 
@@ -106,10 +103,10 @@ class _Stack:
         passwords = {role: self._secrets[role] for role in (SUPERUSER, OWNER, *ROLES)}
         postgres = Postgres(options.data / "postgres", postgres_sockets, passwords, durable=options.durable)
         valkey = Valkey(self._sockets / "valkey.sock", self._secrets["valkey"], self._secrets["valkey_admin"])
-        await asyncio.to_thread(postgres.init)
-        await supervisor.start(postgres.program(), valkey.program())
-        await postgres.prepare()
-        api_key = await self._api_key(postgres)
+        async with prepared_database() as prepare:
+            await asyncio.to_thread(postgres.init)
+            await supervisor.start(postgres.program(), valkey.program())
+            api_key = self._keep_key(await prepare(postgres, self._secrets.get("api_key", "")))
         links = self._links(postgres)
         redirects = [self._redirect(n, postgres, valkey) for n in range(1, options.workers + 1)]
         owner = {
@@ -182,15 +179,11 @@ class _Stack:
             SIGN_IN_CODE_UNTIL=str(int(time.time()) + SIGN_IN_CODE_S),
         )
 
-    async def _api_key(self, postgres: Postgres) -> str:
-        """Return the admin's key of this folder, which each start shows; make a new one when it is not valid any more."""
-        async with open_connection(postgres.url("tinyurl_links"), "up", connect_timeout_s=CONNECT_TIMEOUT_S) as conn:
-            if not await is_valid_key(conn, self._secrets.get("api_key", ""), SCOPES):
-                _, self._secrets["api_key"] = await create_key(
-                    conn, owner=LOCAL_OWNER, name="tinyurl up", scopes=SCOPES
-                )
-                store_secrets(self._options.data, self._secrets)
-        return self._secrets["api_key"]
+    def _keep_key(self, key: str) -> str:
+        if key != self._secrets.get("api_key"):
+            self._secrets["api_key"] = key
+            store_secrets(self._options.data, self._secrets)
+        return key
 
     def _write_state(self) -> None:
         """Say where everything is. The file appears when all but the dashboard is ready: scripts wait for it."""

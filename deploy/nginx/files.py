@@ -9,8 +9,8 @@ from pathlib import Path
 
 from shared.clicks import HEADERS
 from shared.codes import nginx_trail_pattern
+from shared.domains import www_aliases
 from shared.problems import PAGE, VISIT_PROBLEMS
-from shared.settings import www_aliases
 
 MAIN = "nginx.conf"
 DASHBOARD = "/dashboard/"

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from streamlit import config
 from streamlit.starlette import App
 
-# With the script's own libraries: the first visitor waits for none of them, and a page that cannot be imported stops the start.
+# With the pages, so that one that cannot be imported stops the start. pandas and Altair come with the first table and chart.
 from services.dashboard import main
 from services.dashboard.door.cookies import KeyCookies
 from services.dashboard.door.frontend import Frontend

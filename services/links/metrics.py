@@ -28,7 +28,7 @@ class Metrics:
         self._batches = Counter("links_click_batches", "Batches by their answer.", ("status",), registry=self.registry)
         self._worker_starts = 0
         self._restarts = Counter(
-            "links_click_worker_restarts", "Starts of the click worker after the first.", registry=self.registry
+            "links_click_worker_restarts", "Starts of the click worker after one that died.", registry=self.registry
         )
         self._newest = 0.0
         lag = Gauge(

@@ -4,8 +4,9 @@ from urllib.parse import urlsplit
 
 from services.links.links.targets import TargetRules
 from services.links.web.cursors import Cursors
+from shared.domains import www_aliases
 from shared.records import LinkKey
-from shared.settings import LinksSettings, www_aliases
+from shared.settings import LinksSettings
 
 
 class Site:

@@ -17,6 +17,7 @@ from tests.bench.candidates import run_servers
 from tests.bench.creations import measure_creations
 from tests.bench.intake import measure_intake
 from tests.bench.measure import MeasuringFailed
+from tests.bench.memory import measure_memory_at_rest, show_weights
 from tests.bench.misses import measure_misses
 from tests.bench.redirects import measure_journal, measure_memory, measure_redirects
 from tests.bench.report import Report, say, show
@@ -34,6 +35,9 @@ def main(  # noqa: PLR0917  # options, by name
         typer.Option(
             "--clicks", help="Statistics alone, with 50 million clicks: half an hour, 35 GB; less with --quick."
         ),
+    ] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="The memory of a `tinyurl up` at rest alone, after a million clicks.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     nginx_path: Annotated[
@@ -76,6 +80,9 @@ def main(  # noqa: PLR0917  # options, by name
         return
     if shutil.which("wrk") is None:
         _fail("wrk is missing: install it, for example with `apt-get install wrk`.")
+    if memory:
+        _memory(as_json=as_json)
+        return
     try:
         report = asyncio.run(_bench(nginx.choose_binary(nginx_path), quick=quick, large=large, only=only))
     except (StartFailed, MeasuringFailed) as error:
@@ -96,6 +103,15 @@ def _statistics(size: stats.Size, *, as_json: bool) -> None:
     typer.echo(f"{'statistics of':34} {'questions':>9} {'p50 ms':>8} {'p95 ms':>8} {'longest':>8}")
     for each in answers:
         typer.echo(f"{each.name:34} {each.questions:9} {each.p50_ms:8.1f} {each.p95_ms:8.1f} {each.longest_ms:8.1f}")
+
+
+def _memory(*, as_json: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="tinyurl-bench-", ignore_cleanup_errors=True) as name:
+        try:
+            weights = asyncio.run(measure_memory_at_rest(Path(name)))
+        except MeasuringFailed as error:
+            _fail(str(error))
+    typer.echo(json.dumps([asdict(each) for each in weights], indent=2) if as_json else show_weights(weights))
 
 
 async def _bench(binary: nginx.NginxBinary, *, quick: bool, large: bool, only: str) -> Report:

@@ -12,6 +12,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from deploy.local import nginx, valkey
+from deploy.local.database import prepare
 from deploy.local.nginx import Nginx
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, accepts_connections
@@ -160,7 +161,7 @@ async def run_servers(folder: Path, nginx_binary: Path | None, say: Callable[[st
     try:
         postgres.init()
         await supervisor.start(postgres.program(), cache.program())
-        await postgres.prepare()
+        await prepare(postgres)
         await fill(postgres, "tinyurl", MEMORY_LINKS)
         await _start_candidates(servers)
         yield servers
@@ -170,7 +171,7 @@ async def run_servers(folder: Path, nginx_binary: Path | None, say: Callable[[st
 
 async def fill(postgres: Postgres, database: str, links: int) -> None:
     """Fill a database with links b000000, b000001, …; without the indexes that no redirect uses."""
-    await postgres.prepare(database)
+    await prepare(postgres, database)
     conn = await asyncpg.connect(postgres.url(SUPERUSER, database), timeout=10)
     try:
         if database != "tinyurl":

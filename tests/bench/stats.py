@@ -18,6 +18,7 @@ from time import perf_counter
 import asyncpg
 import httpx
 
+from deploy.local.database import prepare
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
@@ -70,7 +71,7 @@ async def measure_statistics(folder: Path, size: Size, say: Callable[[str], None
     try:
         postgres.init()
         await supervisor.start(postgres.program())
-        await postgres.prepare()
+        await prepare(postgres)
         await fill_clicks(postgres, size, say)
         socket = folder / "links.sock"
         await supervisor.start(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from deploy.local.stack import LOCAL_OWNER
+from deploy.local.database import LOCAL_OWNER
 from services.links.clicks.counts import EnrichedClick
 from shared.api import Dimensions
 from shared.postgres import Connection

@@ -120,6 +120,24 @@ async def test_worker_is_started_again_and_ends_with_the_service(
     assert not Path(f"/proc/{other}").exists()
 
 
+async def test_worker_rests(intake_settings: LinksSettings, socket: Path, owner: Connection) -> None:
+    """A worker that has nothing to do is ended, and is no loss; the next batch has a new one, which ends like the first."""
+    (link,) = await make_links(owner, 1)
+    app = create_app(intake_settings, click_times=ClickTimes(rest=0.1))
+    answers = []
+    async with serve(app, socket), client_of(socket, **HEADERS) as client:
+        for _ in range(3):
+            answers.append(await send(client, records([click(link)]), segment=uuid4()))
+            async with asyncio.timeout(30):
+                while await worker_pids():
+                    await asyncio.sleep(0.01)
+        shown = (await client.get("/metrics")).text
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert await check_sums(owner) == 3
+    assert "links_click_worker_restarts_total 0.0" in shown
+
+
 async def test_worker_that_dies_while_it_works(patient_intake: httpx.AsyncClient, owner: Connection) -> None:
     """Its batch is tried once more and then not answered with 200; nothing of it is stored, and the next worker takes it."""
     (link,) = await make_links(owner, 1)

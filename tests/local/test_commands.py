@@ -1,6 +1,7 @@
 """How commands end: a failure is one line with the command's name, SIGTERM is a clean end."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from deploy.command.cli import Commands
 
 TIMEOUT_S = 60
 NOWHERE = "postgresql://tinyurl@/tinyurl?host=/nonexistent"
@@ -33,6 +36,19 @@ def silent_server(tmp_path: Path) -> Iterator[socket.socket]:
         server.listen()
         server.settimeout(TIMEOUT_S)
         yield server
+
+
+def test_every_command_is_listed_and_a_mistyped_one_is_guessed() -> None:
+    """The help has each command's first line, and what is nearly a command is answered with those that are like it."""
+    process = start("--help", url=NOWHERE)
+    shown, _ = process.communicate(timeout=TIMEOUT_S)
+    process = start("bakup", url=NOWHERE)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+
+    for name, command in Commands().items():
+        assert re.search(rf"│ {name} +{re.escape(command.help.split()[0])} ", shown)
+    assert "Did you mean 'backup', 'backup-key'?" in errors
+    assert process.returncode == 2
 
 
 @pytest.mark.parametrize(

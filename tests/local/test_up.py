@@ -346,6 +346,31 @@ def test_data_of_another_postgres_is_said(tmp_path: Path) -> None:
     assert version.read_text() == "12\n"
 
 
+def test_code_of_the_current_folder_is_not_run(tmp_path: Path) -> None:
+    """Somebody may type the command in a folder with packages of the same names."""
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "__init__.py").write_text("raise SystemExit('somebody else')")
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("12\n")
+    command = [sys.executable, "-P", *TINYURL[1:], "up", "--data", str(tmp_path), "--port", str(free_port())]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "was made by PostgreSQL 12" in one_line(done)
+
+
+def test_database_that_cannot_be_prepared_is_said(start_up: StartUp) -> None:
+    """What another process finds out about the database is one line of this command, and nothing is left running."""
+    up = start_up()
+    up.stop(signal.SIGTERM)
+    secrets = up.data / "secrets.json"
+    secrets.write_text(json.dumps(json.loads(secrets.read_text()) | {"postgres": "forgotten"}))
+    line = one_line(run("up", "--data", str(up.data), "--port", str(up.port)))
+
+    assert line.startswith("tinyurl up: The database cannot be prepared: ")
+    assert "password authentication failed" in line
+    assert processes_of(up.data) == []
+
+
 def test_ephemeral_stack_leaves_nothing(start_up: StartUp, tmp_path: Path) -> None:
     """`--ephemeral` works like any other, and keeps no file."""
     up = start_up("--ephemeral")

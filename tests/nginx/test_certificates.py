@@ -18,7 +18,7 @@ import pytest
 from deploy.certificates.names import domains, leading_here, names, names_of
 from deploy.certificates.renewal import CertificatePlaces, obtain
 from deploy.local.programs import Program, accepts_connections
-from shared.settings import www_aliases
+from shared.domains import www_aliases
 from tests.conftest import running
 from tests.nginx.conftest import free_port
 from tests.nginx.tls import TlsFront, running_tls_front

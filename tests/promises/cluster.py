@@ -19,6 +19,7 @@ import asyncpg
 import httpx
 from redis.asyncio import Redis
 
+from deploy.local.database import prepare
 from deploy.local.nginx import Nginx
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER, Postgres
 from deploy.local.programs import Program, accepts_connections, spawn_options, wait_until
@@ -212,7 +213,7 @@ def redirect_service(cluster: Cluster, name: str) -> Program:
 
 
 async def _prepare(cluster: Cluster) -> None:
-    await cluster.postgres.prepare()
+    await prepare(cluster.postgres)
     conn = await asyncpg.connect(cluster.postgres.url(OWNER))
     await conn.execute(NAIVE_TABLE)
     _, cluster.key = await create_key(conn, owner="tests", scopes=SCOPES)

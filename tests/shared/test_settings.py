@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from shared import settings as module
-from shared.settings import LinksSettings, NginxSettings, RedirectSettings, load_settings, www_aliases
+from shared.domains import www_aliases
+from shared.settings import LinksSettings, NginxSettings, RedirectSettings, load_settings
 
 GOOD = {
     "LINKS_DATABASE_URL": "postgresql:///x",

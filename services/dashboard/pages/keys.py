@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-import pandas as pd
 import streamlit as st
 
 from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Unreachable
@@ -10,6 +9,7 @@ from services.dashboard.api.results import NewKey
 from services.dashboard.texts import format_instant, plain
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
+from services.dashboard.widgets.frames import make_frame
 from services.dashboard.widgets.inputs import Errors, errors_of, show_error, show_other_errors
 from shared.api import LAST_YEAR, LONGEST_OWNER, LONGEST_TITLE, USUAL_SCOPES, Scope
 
@@ -92,7 +92,7 @@ def _show_keys(client: Client, own: Key) -> None:
     keys = client.list_keys()
     zone = viewer_zone()
     chosen = st.dataframe(
-        pd.DataFrame(
+        make_frame(
             {
                 "Owner": [key.owner for key in keys],
                 "Name": [key.name or "" for key in keys],

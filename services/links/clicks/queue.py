@@ -5,6 +5,7 @@ tells what was taken. A batch that made a worker die or hang is taken in smaller
 """
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -49,6 +50,7 @@ class ClickTimes:
         patience: No part of a batch is begun later than that.
         batch: For the worker's answer, longer than its statements may take. A worker that misses it is killed.
         click: For one click, or for unpacking one record. Either takes milliseconds at most.
+        rest: A worker that had nothing to do for so long is ended: its parsers and what it remembers take 60 to 90 MB.
     """
 
     body: float = 10.0
@@ -56,6 +58,7 @@ class ClickTimes:
     patience: float = 4.0
     batch: float = 12.0
     click: float = 2.0
+    rest: float = 120.0
 
 
 CLICK_TIMES = ClickTimes()
@@ -85,6 +88,9 @@ class ClickQueue:
         self._waiting = 0
         self._turn = asyncio.Lock()
         self._worker: WorkerProcess | None = None
+        self._used_at = monotonic()
+        self._is_wanted = asyncio.Event()
+        self._has_rested = False
         self._suspects = Suspects()
         # Clicks that are stored at once: less while Postgres is slow.
         self._most = ANY_NUMBER
@@ -114,6 +120,8 @@ class ClickQueue:
         while tries < TRIES and monotonic() < until:
             async with self._my_turn():
                 part = self._suspects.part(segment, self._most)
+                self._is_wanted.set()
+                self._used_at = monotonic()
                 try:
                     worker = await self._start()
                     taken = await worker.take(
@@ -135,6 +143,7 @@ class ClickQueue:
                     # Half a conversation must not stay in the pipe.
                     await self._end()
                     raise
+                self._used_at = monotonic()
                 self._note_answer(segment, taken)
             if taken.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT):
                 break
@@ -144,7 +153,7 @@ class ClickQueue:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep a worker running for the length of a block: it is ready before the first batch, and started again if it dies."""
+        """Keep a worker for the length of a block: it is ready before the first batch, started again if it dies, and rests."""
         keeper = asyncio.create_task(self._keep_running())
         try:
             yield
@@ -172,13 +181,33 @@ class ClickQueue:
             try:
                 async with self._turn:
                     worker = await self._start()
-                status = await worker.child.process.wait()
-                log.warning("click_worker_ended", status=status)
+                if await self._rests(worker):
+                    await self._is_wanted.wait()
+                    continue
+                log.warning("click_worker_ended", status=worker.child.process.returncode)
             except Exception:
                 log.exception("click_worker_not_started")
             if monotonic() - started >= STEADY_S:
                 backoff.reset()
             await asyncio.sleep(backoff.record_failure())
+
+    async def _rests(self, worker: WorkerProcess) -> bool:
+        """Wait until a worker ends, or end it because it had nothing to do for long.
+
+        Returns:
+            Whether it was ended, so that none is needed before the next batch.
+        """
+        while worker.child.is_running:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._used_at + self.times.rest - monotonic())):
+                    await worker.child.process.wait()
+            async with self._turn:
+                if worker.child.is_running and monotonic() >= self._used_at + self.times.rest:
+                    await self._end()
+                    self._has_rested = True
+                    self._is_wanted.clear()
+                    return True
+        return False
 
     def _note_loss(self, segment: UUID) -> bool:
         """Remember what the worker was doing.
@@ -208,7 +237,9 @@ class ClickQueue:
         if self._worker is None or not self._worker.child.is_running:
             await self._end()
             self._worker = await start_worker(self._command, self._settings)
-            self._metrics.count_worker_start()
+            if not self._has_rested:
+                self._metrics.count_worker_start()
+            self._has_rested = False
         return self._worker
 
     async def _end(self) -> None:

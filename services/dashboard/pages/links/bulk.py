@@ -6,7 +6,6 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-import pandas as pd
 import streamlit as st
 
 from services.dashboard.api.client import ApiError, Client, Unreachable
@@ -15,6 +14,7 @@ from services.dashboard.lists.encodings import LARGEST_FILE_BYTES, RowsRefused
 from services.dashboard.lists.parsing import parse_rows, result_text, results_csv, slices
 from services.dashboard.pages.links.import_preview import show_preview
 from services.dashboard.texts import format_count, is_web_address, plain
+from services.dashboard.widgets.frames import make_frame
 from shared.api import MOST_ROWS
 
 LARGEST_TEXT = 2_000_000
@@ -119,7 +119,7 @@ def _show_results(batch: BulkCreation) -> None:
         st.warning(f"{format_count(failed, 'row')} failed; the column Result says why.")
     shown = sorted(batch.results, key=lambda result: (result.link is not None, result.index))
     st.dataframe(
-        pd.DataFrame(
+        make_frame(
             {
                 "Line": [batch.lines[result.index] for result in shown],
                 "Result": [result_text(result) for result in shown],

@@ -1,12 +1,12 @@
 """The preview of a list or file, before anything is created."""
 
-import pandas as pd
 import streamlit as st
 
 from services.dashboard.lists.encodings import WINDOWS_1252
 from services.dashboard.lists.layouts import DELIMITERS
 from services.dashboard.lists.parsing import ParsedList
 from services.dashboard.texts import format_count, plain, shorten
+from services.dashboard.widgets.frames import make_frame
 
 FIRST_ROWS = 5
 MOST_PROBLEMS = 5
@@ -30,7 +30,7 @@ def show_preview(understood: ParsedList) -> None:
     _show_problems("left out", understood.left_out)
     _show_problems("to be looked at", understood.doubts)
     st.dataframe(
-        pd.DataFrame(
+        make_frame(
             [
                 {"line": line} | {name: _cell_text(value) for name, value in row.items()}
                 for line, row in zip(understood.lines[:FIRST_ROWS], understood.rows, strict=False)

@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import streamlit as st
 
 from services.dashboard.api.counts import Recent
 from services.dashboard.api.results import Link
 from services.dashboard.texts import is_web_address, shorten
+from services.dashboard.widgets.frames import make_frame
 from shared.api import LONGEST_TITLE, LONGEST_URL, LinkState
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPARKLINE_DAYS = 14
 SELECT_PX, NARROW_PX, WIDE_PX = 92, 85, 160
@@ -46,7 +49,7 @@ def link_state(link: Link, now: datetime) -> LinkState:
     return "active"
 
 
-def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset[str], zone: tzinfo) -> pd.DataFrame:
+def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset[str], zone: tzinfo) -> "pd.DataFrame":
     """Make the rows of the table.
 
     Args:
@@ -57,7 +60,7 @@ def link_frame(links: Sequence[Link], recent: Recent | None, selected: frozenset
     """
     now = datetime.now(UTC)
     clicks = {item.name: list(item.clicks) for item in recent.items} if recent else {}
-    frame = pd.DataFrame(
+    frame = make_frame(
         {
             SELECT: [link.name in selected for link in links],
             SHORT: [link.short_url if is_web_address(link.short_url) else "" for link in links],

@@ -11,7 +11,6 @@ from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Lin
 from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.known import known_domains
 from services.dashboard.pages.links.actions import STATISTICS_LINK
-from services.dashboard.pages.statistics.view import show_statistics
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
 from shared.api import Bots, Interval
@@ -72,6 +71,9 @@ def page(client: Client, key: Key) -> None:
     if link is not None:
         show_copyable(link.short_url)
         st.text(f"leads to {link.url}")
+
+    # With it comes Altair, which takes 25 MB that a dashboard at rest does not need.
+    from services.dashboard.pages.statistics.view import show_statistics  # noqa: PLC0415
 
     @st.fragment(run_every=REFRESH_S if live else None)
     def counted() -> None:

@@ -3,7 +3,6 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import pandas as pd
 import streamlit as st
 
 from services.dashboard.api.client import ApiError, Client, Key, Link
@@ -11,6 +10,7 @@ from services.dashboard.api.counts import Click, Stats
 from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
 from services.dashboard.widgets.failures import explain
+from services.dashboard.widgets.frames import make_frame
 from shared.api import MOST_VALUES
 
 SHOWN_VALUES = 10
@@ -110,7 +110,7 @@ def _show_dimensions(stats: Stats) -> None:
 def _show_last(clicks: tuple[Click, ...], zone: ZoneInfo) -> None:
     st.subheader("Last clicks", anchor=False)
     st.dataframe(
-        pd.DataFrame(
+        make_frame(
             {
                 "When": [click.clicked_at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S") for click in clicks],
                 "Who": ["bot" if click.is_bot else "human" for click in clicks],
