@@ -1,0 +1,179 @@
+"""The format of a chunk of raw clicks: those of a batch that are of one UTC day, as compressed columns in the order of links.
+
+The click worker writes chunks, statistics read them. A chunk has a directory, which tells whose its clicks are, so that a
+reader who looks for a link need not open the columns of chunks without it. A column that is not known here is passed over.
+"""
+
+import struct
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import msgpack
+
+from shared.api import UNKNOWN, Dimensions
+
+FORMAT = 1
+
+MOST_CLICKS = 16_384
+"""Clicks of a chunk; a larger batch makes several."""
+
+VISITOR_BYTES = 8
+"""So much of a visitor's hash tells the visitors in a part of a day apart: of 10,000 none is taken for another (1 in 10^11)."""
+
+_LEVEL = 1
+
+# Numbers of the columns; the dimensions follow in their order, and none ever moves.
+_TIMES = 0
+_BOTS = 1
+_DIMENSIONS = 16
+
+_NO_VISITOR = bytes(VISITOR_BYTES)
+
+
+class Chunk(NamedTuple):
+    """A chunk as it is stored.
+
+    Attributes:
+        day: Days since 1970.
+        since_us: The time of the first click, microseconds since 1970.
+        until_us: The time of the last one.
+        links: The directory.
+        clicks: The columns.
+    """
+
+    day: int
+    since_us: int
+    until_us: int
+    links: bytes
+    clicks: bytes
+
+
+class RawClick(NamedTuple):
+    """A click out of a chunk; `visitor` is None if nothing told visitors of its day apart."""
+
+    place: int
+    time_us: int
+    is_bot: bool
+    visitor: bytes | None
+    dimensions: Dimensions
+
+
+def pack_chunk(day: int, clicks: Sequence[tuple[int, int, str, bytes | None, bool, Dimensions]]) -> Chunk:
+    """Pack some clicks of a day.
+
+    Args:
+        day: Days since 1970.
+        clicks: Microseconds since 1970, link, owner, visitor, whether it was a bot, dimensions; in the order of the links.
+    """
+    times, links, owners, visitors, bots, dimensions = zip(*clicks, strict=True)
+    since = min(times)
+    columns: dict[int, Any] = {
+        _TIMES: _planes([time - since for time in times]),
+        _BOTS: bytes(bots),
+    }
+    for number, column in enumerate(zip(*dimensions, strict=True), _DIMENSIONS):
+        columns[number] = _pack_values(column)
+    packed = zlib.compress(msgpack.packb(columns), _LEVEL)
+    # Hashes do not become smaller.
+    seen = b"".join([_cut(visitor) for visitor in visitors])
+    return Chunk(day, since, max(times), _pack_links(links, owners), msgpack.packb((packed, seen)))
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLinks:
+    """A chunk's directory: the links in their order, and where the clicks of each begin."""
+
+    links: Sequence[int]
+    owners: Sequence[str]
+    starts: Sequence[int]
+
+    @classmethod
+    def read(cls, packed: bytes) -> "ChunkLinks":
+        names, steps, owners, counts = msgpack.unpackb(zlib.decompress(packed))
+        return cls(list(accumulate(steps)), [names[n] for n in owners], list(accumulate(counts, initial=0)))
+
+    def of_link(self, link_id: int) -> Iterator[tuple[str, range]]:
+        """The places of a link's clicks, with its owner; none if the chunk has no click of it."""
+        place = bisect_left(self.links, link_id)
+        if place < len(self.links) and self.links[place] == link_id:
+            yield self.owners[place], range(self.starts[place], self.starts[place + 1])
+
+    def of_owners(self, wanted: str | None) -> Iterator[tuple[str, range]]:
+        """The places of an owner's clicks, or of everyone's, link by link."""
+        for owner, (start, end) in zip(self.owners, pairwise(self.starts), strict=True):
+            if wanted is None or owner == wanted:
+                yield owner, range(start, end)
+
+
+class ChunkClicks:
+    """A chunk's columns.
+
+    Args:
+        since_us: The time of its first click.
+        packed: The columns as they are stored.
+    """
+
+    def __init__(self, since_us: int, packed: bytes) -> None:
+        columns, self._visitors = msgpack.unpackb(packed)
+        self._columns = msgpack.unpackb(zlib.decompress(columns), strict_map_key=False)
+        self._since_us = since_us
+        self._values = [
+            None if column is None else (column[0], _read_codes(*column))
+            for column in map(self._columns.get, range(_DIMENSIONS, _DIMENSIONS + len(Dimensions._fields)))
+        ]
+
+    def rows(self, places: range) -> Iterator[RawClick]:
+        """The clicks at some places; a dimension that the chunk does not have is unknown."""
+        bots, times = self._columns[_BOTS], self._columns[_TIMES]
+        for place in places:
+            visitor = self._visitors[place * VISITOR_BYTES : (place + 1) * VISITOR_BYTES]
+            yield RawClick(
+                place,
+                # The planes from the first to the last have the bytes of a number, the lowest first.
+                self._since_us + int.from_bytes(times[place :: len(bots)], "little"),
+                bots[place] == 1,
+                None if visitor == _NO_VISITOR else visitor,
+                Dimensions(*[UNKNOWN if each is None else each[0][each[1][place]] for each in self._values]),
+            )
+
+
+def cut_visitor(visitor: bytes | None) -> bytes | None:
+    """What a chunk keeps of a visitor's hash."""
+    return None if visitor is None else _cut(visitor)
+
+
+def _cut(visitor: bytes | None) -> bytes:
+    return _NO_VISITOR if visitor is None else visitor[:VISITOR_BYTES].ljust(VISITOR_BYTES, b"\0")
+
+
+def _pack_links(links: Sequence[int], owners: Sequence[str]) -> bytes:
+    steps, owner_numbers, counts, before = [], [], [], 0
+    names: dict[str, int] = {}
+    for link, group in groupby(zip(links, owners, strict=True), itemgetter(0)):
+        clicks = list(group)
+        steps.append(link - before)
+        owner_numbers.append(names.setdefault(clicks[0][1], len(names)))
+        counts.append(len(clicks))
+        before = link
+    return zlib.compress(msgpack.packb((list(names), steps, owner_numbers, counts)), _LEVEL)
+
+
+def _pack_values(column: Sequence[str]) -> tuple[list[str], bytes]:
+    numbers: dict[str, int] = {}
+    codes = [numbers.setdefault(value, len(numbers)) for value in column]
+    return list(numbers), bytes(codes) if len(numbers) <= 256 else struct.pack(f"<{len(codes)}H", *codes)
+
+
+def _read_codes(values: Sequence[str], codes: bytes) -> Sequence[int]:
+    return codes if len(values) <= 256 else struct.unpack(f"<{len(codes) // 2}H", codes)
+
+
+def _planes(numbers: Sequence[int]) -> bytes:
+    """Numbers as the first bytes of all, the second bytes of all and so on, which compresses well."""
+    raw = struct.pack(f"<{len(numbers)}Q", *numbers)
+    return b"".join([raw[place::8] for place in range(8)])

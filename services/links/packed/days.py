@@ -1,0 +1,162 @@
+"""The format of a day's counts: everything that is counted of a link, or of an owner's links, on one UTC day, as one value.
+
+The click worker adds to it, statistics read it, and upkeep moves older counts into it. A value is a msgpack map from the number
+of a part to the part. A part that is not known here stays as it is, so a newer release may add some within the same format.
+What changes the meaning of a part is another format, and another row (`rows.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgpack
+
+from shared.api import Dimensions
+
+FORMAT = 1
+
+SECOND_US = 1_000_000
+SLOT_US = 900 * SECOND_US
+DAY_US = 86_400 * SECOND_US
+SLOTS = DAY_US // SLOT_US
+
+MOST_VALUES_OF_LINK = 250
+MOST_VALUES_OF_OWNER = 1_000
+"""Values of each dimension, of people and of bots each, that a day has room for. Clicks with further ones count together."""
+
+OTHER = None
+"""The key of the further values' clicks."""
+
+MOST_RANGES = 32
+"""Ranges of chunks that a day names. Beyond it the two that are nearest become one, with chunks in it that others have."""
+
+# Numbers of the parts. Those that tell people from bots have two numbers each, the even one for people.
+_CHUNKS = 0
+_VISITORS = 2
+_SLOTS = 4
+_DIMENSIONS = 16
+"""The first dimension has 16 and 17, and so on in their order: a new dimension goes to the end, and none ever moves."""
+
+
+class DayCounts:
+    """The counts of a day; `pack` makes the stored value of them.
+
+    Args:
+        packed: The stored value; without one there are no clicks yet.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, packed: bytes | None = None) -> None:
+        self._parts: dict[int, Any] = {} if packed is None else msgpack.unpackb(packed, strict_map_key=False)
+
+    def pack(self) -> bytes:
+        packed: bytes = msgpack.packb(self._parts)
+        return packed
+
+    def clicks(self, is_bot: bool) -> int:
+        return sum(self._parts.get(_SLOTS + is_bot, {}).values())
+
+    def slots(self, is_bot: bool) -> dict[int, int]:
+        """Clicks by the number of the quarter of an hour, from midnight."""
+        slots: dict[int, int] = self._parts.get(_SLOTS + is_bot, {})
+        return slots
+
+    def values(self, dimension: str, is_bot: bool) -> dict[str | None, int]:
+        """Clicks by the value of a dimension; `OTHER` for those that are not told apart."""
+        values: dict[str | None, int] = self._parts.get(_PLACES[dimension] + is_bot, {})
+        return values
+
+    def visitors(self, is_bot: bool) -> int:
+        """The number of unique visitors."""
+        count: int = self._parts.get(_VISITORS + is_bot, 0)
+        return count
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """The first and the last number of each range of chunks that the raw clicks are in."""
+        ends = self._parts.get(_CHUNKS, ())
+        return zip(ends[::2], ends[1::2], strict=True)
+
+    def add_clicks(self, clicks: Iterable[tuple[int, Any, Any, Any, bool, Dimensions]], most: int) -> None:
+        """Count some clicks of the day.
+
+        Args:
+            clicks: Microseconds since 1970, whatever, whether it was a bot, and the values of the dimensions.
+            most: Values of a dimension that there is room for.
+        """
+        parts = self._parts
+        for time_us, _, _, _, is_bot, dimensions in clicks:
+            slot, place = time_us // SLOT_US % SLOTS, _SLOTS + is_bot
+            slots = parts.get(place)
+            if slots is None:
+                parts[place] = {slot: 1}
+            else:
+                slots[slot] = slots.get(slot, 0) + 1
+            place = _DIMENSIONS + is_bot
+            for value in dimensions:
+                values = parts.get(place)
+                if values is None:
+                    parts[place] = {value: 1}
+                elif value in values:
+                    values[value] += 1
+                else:
+                    _add_value(values, value, 1, most)
+                place += 2
+
+    def add_slot(self, slot: int, is_bot: bool, clicks: int) -> None:
+        slots = self._parts.setdefault(_SLOTS + is_bot, {})
+        slots[slot] = slots.get(slot, 0) + clicks
+
+    def add_value(self, dimension: str, value: str | None, is_bot: bool, clicks: int, most: int) -> None:
+        _add_value(self._parts.setdefault(_PLACES[dimension] + is_bot, {}), value, clicks, most)
+
+    def add_day(self, other: "DayCounts") -> None:
+        """Add the counts of another link or owner to these, without a bound, to read them together."""
+        for part, added in other._parts.items():
+            kept = self._parts.get(part)
+            if part == _CHUNKS:
+                self._parts[part] = [*(kept or ()), *added]
+            elif isinstance(added, int):
+                self._parts[part] = (kept or 0) + added
+            elif kept is None:
+                self._parts[part] = dict(added)
+            else:
+                for key, clicks in added.items():
+                    kept[key] = kept.get(key, 0) + clicks
+
+    def add_visitors(self, is_bot: bool, count: int) -> None:
+        self._parts[_VISITORS + is_bot] = self.visitors(is_bot) + count
+
+    def add_chunk(self, number: int) -> None:
+        """Note a chunk that has raw clicks of the day, and perhaps of this link."""
+        ends: list[int] | None = self._parts.get(_CHUNKS)
+        if ends is None:
+            self._parts[_CHUNKS] = [number, number]
+        elif number > ends[-1] + 1:
+            ends += [number, number]
+            if len(ends) > 2 * MOST_RANGES:
+                _join_nearest(ends)
+        elif number > ends[-1]:
+            ends[-1] = number
+        elif number < ends[0]:
+            # Two workers at once, the one with the lower number later.
+            ends[0] = number
+        elif not any(first <= number <= last for first, last in self.chunks()):
+            place = 2 * sum(last < number for last in ends[1::2])
+            ends[place:place] = [number, number]
+            if len(ends) > 2 * MOST_RANGES:
+                _join_nearest(ends)
+
+
+def _add_value(values: dict[str | None, int], value: str | None, clicks: int, most: int) -> None:
+    if value not in values and len(values) >= most:
+        value = OTHER
+    values[value] = values.get(value, 0) + clicks
+
+
+def _join_nearest(ends: list[int]) -> None:
+    gaps: Sequence[int] = [after - before for before, after in zip(ends[1:-1:2], ends[2::2], strict=True)]
+    place = gaps.index(min(gaps))
+    del ends[2 * place + 1 : 2 * place + 3]
+
+
+_PLACES = {name: _DIMENSIONS + 2 * place for place, name in enumerate(Dimensions._fields)}
