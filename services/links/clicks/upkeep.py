@@ -166,9 +166,9 @@ async def recount_old(conn: Connection) -> bool:
 
 
 async def _recount(conn: Connection, ids: Sequence[int]) -> None:
-    """Set the humans of links to the sum of their quarter-hours.
+    """Set the humans of links to the sum of their quarter-hours, and of their packed days.
 
-    A batch of clicks adds to the quarter-hours first and to the links last. Once the links are locked, a batch is in both or,
+    A batch of clicks adds to these first and to the links last. Once the links are locked, a batch is in both or,
     for the statement that begins then, in neither.
     """
     if not ids:
@@ -178,7 +178,9 @@ async def _recount(conn: Connection, ids: Sequence[int]) -> None:
         """
         WITH counted AS (
             SELECT id, least(clicks, (SELECT coalesce(sum(t.clicks), 0)::bigint FROM click_totals_by_link AS t
-                                      WHERE t.link_id = links.id AND NOT t.is_bot)) AS humans
+                                      WHERE t.link_id = links.id AND NOT t.is_bot)
+                                   + (SELECT coalesce(sum(d.humans), 0)::bigint FROM click_days AS d
+                                      WHERE d.link_id = links.id AND d.owner = '')) AS humans
             FROM links WHERE id = ANY ($1))
         UPDATE links
         SET humans = counted.humans, bots = clicks - counted.humans, clicks_sorted = clicks, humans_sorted = counted.humans

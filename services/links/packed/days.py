@@ -5,6 +5,7 @@ of a part to the part. A part that is not known here stays as it is, so a newer 
 What changes the meaning of a part is another format, and another row (`rows.py`).
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -128,20 +129,13 @@ class DayCounts:
 
     def add_chunk(self, number: int) -> None:
         """Note a chunk that has raw clicks of the day, and perhaps of this link."""
-        ends: list[int] | None = self._parts.get(_CHUNKS)
-        if ends is None:
-            self._parts[_CHUNKS] = [number, number]
-        elif number > ends[-1] + 1:
-            ends += [number, number]
-            if len(ends) > 2 * MOST_RANGES:
-                _join_nearest(ends)
-        elif number > ends[-1]:
+        ends: list[int] = self._parts.setdefault(_CHUNKS, [])
+        if ends and number == ends[-1] + 1:
             ends[-1] = number
-        elif number < ends[0]:
-            # Two workers at once, the one with the lower number later.
-            ends[0] = number
-        elif not any(first <= number <= last for first, last in self.chunks()):
-            place = 2 * sum(last < number for last in ends[1::2])
+            return
+        place = bisect_left(ends, number)
+        is_within = place % 2 == 1 or ends[place : place + 1] == [number]
+        if not is_within:
             ends[place:place] = [number, number]
             if len(ends) > 2 * MOST_RANGES:
                 _join_nearest(ends)

@@ -1,0 +1,103 @@
+"""Moves counts out of the tables of rows into packed days, in small steps, while clicks are stored and statistics are read.
+
+`services/links/upkeep.py` calls `move_some` by the clock where PACKED_CLICKS is on. What a step takes out of a table is in the
+packed days by the same commit, so a statement sees each count once, wherever it is.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
+from services.links.packed.rows import DayKey, insert_days, lock_days, select_days, update_days
+from shared.api import Dimensions
+from shared.postgres import Connection
+
+STEP_ROWS = 500
+"""Clicks wait while a step is taken: some hundredths of a second."""
+
+
+class _Source(NamedTuple):
+    """A table of rows.
+
+    Attributes:
+        owner: Whether it has an owner's counts and not a link's.
+        statement: Takes some rows out, those that nobody else has locked.
+        arguments: Of the statement, after the number of rows.
+    """
+
+    owner: bool
+    statement: str
+    arguments: tuple[object, ...] = ()
+
+
+async def move_some(conn: Connection) -> int:
+    """Move the counts of some rows.
+
+    Returns:
+        How many rows; call it again while there are any.
+    """
+    for source in _SOURCES:
+        async with conn.transaction():
+            await lock_days(conn)
+            rows = await conn.fetch(source.statement, STEP_ROWS, *source.arguments)
+            if rows:
+                await _add(conn, source, rows)
+                return len(rows)
+    return 0
+
+
+async def _add(conn: Connection, source: _Source, rows: list[Any]) -> None:
+    keys = {
+        (row["whose"], row["day"]): DayKey.of_owner(row["whose"], row["day"])
+        if source.owner
+        else DayKey.of_link(row["whose"], row["day"])
+        for row in rows
+    }
+    most = MOST_VALUES_OF_OWNER if source.owner else MOST_VALUES_OF_LINK
+    kept = await select_days(conn, list(keys.values()))
+    counted = {key: kept.get(key) or DayCounts() for key in keys.values()}
+    for row in rows:
+        _add_row(counted[keys[row["whose"], row["day"]]], row, most)
+    await update_days(conn, ((key, counted[key]) for key in kept))
+    await insert_days(conn, ((key, counts) for key, counts in counted.items() if key not in kept))
+
+
+def _add_row(counts: DayCounts, row: Mapping[str, Any], most: int) -> None:
+    if "slot" in row:
+        counts.add_slot(row["slot"], row["is_bot"], row["clicks"])
+    elif "dimension" in row:
+        counts.add_value(row["dimension"], row["value"], row["is_bot"], row["clicks"], most)
+    else:
+        counts.add_visitors(row["is_bot"], row["visitors"])
+
+
+_TOTALS = """
+    DELETE FROM click_totals_by_<by> WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM click_totals_by_<by> ORDER BY <whose>, slot, is_bot LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING <whose> AS whose, (slot AT TIME ZONE 'UTC')::date - DATE '1970-01-01' AS day, is_bot, clicks,
+        (extract(epoch FROM (slot AT TIME ZONE 'UTC')::time) / 900)::integer AS slot
+"""
+
+_DIMENSIONS = """
+    DELETE FROM click_dimensions_by_<by> WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM click_dimensions_by_<by> WHERE dimension = ANY ($2)
+        ORDER BY <whose>, day, dimension, value, is_bot LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING <whose> AS whose, day - DATE '1970-01-01' AS day, is_bot, clicks, dimension, value
+"""
+
+_VISITORS = """
+    DELETE FROM click_uniques_by_<by> WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM click_uniques_by_<by> ORDER BY <whose>, day, is_bot LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING <whose> AS whose, day - DATE '1970-01-01' AS day, is_bot, visitors
+"""
+
+_SOURCES = [
+    _Source(by == "owner", statement.replace("<by>", by).replace("<whose>", whose), arguments)
+    for by, whose in (("link", "link_id"), ("owner", "owner"))
+    for statement, arguments in (
+        (_TOTALS, ()),
+        # A dimension that is not known here is left to the release that counts by it.
+        (_DIMENSIONS, (list(Dimensions._fields),)),
+        (_VISITORS, ()),
+    )
+]
