@@ -19,6 +19,7 @@ class Measurement:
 
     Attributes:
         cpu_us: CPU time per request of each part of the server, microseconds.
+        bytes_per_request: How much the database grew, where that was looked at.
     """
 
     requests_per_second: float
@@ -26,6 +27,7 @@ class Measurement:
     p99_ms: float
     errors: int
     cpu_us: Mapping[str, float]
+    bytes_per_request: float = 0.0
 
 
 class MeasuringFailed(Exception):
