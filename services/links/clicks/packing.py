@@ -4,7 +4,7 @@
 counted, in the same tables as by `insert_clicks`, so that both can store clicks of one day side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -12,7 +12,7 @@ from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.rows import add_to_links, note_visitors
 from services.links.packed.chunks import MOST_CLICKS, pack_chunk
 from services.links.packed.days import DAY_US, MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import DayKey, insert_chunk, insert_days, lock_days, select_days, update_days
+from services.links.packed.rows import Whose, insert_chunk, insert_days, lock_days, select_days, update_days
 from shared.postgres import Connection
 
 _by_link = itemgetter(1)
@@ -37,33 +37,32 @@ async def pack_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> None
 
 async def _pack_day(conn: Connection, day: int, clicks: Sequence[EnrichedClick]) -> None:
     """Store the clicks of a day, which are in the order of their links."""
-    groups = [
-        *((DayKey.of_link(link, day), list(group), MOST_VALUES_OF_LINK) for link, group in groupby(clicks, _by_link)),
-        *(
-            (DayKey.of_owner(owner, day), list(group), MOST_VALUES_OF_OWNER)
-            for owner, group in groupby(sorted(clicks, key=_by_owner), _by_owner)
-        ),
-    ]
-    kept = await select_days(conn, [key for key, _, _ in groups])
-    counted = {}
-    for key, group, most in groups:
-        counts = counted[key] = kept.get(key) or DayCounts()
-        counts.add_clicks(group, most)
+    of_links: dict[Whose, list[EnrichedClick]] = {link: list(group) for link, group in groupby(clicks, _by_link)}
+    of_owners: dict[Whose, list[EnrichedClick]] = {}
+    for click in clicks:
+        of_owners.setdefault(click[2], []).append(click)
+    kept = await select_days(conn, day, (*of_links, *of_owners))
+    counted: dict[Whose, DayCounts] = {}
+    for groups, most in ((of_links, MOST_VALUES_OF_LINK), (of_owners, MOST_VALUES_OF_OWNER)):
+        for whose, group in groups.items():
+            counts = counted[whose] = kept.get(whose) or DayCounts()
+            counts.add_clicks(group, most)
     for first in range(0, len(clicks), MOST_CLICKS):
         part = clicks[first : first + MOST_CLICKS]
         number = await insert_chunk(conn, pack_chunk(day, part))
-        keys = [DayKey.of_link(link, day) for link in {click[1] for click in part}]
-        keys += [DayKey.of_owner(owner, day) for owner in {click[2] for click in part}]
-        for key in keys:
-            counted[key].add_chunk(number)
-    owned = tuple(zip(*{(click[1], click[2]) for click in clicks}, strict=True))
+        for whose in {click[1] for click in part} | {click[2] for click in part}:
+            counted[whose].add_chunk(number)
+    await _note_visitors(conn, day, clicks, counted)
+    await update_days(conn, day, ((whose, counted[whose]) for whose in kept))
+    await insert_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose not in kept))
+
+
+async def _note_visitors(
+    conn: Connection, day: int, clicks: Sequence[EnrichedClick], counted: Mapping[Whose, DayCounts]
+) -> None:
+    owners = {click[1]: click[2] for click in clicks}
     for is_bot in (False, True):
-        seen = [(click[1], click[3]) for click in clicks if click[4] is is_bot and click[3] is not None]
+        seen = {(click[1], click[3]) for click in clicks if click[4] is is_bot and click[3] is not None}
         if seen:
-            of_links, of_owners = await note_visitors(conn, day, tuple(zip(*set(seen), strict=True)), owned)
-            for link, new in of_links.items():
-                counted[DayKey.of_link(link, day)].add_visitors(is_bot, new)
-            for owner, new in of_owners.items():
-                counted[DayKey.of_owner(owner, day)].add_visitors(is_bot, new)
-    await update_days(conn, ((key, counted[key]) for key in kept))
-    await insert_days(conn, ((key, counts) for key, counts in counted.items() if key not in kept))
+            for whose, new in (await note_visitors(conn, day, seen, owners)).items():
+                counted[whose].add_visitors(is_bot, new)

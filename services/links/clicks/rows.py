@@ -3,13 +3,13 @@
 `batches.py` calls these inside its transaction, always in the order of `insert_clicks`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
 from uuid import UUID
 
 from services.links.clicks.counts import Columns, DimensionCounts, EnrichedClick, count_clicks
-from services.links.packed.rows import share_days
+from services.links.packed.rows import Whose, share_days
 from shared.journal import HEADER
 from shared.postgres import Connection
 
@@ -97,15 +97,15 @@ async def insert_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> No
 
 
 async def note_visitors(
-    conn: Connection, day: int, clicked: Columns, owned: Columns
-) -> tuple[dict[int, int], dict[str, int]]:
-    """Note the visitors that were seen on a day (since 1970): an owner's are those of its links.
+    conn: Connection, day: int, seen: Collection[tuple[int, bytes | None]], owners: Mapping[int, str]
+) -> dict[Whose, int]:
+    """Note the visitors that were seen on a day (since 1970): who is new to an owner is new to one of its links.
 
     Args:
         conn: In a transaction.
         day: The day.
-        clicked: link, visitor of every click.
-        owned: link, owner of every link.
+        seen: Links and visitors, at least one, each pair once.
+        owners: The owners of the links.
 
     Returns:
         The number of those that were not seen before on that day, by link and by owner.
@@ -131,11 +131,11 @@ async def note_visitors(
         SELECT NULL, owner, count(*) FROM of_owners GROUP BY owner
         """,
         day,
-        *clicked,
-        *owned,
+        *zip(*seen, strict=True),
+        list(owners),
+        list(owners.values()),
     )
-    of_links = {link_id: count for link_id, _, count in rows if link_id is not None}
-    return of_links, {owner: count for _, owner, count in rows if owner is not None}
+    return {link_id or owner: count for link_id, owner, count in rows}
 
 
 async def add_to_links(conn: Connection, columns: Columns) -> None:

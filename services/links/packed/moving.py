@@ -4,11 +4,11 @@
 packed days by the same commit, so a statement sees each count once, wherever it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import DayKey, insert_days, lock_days, select_days, update_days
+from services.links.packed.rows import insert_days, lock_days, select_days, update_days
 from shared.api import Dimensions
 from shared.postgres import Connection
 
@@ -46,20 +46,18 @@ async def move_some(conn: Connection) -> int:
     return 0
 
 
-async def _add(conn: Connection, source: _Source, rows: list[Any]) -> None:
-    keys = {
-        (row["whose"], row["day"]): DayKey.of_owner(row["whose"], row["day"])
-        if source.owner
-        else DayKey.of_link(row["whose"], row["day"])
-        for row in rows
-    }
+async def _add(conn: Connection, source: _Source, rows: Sequence[Any]) -> None:
     most = MOST_VALUES_OF_OWNER if source.owner else MOST_VALUES_OF_LINK
-    kept = await select_days(conn, list(keys.values()))
-    counted = {key: kept.get(key) or DayCounts() for key in keys.values()}
+    of_days: dict[int, list[Any]] = {}
     for row in rows:
-        _add_row(counted[keys[row["whose"], row["day"]]], row, most)
-    await update_days(conn, ((key, counted[key]) for key in kept))
-    await insert_days(conn, ((key, counts) for key, counts in counted.items() if key not in kept))
+        of_days.setdefault(row["day"], []).append(row)
+    for day, of_day in of_days.items():
+        kept = await select_days(conn, day, {row["whose"] for row in of_day})
+        counted = dict(kept)
+        for row in of_day:
+            _add_row(counted.setdefault(row["whose"], DayCounts()), row, most)
+        await update_days(conn, day, ((whose, counted[whose]) for whose in kept))
+        await insert_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose not in kept))
 
 
 def _add_row(counts: DayCounts, row: Mapping[str, Any], most: int) -> None:

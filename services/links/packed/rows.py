@@ -18,20 +18,8 @@ DELETED_AT_ONCE = 1_000
 _DAYS_LOCK = 0x6461_7973
 
 
-class DayKey(NamedTuple):
-    """Whose day: a link's, or with the link 0 an owner's. `day` is days since 1970."""
-
-    link_id: int
-    owner: str
-    day: int
-
-    @classmethod
-    def of_link(cls, link_id: int, day: int) -> "DayKey":
-        return cls(link_id, "", day)
-
-    @classmethod
-    def of_owner(cls, owner: str, day: int) -> "DayKey":
-        return cls(0, owner, day)
+Whose = int | str
+"""A link's id, or an owner."""
 
 
 class ChunkSpan(NamedTuple):
@@ -51,48 +39,55 @@ async def share_days(conn: Connection) -> None:
     await conn.execute("SELECT pg_advisory_xact_lock_shared($1)", _DAYS_LOCK)
 
 
-async def select_days(conn: Connection, keys: Sequence[DayKey]) -> dict[DayKey, DayCounts]:
-    """Read days in order to add to them; those that are missing are left out."""
+async def select_days(conn: Connection, day: int, whose: Iterable[Whose]) -> dict[Whose, DayCounts]:
+    """Read the counts of a day (since 1970) in order to add to them; those that are missing are left out."""
+    wanted = list(whose)
+    links = [each for each in wanted if isinstance(each, int)]
+    owners = [each for each in wanted if isinstance(each, str)]
     rows = await conn.fetch(
         """
-        SELECT number, counts
-        FROM unnest($1::bigint[], $2::text[], $3::integer[]) WITH ORDINALITY AS wanted (link_id, owner, since_1970, number)
-        JOIN click_days AS kept
-            ON kept.link_id = wanted.link_id AND kept.owner = wanted.owner AND day = DATE '1970-01-01' + since_1970
-        WHERE format = $4
+        SELECT link_id, owner, counts FROM click_days
+        WHERE link_id = ANY ($2) AND owner = '' AND day = DATE '1970-01-01' + $1::integer AND format = $4
+        UNION ALL
+        SELECT link_id, owner, counts FROM click_days
+        WHERE link_id = 0 AND owner = ANY ($3) AND day = DATE '1970-01-01' + $1::integer AND format = $4
         """,
-        *zip(*keys, strict=True),
+        day,
+        links,
+        owners,
         days.FORMAT,
     )
-    return {keys[number - 1]: DayCounts(counts) for number, counts in rows}
+    return {link_id or owner: DayCounts(counts) for link_id, owner, counts in rows}
 
 
-async def update_days(conn: Connection, counted: Iterable[tuple[DayKey, DayCounts]]) -> None:
-    """Write days that were there before."""
+async def update_days(conn: Connection, day: int, counted: Iterable[tuple[Whose, DayCounts]]) -> None:
+    """Write counts of a day that were there before."""
     if columns := _columns(counted):
         await conn.execute(
             """
             UPDATE click_days AS kept SET counts = new.counts, humans = new.humans, bots = new.bots
-            FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bytea[])
-                AS new (link_id, owner, since_1970, humans, bots, counts)
-            WHERE kept.link_id = new.link_id AND kept.owner = new.owner AND kept.day = DATE '1970-01-01' + since_1970
+            FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
+                AS new (link_id, owner, humans, bots, counts)
+            WHERE kept.link_id = new.link_id AND kept.owner = new.owner AND day = DATE '1970-01-01' + $1::integer
                 AND format = $7
             """,
+            day,
             *columns,
             days.FORMAT,
         )
 
 
-async def insert_days(conn: Connection, counted: Iterable[tuple[DayKey, DayCounts]]) -> None:
-    """Write days that were not there before."""
+async def insert_days(conn: Connection, day: int, counted: Iterable[tuple[Whose, DayCounts]]) -> None:
+    """Write counts of a day that were not there before."""
     if columns := _columns(counted):
         await conn.execute(
             """
-            INSERT INTO click_days (link_id, owner, day, humans, bots, counts, format)
-            SELECT link_id, owner, DATE '1970-01-01' + since_1970, humans, bots, counts, $7
-            FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bytea[])
-                AS new (link_id, owner, since_1970, humans, bots, counts)
+            INSERT INTO click_days (day, link_id, owner, humans, bots, counts, format)
+            SELECT DATE '1970-01-01' + $1::integer, link_id, owner, humans, bots, counts, $7
+            FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
+                AS new (link_id, owner, humans, bots, counts)
             """,
+            day,
             *columns,
             days.FORMAT,
         )
@@ -230,6 +225,14 @@ async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
     return number
 
 
-def _columns(counted: Iterable[tuple[DayKey, DayCounts]]) -> tuple[Sequence[object], ...]:
-    rows = [(*key, counts.clicks(False), counts.clicks(True), counts.pack()) for key, counts in counted]
+def _columns(counted: Iterable[tuple[Whose, DayCounts]]) -> tuple[Sequence[object], ...]:
+    rows = [
+        (
+            *((whose, "") if isinstance(whose, int) else (0, whose)),
+            counts.clicks(False),
+            counts.clicks(True),
+            counts.pack(),
+        )
+        for whose, counts in counted
+    ]
     return tuple(zip(*rows, strict=True))
