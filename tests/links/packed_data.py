@@ -54,7 +54,7 @@ async def select_raw(conn: Connection) -> list[StoredClick]:
         StoredClick(row[0], row[1], row[2], cut_visitor(row[3]), row[4], Dimensions(*list(row)[5:])) for row in rows
     ]
     for chunk in await conn.fetch("SELECT since_us, links, clicks FROM click_chunks"):
-        links, clicks = ChunkLinks.read(chunk["links"]), ChunkClicks(chunk["since_us"], chunk["clicks"])
+        links, clicks = ChunkLinks(chunk["links"]), ChunkClicks(chunk["since_us"], chunk["clicks"])
         for link_id in links.links:
             found += [
                 StoredClick(EPOCH + timedelta(microseconds=time_us), link_id, owner, visitor, is_bot, dimensions)

@@ -61,7 +61,7 @@ def test_a_chunk_gives_back_its_clicks(clicks: list[EnrichedClick]) -> None:
     owners = {each.link_id: each.owner for each in reversed(ordered)}
     ordered = [each._replace(owner=owners[each.link_id]) for each in ordered]
     chunk = pack_chunk(-3, ordered)
-    links, columns = ChunkLinks.read(chunk.links), ChunkClicks(chunk.since_us, chunk.clicks)
+    links, columns = ChunkLinks(chunk.links), ChunkClicks(chunk.since_us, chunk.clicks)
 
     for link_id in range(7):
         found = [

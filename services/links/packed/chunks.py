@@ -8,7 +8,6 @@ import struct
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -31,6 +30,8 @@ _LEVEL = 1
 _TIMES = 0
 _BOTS = 1
 _DIMENSIONS = 16
+
+_DIMENSION_COLUMNS = range(_DIMENSIONS, _DIMENSIONS + len(Dimensions._fields))
 
 _NO_VISITOR = bytes(VISITOR_BYTES)
 
@@ -84,34 +85,36 @@ def pack_chunk(day: int, clicks: Sequence[tuple[int, int, str, bytes | None, boo
     return Chunk(day, since, max(times), _pack_links(links, owners), msgpack.packb((packed, seen)))
 
 
-@dataclass(frozen=True, slots=True)
 class ChunkLinks:
-    """A chunk's directory: the links in their order, and where the clicks of each begin."""
+    """A chunk's directory: whose its clicks are, and where the clicks of each link are.
 
-    links: Sequence[int]
-    owners: Sequence[str]
-    starts: Sequence[int]
+    Args:
+        packed: The directory as it is stored.
 
-    @classmethod
-    def read(cls, packed: bytes) -> "ChunkLinks":
-        names, steps, owners, counts = msgpack.unpackb(zlib.decompress(packed))
-        return cls(list(accumulate(steps)), [names[n] for n in owners], list(accumulate(counts, initial=0)))
+    Attributes:
+        links: The ids of the links, in their order.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self._names, steps, self._owners, self._counts = msgpack.unpackb(zlib.decompress(packed))
+        self.links: Sequence[int] = list(accumulate(steps))
 
     def of_link(self, link_id: int) -> Iterator[tuple[str, range]]:
         """The places of a link's clicks, with its owner; none if the chunk has no click of it."""
         place = bisect_left(self.links, link_id)
         if place < len(self.links) and self.links[place] == link_id:
-            yield self.owners[place], range(self.starts[place], self.starts[place + 1])
+            start = sum(self._counts[:place])
+            yield self._names[self._owners[place]], range(start, start + self._counts[place])
 
     def of_owners(self, wanted: str | None) -> Iterator[tuple[str, range]]:
         """The places of an owner's clicks, or of everyone's, link by link."""
-        for owner, (start, end) in zip(self.owners, pairwise(self.starts), strict=True):
-            if wanted is None or owner == wanted:
-                yield owner, range(start, end)
+        for owner, (start, end) in zip(self._owners, pairwise(accumulate(self._counts, initial=0)), strict=True):
+            if wanted is None or self._names[owner] == wanted:
+                yield self._names[owner], range(start, end)
 
 
 class ChunkClicks:
-    """A chunk's columns.
+    """A chunk's columns, of which only what is asked for is read.
 
     Args:
         since_us: The time of its first click.
@@ -122,10 +125,6 @@ class ChunkClicks:
         columns, self._visitors = msgpack.unpackb(packed)
         self._columns = msgpack.unpackb(zlib.decompress(columns), strict_map_key=False)
         self._since_us = since_us
-        self._values = [
-            None if column is None else (column[0], _read_codes(*column))
-            for column in map(self._columns.get, range(_DIMENSIONS, _DIMENSIONS + len(Dimensions._fields)))
-        ]
 
     def rows(self, places: range) -> Iterator[RawClick]:
         """The clicks at some places; a dimension that the chunk does not have is unknown."""
@@ -138,7 +137,7 @@ class ChunkClicks:
                 self._since_us + int.from_bytes(times[place :: len(bots)], "little"),
                 bots[place] == 1,
                 None if visitor == _NO_VISITOR else visitor,
-                Dimensions(*[UNKNOWN if each is None else each[0][each[1][place]] for each in self._values]),
+                Dimensions(*[_read_value(self._columns.get(number), place) for number in _DIMENSION_COLUMNS]),
             )
 
 
@@ -169,8 +168,11 @@ def _pack_values(column: Sequence[str]) -> tuple[list[str], bytes]:
     return list(numbers), bytes(codes) if len(numbers) <= 256 else struct.pack(f"<{len(codes)}H", *codes)
 
 
-def _read_codes(values: Sequence[str], codes: bytes) -> Sequence[int]:
-    return codes if len(values) <= 256 else struct.unpack(f"<{len(codes) // 2}H", codes)
+def _read_value(column: tuple[list[str], bytes] | None, place: int) -> str:
+    if column is None:
+        return UNKNOWN
+    values, codes = column
+    return values[codes[place] if len(values) <= 256 else struct.unpack_from("<H", codes, 2 * place)[0]]
 
 
 def _planes(numbers: Sequence[int]) -> bytes:

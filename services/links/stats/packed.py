@@ -82,7 +82,7 @@ class PackedClicks:
             numbers = [span.number for span in spans[first : first + CHUNKS_AT_ONCE]]
             for _, chunk in await select_chunks(self._conn, day, numbers):
                 clicks = None
-                for owner, places in self._places(ChunkLinks.read(chunk.links)):
+                for owner, places in self._places(ChunkLinks(chunk.links)):
                     clicks = clicks or ChunkClicks(chunk.since_us, chunk.clicks)
                     found += [(owner, click) for click in clicks.rows(places) if since <= click.time_us < until]
         return found
@@ -147,7 +147,7 @@ async def select_packed_clicks(
                 break
             numbers = [span.number for span in spans[first : first + CHUNKS_AT_ONCE]]
             for number, chunk in await select_chunks(conn, day, numbers):
-                for _, places in ChunkLinks.read(chunk.links).of_link(link_id):
+                for _, places in ChunkLinks(chunk.links).of_link(link_id):
                     for click in ChunkClicks(chunk.since_us, chunk.clicks).rows(places):
                         place = (click.time_us, _row_id(number, click.place))
                         is_listed = before is None or place < before
