@@ -20,7 +20,7 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
-from services.links.packed.moving import move_some
+from services.links.packed.moving import CountMover
 from services.links.web.idempotency import delete_old_requests
 from shared.backoff import Backoff
 from shared.changes import delete_old_changes
@@ -90,10 +90,10 @@ async def sort_clicks(pool: Pool) -> None:
 
 async def move_counts(pool: Pool) -> None:
     """Move counts of rows into packed days, for as long as a round has, and rest after each step as long as it took."""
-    until, is_more = monotonic() + MOVE_TIME_S, True
+    until, mover, is_more = monotonic() + MOVE_TIME_S, CountMover(), True
     while is_more and (started := monotonic()) < until:
         async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
-            is_more = await move_some(conn) > 0
+            is_more = await mover.move_some(conn) > 0
         await asyncio.sleep(monotonic() - started)
 
 

@@ -13,7 +13,7 @@ from services.links.clicks.packing import pack_clicks
 from services.links.clicks.rows import insert_clicks
 from services.links.clicks.upkeep import recount_noted
 from services.links.packed import moving
-from services.links.packed.moving import move_some
+from services.links.packed.moving import CountMover
 from services.links.upkeep import move_counts
 from shared.postgres import Connection, open_pool
 from tests.conftest import Database
@@ -47,9 +47,10 @@ async def test_each_count_moves_once(
             ]
             await take(conn, enricher, clicks, store=pack_clicks if is_packed else insert_clicks)
             for _ in range(steps):
-                await move_some(conn)
+                await CountMover().move_some(conn)
             await check_stored(conn)
-        while await move_some(conn):
+        mover = CountMover()
+        while await mover.move_some(conn):
             pass
 
         await check_stored(conn)
@@ -77,7 +78,8 @@ async def test_answers_stay_while_counts_move(client_with: ClientOf, database: D
     before, steps = await answers(), 0
     conn = await asyncpg.connect(database.links_url)
     left = await rows_left(conn)
-    while await move_some(conn):
+    mover = CountMover()
+    while await mover.move_some(conn):
         steps += 1
         if steps % 7 == 0:
             assert await answers() == before
@@ -96,7 +98,7 @@ async def test_step_that_is_interrupted_moves_nothing(database: Database) -> Non
     # The step has taken its rows out of the table when it waits for the packed days.
     blocker = await asyncpg.connect(database.owner_url)
     await blocker.execute("BEGIN; LOCK TABLE click_days")
-    step = asyncio.create_task(move_some(other))
+    step = asyncio.create_task(CountMover().move_some(other))
     async with asyncio.timeout(20):
         while not await blocker.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.01)
@@ -131,7 +133,7 @@ async def test_everything_at_once_does_not_deadlock(database: Database, enricher
         async def move() -> None:
             while not done.is_set():
                 async with pool.acquire() as conn:
-                    await move_some(conn)
+                    await CountMover().move_some(conn)
 
         movers = [asyncio.create_task(move()) for _ in range(2)]
         await asyncio.gather(*(store(n) for n in range(6)))
@@ -149,7 +151,8 @@ async def test_humans_are_recounted_from_moved_counts(links: Connection, enriche
     (link,) = await make_links(links, 1)
     await take(links, enricher, [click(link, agent=IPHONE), click(link, agent=GOOGLEBOT)])
     await take(links, enricher, [click(link, agent=IPHONE)], store=pack_clicks)
-    while await move_some(links):
+    mover = CountMover()
+    while await mover.move_some(links):
         pass
     await links.execute("UPDATE links SET clicks = 3, humans = 0, bots = 0")
     await recount_noted(links)
@@ -164,7 +167,8 @@ async def test_counts_of_a_dimension_of_a_newer_release_stay(links: Connection, 
     await links.execute(
         "INSERT INTO click_dimensions_by_link VALUES ($1, '2026-11-24', 'city', 'Graz', false, 1)", link
     )
-    while await move_some(links):
+    mover = CountMover()
+    while await mover.move_some(links):
         pass
 
     assert [tuple(row) for row in await links.fetch("SELECT dimension, value FROM click_dimensions_by_link")] == [

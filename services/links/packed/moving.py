@@ -1,6 +1,6 @@
 """Moves counts out of the tables of rows into packed days, in small steps, while clicks are stored and statistics are read.
 
-`services/links/upkeep.py` calls `move_some` by the clock where PACKED_CLICKS is on. What a step takes out of a table is in the
+`services/links/upkeep.py` has a `CountMover` by the clock where PACKED_CLICKS is on. What a step takes out of a table is in the
 packed days by the same commit, so a statement sees each count once, wherever it is.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import insert_days, lock_days, select_days, update_days
+from services.links.packed.rows import Whose, insert_days, lock_days, select_days, update_days
 from shared.api import Dimensions
 from shared.postgres import Connection
 
@@ -22,7 +22,7 @@ class _Source(NamedTuple):
     Attributes:
         owner: Whether it has an owner's counts and not a link's.
         statement: Takes some rows out, those that nobody else has locked.
-        arguments: Of the statement, after the number of rows.
+        arguments: Of the statement, after the number of rows and whose the first of them may be.
     """
 
     owner: bool
@@ -30,20 +30,31 @@ class _Source(NamedTuple):
     arguments: tuple[object, ...] = ()
 
 
-async def move_some(conn: Connection) -> int:
-    """Move the counts of some rows.
+class CountMover:
+    """Moves counts step by step; it goes on behind the rows that it moved, so as not to pass their remains again."""
 
-    Returns:
-        How many rows; call it again while there are any.
-    """
-    for source in _SOURCES:
-        async with conn.transaction():
-            await lock_days(conn)
-            rows = await conn.fetch(source.statement, STEP_ROWS, *source.arguments)
-            if rows:
+    def __init__(self) -> None:
+        self._sources = list(_SOURCES)
+        self._place: Whose | None = None
+
+    async def move_some(self, conn: Connection) -> int:
+        """Move the counts of some rows.
+
+        Returns:
+            How many rows; call it again while there are any.
+        """
+        while self._sources:
+            source = self._sources[0]
+            async with conn.transaction():
+                await lock_days(conn)
+                rows = await conn.fetch(source.statement, STEP_ROWS, self._place, *source.arguments)
                 await _add(conn, source, rows)
+            if rows:
+                self._place = max(row["whose"] for row in rows)
                 return len(rows)
-    return 0
+            self._sources.pop(0)
+            self._place = None
+        return 0
 
 
 async def _add(conn: Connection, source: _Source, rows: Sequence[Any]) -> None:
@@ -71,27 +82,30 @@ def _add_row(counts: DayCounts, row: Mapping[str, Any], most: int) -> None:
 
 _TOTALS = """
     DELETE FROM click_totals_by_<by> WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM click_totals_by_<by> ORDER BY <whose>, slot, is_bot LIMIT $1 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM click_totals_by_<by> WHERE <from> ORDER BY <whose>, slot, is_bot LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING <whose> AS whose, (slot AT TIME ZONE 'UTC')::date - DATE '1970-01-01' AS day, is_bot, clicks,
         (extract(epoch FROM (slot AT TIME ZONE 'UTC')::time) / 900)::integer AS slot
 """
 
 _DIMENSIONS = """
     DELETE FROM click_dimensions_by_<by> WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM click_dimensions_by_<by> WHERE dimension = ANY ($2)
+        SELECT ctid FROM click_dimensions_by_<by> WHERE <from> AND dimension = ANY ($3)
         ORDER BY <whose>, day, dimension, value, is_bot LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING <whose> AS whose, day - DATE '1970-01-01' AS day, is_bot, clicks, dimension, value
 """
 
 _VISITORS = """
     DELETE FROM click_uniques_by_<by> WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM click_uniques_by_<by> ORDER BY <whose>, day, is_bot LIMIT $1 FOR UPDATE SKIP LOCKED))
+        SELECT ctid FROM click_uniques_by_<by> WHERE <from> ORDER BY <whose>, day, is_bot LIMIT $1 FOR UPDATE SKIP LOCKED))
     RETURNING <whose> AS whose, day - DATE '1970-01-01' AS day, is_bot, visitors
 """
 
 _SOURCES = [
-    _Source(by == "owner", statement.replace("<by>", by).replace("<whose>", whose), arguments)
-    for by, whose in (("link", "link_id"), ("owner", "owner"))
+    _Source(by == "owner", statement.replace("<by>", by).replace("<from>", start).replace("<whose>", whose), arguments)
+    for by, whose, start in (
+        ("link", "link_id", "link_id >= coalesce($2::bigint, 0)"),
+        ("owner", "owner", "owner >= coalesce($2::text, '')"),
+    )
     for statement, arguments in (
         (_TOTALS, ()),
         # A dimension that is not known here is left to the release that counts by it.

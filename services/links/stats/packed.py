@@ -48,13 +48,7 @@ class PackedClicks:
 
     def totals(self, period: Period, starts: Sequence[datetime]) -> dict[int, Count]:
         """Count by intervals, as `rows.select_totals` does."""
-        since, until = _microseconds(period.since), _microseconds(period.until)
-        edges = [_microseconds(start) for start in starts]
-        found: dict[int, Count] = {}
-        for day, counts in self._days.items():
-            if day * DAY_US < until and (day + 1) * DAY_US > since:
-                _add_slots(found, _slots(day, counts, since, until), edges)
-        return found
+        return _Intervals(period, starts).count(self._days.items())
 
     def visitors(self, days: DaySpan) -> Count:
         """Add up the unique visitors of whole days."""
@@ -63,11 +57,14 @@ class PackedClicks:
     def values(self, days: DaySpan) -> Counter[tuple[str, str | None, bool]]:
         """The clicks of whole days by dimension, value and whether a bot clicked."""
         found: Counter[tuple[str, str | None, bool]] = Counter()
-        for counts in self._of(days):
-            for name in Dimensions._fields:
-                for is_bot in (False, True):
-                    for value, clicks in counts.values(name, is_bot).items():
-                        found[name, value, is_bot] += clicks
+        wanted = list(self._of(days))
+        for name in Dimensions._fields:
+            for is_bot in (False, True):
+                values: Counter[str | None] = Counter()
+                for counts in wanted:
+                    values.update(counts.values(name, is_bot))
+                for value, clicks in values.items():
+                    found[name, value, is_bot] = clicks
         return found
 
     async def raw_clicks(self, part: Period) -> list[tuple[str, RawClick]]:
@@ -117,12 +114,11 @@ async def select_packed_totals(
 ) -> dict[int, dict[int, Count]]:
     """Count the clicks of many links by intervals, as `rows.select_totals_of_links` does."""
     first, end = floor_time(period.since, DAY).date(), ceil_time(period.until, DAY).date()
-    since, until = _microseconds(period.since), _microseconds(period.until)
-    edges = [_microseconds(start) for start in starts]
-    found: dict[int, dict[int, Count]] = {link_id: {} for link_id in link_ids}
+    days: dict[int, list[tuple[int, DayCounts]]] = {link_id: [] for link_id in link_ids}
     for link_id, day, counts in await select_days_of_links(conn, link_ids, first, end):
-        _add_slots(found[link_id], _slots(day, counts, since, until), edges)
-    return found
+        days[link_id].append((day, counts))
+    intervals = _Intervals(period, starts)
+    return {link_id: intervals.count(of_link) for link_id, of_link in days.items()}
 
 
 async def select_packed_clicks(
@@ -171,18 +167,33 @@ async def _days_back(conn: Connection, link_id: int, since: int, until: int) -> 
         end = _date(min(days))
 
 
-def _slots(day: int, counts: DayCounts, since: int, until: int) -> Iterator[tuple[int, Count]]:
-    for is_bot in (False, True):
-        for slot, clicks in counts.slots(is_bot).items():
-            time = day * DAY_US + slot * SLOT_US
-            if since <= time < until:
-                yield time, Count(bots=clicks) if is_bot else Count(humans=clicks)
+class _Intervals:
+    """Counts the clicks of days by intervals, quarter-hour by quarter-hour where a day is not whole in one of them."""
 
+    def __init__(self, period: Period, starts: Sequence[datetime]) -> None:
+        self._since, self._until = _microseconds(period.since), _microseconds(period.until)
+        self._edges = [_microseconds(start) for start in starts]
 
-def _add_slots(found: dict[int, Count], slots: Iterable[tuple[int, Count]], edges: Sequence[int]) -> None:
-    for time, count in slots:
-        interval = bisect_right(edges, time) - 1
-        found[interval] = found.get(interval, Count()) + count
+    def count(self, days: Iterable[tuple[int, DayCounts]]) -> dict[int, Count]:
+        humans: Counter[int] = Counter()
+        bots: Counter[int] = Counter()
+        for day, counts in days:
+            for kind, is_bot in ((humans, False), (bots, True)):
+                self._add_day(kind, day * DAY_US, counts.slots(is_bot))
+        return {number: Count(humans[number], bots[number]) for number in {*humans, *bots}}
+
+    def _add_day(self, found: Counter[int], midnight: int, slots: Mapping[int, int]) -> None:
+        edges, end = self._edges, midnight + DAY_US
+        if end <= self._since or midnight >= self._until or not slots:
+            return
+        first = bisect_right(edges, midnight)
+        if self._since <= midnight and end <= self._until and first == bisect_right(edges, end - SLOT_US):
+            found[first - 1] += sum(slots.values())
+            return
+        for slot, clicks in slots.items():
+            time = midnight + slot * SLOT_US
+            if self._since <= time < self._until:
+                found[bisect_right(edges, time) - 1] += clicks
 
 
 def _row_id(chunk: int, place: int) -> int:
