@@ -20,6 +20,7 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
+from services.links.packed.erasing import erase_some
 from services.links.packed.moving import CountMover
 from services.links.web.idempotency import delete_old_requests
 from shared.backoff import Backoff
@@ -97,7 +98,16 @@ async def move_counts(pool: Pool) -> None:
         await asyncio.sleep(monotonic() - started)
 
 
-WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, recount_humans, sort_old_counts)
+async def erase_clicks(pool: Pool) -> None:
+    """Erase the clicks of links for which that was asked, and rest after each step as long as it took."""
+    until, is_more = monotonic() + MOVE_TIME_S, True
+    while is_more and (started := monotonic()) < until:
+        async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+            is_more = await erase_some(conn)
+        await asyncio.sleep(monotonic() - started)
+
+
+WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, recount_humans, sort_old_counts, erase_clicks)
 FREQUENT_WORKS: Sequence[Work] = (sort_clicks,)
 PACKED_WORKS: Sequence[Work] = (move_counts,)
 """Where PACKED_CLICKS is on."""

@@ -79,10 +79,8 @@ def pack_chunk(day: int, clicks: Sequence[tuple[int, int, str, bytes | None, boo
     }
     for number, column in enumerate(zip(*dimensions, strict=True), _DIMENSIONS):
         columns[number] = _pack_values(column)
-    packed = zlib.compress(msgpack.packb(columns), _LEVEL)
-    # Hashes do not become smaller.
     seen = b"".join([_cut(visitor) for visitor in visitors])
-    return Chunk(day, since, max(times), _pack_links(links, owners), msgpack.packb((packed, seen)))
+    return Chunk(day, since, max(times), _pack_links(links, owners), _pack_clicks(columns, seen))
 
 
 class ChunkLinks:
@@ -122,8 +120,7 @@ class ChunkClicks:
     """
 
     def __init__(self, since_us: int, packed: bytes) -> None:
-        columns, self._visitors = msgpack.unpackb(packed)
-        self._columns = msgpack.unpackb(zlib.decompress(columns), strict_map_key=False)
+        self._columns, self._visitors = _unpack_clicks(packed)
         self._since_us = since_us
 
     def rows(self, places: range) -> Iterator[RawClick]:
@@ -141,6 +138,40 @@ class ChunkClicks:
             )
 
 
+def drop_link(chunk: Chunk, link_id: int) -> Chunk | None:
+    """Take a link's clicks out of a chunk, also out of columns that are not known here.
+
+    Every column of this format is either planes of bytes, as many as it needs, or values and their codes.
+
+    Returns:
+        The chunk itself if it has none of them, and None if it has no others.
+    """
+    names, steps, owners, counts = msgpack.unpackb(zlib.decompress(chunk.links))
+    links = list(accumulate(steps))
+    if link_id not in links:
+        return chunk
+    if links == [link_id]:
+        return None
+    place, total = links.index(link_id), sum(counts)
+    start = sum(counts[:place])
+    gone = slice(start, start + counts[place])
+    for column in (links, owners, counts):
+        del column[place]
+    used = sorted(set(owners))
+    directory = (
+        [names[owner] for owner in used],
+        [link - before for before, link in pairwise((0, *links))],
+        [used.index(owner) for owner in owners],
+        counts,
+    )
+    columns, seen = _unpack_clicks(chunk.clicks)
+    columns = {number: _drop(column, gone, total) for number, column in columns.items()}
+    return chunk._replace(
+        links=zlib.compress(msgpack.packb(directory), _LEVEL),
+        clicks=_pack_clicks(columns, _drop(seen, gone, total, VISITOR_BYTES)),
+    )
+
+
 def cut_visitor(visitor: bytes | None) -> bytes | None:
     """What a chunk keeps of a visitor's hash."""
     return None if visitor is None else _cut(visitor)
@@ -148,6 +179,17 @@ def cut_visitor(visitor: bytes | None) -> bytes | None:
 
 def _cut(visitor: bytes | None) -> bytes:
     return _NO_VISITOR if visitor is None else visitor[:VISITOR_BYTES].ljust(VISITOR_BYTES, b"\0")
+
+
+def _pack_clicks(columns: dict[int, Any], seen: bytes) -> bytes:
+    # Hashes do not become smaller.
+    packed: bytes = msgpack.packb((zlib.compress(msgpack.packb(columns), _LEVEL), seen))
+    return packed
+
+
+def _unpack_clicks(packed: bytes) -> tuple[dict[int, Any], bytes]:
+    columns, seen = msgpack.unpackb(packed)
+    return msgpack.unpackb(zlib.decompress(columns), strict_map_key=False), seen
 
 
 def _pack_links(links: Sequence[int], owners: Sequence[str]) -> bytes:
@@ -173,6 +215,20 @@ def _read_value(column: tuple[list[str], bytes] | None, place: int) -> str:
         return UNKNOWN
     values, codes = column
     return values[codes[place] if len(values) <= 256 else struct.unpack_from("<H", codes, 2 * place)[0]]
+
+
+def _drop(column: Any, gone: slice, total: int, width: int = 1) -> Any:
+    """Take some places out of a column; `width` bytes of it that belong together stay together."""
+    if isinstance(column, bytes):
+        plane = total * width
+        first, end = gone.start * width, gone.stop * width
+        parts = [column[start : start + plane] for start in range(0, len(column), plane)]
+        return b"".join([part[:first] + part[end:] for part in parts])
+    values, codes = column
+    numbers = codes if len(values) <= 256 else struct.unpack(f"<{total}H", codes)
+    kept = [values[number] for number in numbers]
+    del kept[gone]
+    return _pack_values(kept)
 
 
 def _planes(numbers: Sequence[int]) -> bytes:

@@ -143,6 +143,21 @@ class DayCounts:
                 for key, clicks in added.items():
                     kept[key] = kept.get(key, 0) + clicks
 
+    def subtract(self, other: "DayCounts", most: int) -> None:
+        """Take clicks away. Unique visitors stay: who followed one link may have followed another.
+
+        A count may be below zero while its other part is in the tables of rows; both together are right.
+        """
+        for is_bot in (False, True):
+            for slot, clicks in other.slots(is_bot).items():
+                self.add_slot(slot, is_bot, -clicks)
+            for name in _PLACES:
+                for value, clicks in other.values(name, is_bot).items():
+                    self.add_value(name, value, is_bot, -clicks, most)
+        for number, part in self._parts.items():
+            if isinstance(part, dict):
+                self._parts[number] = {key: count for key, count in part.items() if count}
+
     def add_visitors(self, is_bot: bool, count: int) -> None:
         self._parts[_VISITORS + is_bot] = self.visitors(is_bot) + count
 
