@@ -31,7 +31,7 @@ from services.links.links.exports import ExportGate
 from services.links.metrics import Metrics, MetricsMiddleware
 from services.links.site import Site
 from services.links.state import STATE, LinksState
-from services.links.stats import clicks
+from services.links.stats import clicks, erasures
 from services.links.stats import routes as stats_routes
 from services.links.upkeep import FREQUENT_WORKS, PACKED_WORKS, SORT_INTERVAL_S, prune_for_ever
 from services.links.web.documentation import Documentation
@@ -62,6 +62,7 @@ ROUTERS = (
     link_routes.router,
     batch.router,
     clicks.router,
+    erasures.router,
     stats_routes.router,
     availability.router,
     qr.router,

@@ -157,6 +157,27 @@ async def test_chunks_of_a_newer_release_are_left(links: Connection, enricher: E
     assert link in ChunkLinks(rows[-1]["links"]).links
 
 
+async def test_clicks_of_an_owner_are_erased(
+    client_with: ClientOf, links: Connection, database: Database, enricher: Enricher
+) -> None:
+    """Everything of all his links is gone, unique visitors, too; another owner's is as it was, and who comes again is new."""
+    *mine, of_bob = await fill(links, enricher, [insert_clicks, pack_clicks])
+    client = await client_with("alice", "stats:read", "links:write")
+    refused = await client.delete("/api/v1/clicks", params={"owner": "bob"})
+    asked = await client.delete("/api/v1/clicks")
+    async with open_pool(database.links_url, size=1, application="tests") as pool:
+        await erase_clicks(pool)
+    erased = (await client.get("/api/v1/stats", params=BETWEEN)).json()["totals"]
+    await take(links, enricher, [click(mine[0], at=NOON, address=b"192.0.2.0", agent=IPHONE)], store=pack_clicks)
+    after = (await client.get("/api/v1/stats", params=BETWEEN)).json()["totals"]
+
+    assert (refused.status_code, asked.status_code) == (403, 202)
+    assert erased == {"clicks": 0, "humans": 0, "bots": 0, "unique_visitors": 0}
+    assert after == {"clicks": 1, "humans": 1, "bots": 0, "unique_visitors": 1}
+    assert Counter(each.link_id for each in await select_raw(links)) == {of_bob: 12, mine[0]: 1}
+    assert sum(count for (whose, *_), count in (await select_counts(links)).visitors.items() if whose == "bob") == 12
+
+
 async def test_only_who_may_write_may_erase(client_with: ClientOf, links: Connection) -> None:
     """The scope is needed, and another owner's link is not found."""
     await make_links(links, 1)

@@ -163,11 +163,12 @@ def test_numbers_of_parts_never_change() -> None:
     )
     counts.add_visitors(False, 1)
     counts.add_visitors(True, 2)
-    counts.add_chunk(7)
+    for number in (7, 8, 9):
+        counts.add_chunk(number)
     values = [{value: 1} for value in PLAIN]
 
     assert msgpack.unpackb(counts.pack(), strict_map_key=False) == {
-        0: [7, 7],
+        0: [7, 2],
         2: 1,
         3: 2,
         4: {4: 1},

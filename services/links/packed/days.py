@@ -8,6 +8,7 @@ What changes the meaning of a part is another format, and another row (`rows.py`
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgpack
@@ -31,11 +32,12 @@ OTHER = None
 FEW_CLICKS = 30
 """So many are added one by one; more by column, which has a price of its own and is three times as fast for each."""
 
-MOST_RANGES = 32
+MOST_RANGES = 128
 """Ranges of chunks that a day names. Beyond it the two that are nearest become one, with chunks in it that others have."""
 
 # Numbers of the parts. Those that tell people from bots have two numbers each, the even one for people.
 _CHUNKS = 0
+"""The ends of the ranges, each as what it has more than the one before it."""
 _VISITORS = 2
 _SLOTS = 4
 _DIMENSIONS = 16
@@ -78,7 +80,7 @@ class DayCounts:
 
     def chunks(self) -> Iterator[tuple[int, int]]:
         """The first and the last number of each range of chunks that the raw clicks are in."""
-        ends = self._parts.get(_CHUNKS, ())
+        ends = list(accumulate(self._parts.get(_CHUNKS, ())))
         return zip(ends[::2], ends[1::2], strict=True)
 
     def add_clicks(self, clicks: Sequence[tuple[int, Any, Any, Any, bool, Dimensions]], most: int) -> None:
@@ -134,7 +136,7 @@ class DayCounts:
         for part, added in other._parts.items():
             kept = self._parts.get(part)
             if part == _CHUNKS:
-                self._parts[part] = [*(kept or ()), *added]
+                self._parts[part] = _steps([*accumulate(kept or ()), *accumulate(added)])
             elif isinstance(added, int):
                 self._parts[part] = (kept or 0) + added
             elif kept is None:
@@ -158,27 +160,35 @@ class DayCounts:
             if isinstance(part, dict):
                 self._parts[number] = {key: count for key, count in part.items() if count}
 
+    def forget_visitors(self) -> None:
+        self._parts.pop(_VISITORS, None)
+        self._parts.pop(_VISITORS + 1, None)
+
     def add_visitors(self, is_bot: bool, count: int) -> None:
         self._parts[_VISITORS + is_bot] = self.visitors(is_bot) + count
 
     def add_chunk(self, number: int) -> None:
         """Note a chunk that has raw clicks of the day, and perhaps of this link."""
-        ends: list[int] = self._parts.setdefault(_CHUNKS, [])
+        ends = list(accumulate(self._parts.get(_CHUNKS, ())))
+        place = bisect_left(ends, number)
         if ends and number == ends[-1] + 1:
             ends[-1] = number
-            return
-        place = bisect_left(ends, number)
-        is_within = place % 2 == 1 or ends[place : place + 1] == [number]
-        if not is_within:
+        elif place % 2 == 0 and ends[place : place + 1] != [number]:
             ends[place:place] = [number, number]
             if len(ends) > 2 * MOST_RANGES:
                 _join_nearest(ends)
+        self._parts[_CHUNKS] = _steps(ends)
 
 
 def _add_value(values: dict[str | None, int], value: str | None, clicks: int, most: int) -> None:
     if value not in values and len(values) >= most:
         value = OTHER
     values[value] = values.get(value, 0) + clicks
+
+
+def _steps(ends: Sequence[int]) -> list[int]:
+    """The first number, and what each has more than the one before it: small numbers take little room."""
+    return [end - before for before, end in zip((0, *ends), ends, strict=False)]
 
 
 def _join_nearest(ends: list[int]) -> None:

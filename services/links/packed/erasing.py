@@ -15,6 +15,9 @@ from services.links.packed.rows import insert_days, lock_days, select_days, upda
 from shared.api import Dimensions
 from shared.postgres import Connection
 
+FIRST_DAY = date(1970, 1, 1)
+
+STEP_IDS = 20_000
 STEP_CHUNKS = 20
 STEP_CLICKS = 5_000
 
@@ -26,6 +29,17 @@ async def insert_erasure(conn: Connection, link_id: int, owner: str) -> None:
     )
 
 
+async def insert_owner_erasure(conn: Connection, owner: str) -> None:
+    """Ask that the clicks of all links of an owner be erased, deleted ones included, and his unique visitors with them."""
+    await conn.execute(
+        """
+        INSERT INTO click_erasures (link_id, owner) VALUES (0, $1)
+        ON CONFLICT (link_id, owner) DO UPDATE SET last_link = excluded.last_link, last_day = excluded.last_day
+        """,
+        owner,
+    )
+
+
 async def erase_some(conn: Connection) -> bool:
     """Erase the counts of a day, or some raw clicks of it; each step is a transaction.
 
@@ -34,10 +48,17 @@ async def erase_some(conn: Connection) -> bool:
     """
     async with conn.transaction():
         erasure = await conn.fetchrow(
-            "SELECT link_id, owner FROM click_erasures ORDER BY asked_at LIMIT 1 FOR UPDATE SKIP LOCKED"
+            """
+            SELECT link_id, owner, last_link, last_day FROM click_erasures
+            ORDER BY link_id = 0, asked_at LIMIT 1 FOR UPDATE SKIP LOCKED
+            """
         )
         if erasure is not None:
-            await _erase_counts(conn, erasure["link_id"], erasure["owner"])
+            await lock_days(conn)
+            if erasure["link_id"]:
+                await _erase_counts(conn, erasure["link_id"], erasure["owner"])
+            elif not await _note_links(conn, erasure["owner"], erasure["last_link"]):
+                await _erase_visitors(conn, erasure["owner"], erasure["last_day"])
             return True
     async with conn.transaction():
         span = await conn.fetchrow(
@@ -56,13 +77,12 @@ async def erase_some(conn: Connection) -> bool:
 
 async def _erase_counts(conn: Connection, link_id: int, owner: str) -> None:
     """Take a day's counts from the link, from its owner and out of lists, and note where its raw clicks are."""
-    await lock_days(conn)
     day = await _select_first_day(conn, link_id)
     if day is None:
         await conn.execute("DELETE FROM click_erasures WHERE link_id = $1", link_id)
         return
     taken = await _take_counts(conn, link_id, day)
-    number = (day - date(1970, 1, 1)).days
+    number = (day - FIRST_DAY).days
     kept = await select_days(conn, number, [owner])
     counts = kept.get(owner) or DayCounts()
     counts.subtract(taken, MOST_VALUES_OF_OWNER)
@@ -76,6 +96,54 @@ async def _erase_counts(conn: Connection, link_id: int, owner: str) -> None:
         taken.clicks(False),
         taken.clicks(True),
     )
+
+
+async def _note_links(conn: Connection, owner: str, last_link: int) -> bool:
+    """Ask for the owner's links among the next ids.
+
+    Returns:
+        Whether there were such ids.
+    """
+    if last_link >= await conn.fetchval("SELECT coalesce(max(id), 0) FROM links"):
+        return False
+    await conn.execute(
+        """
+        INSERT INTO click_erasures (link_id, owner)
+        SELECT id, owner FROM links WHERE owner = $1 AND id > $2 AND id <= $2 + $3::bigint AND clicks > 0
+        ON CONFLICT DO NOTHING
+        """,
+        owner,
+        last_link,
+        STEP_IDS,
+    )
+    await conn.execute(
+        "UPDATE click_erasures SET last_link = $2 WHERE link_id = 0 AND owner = $1", owner, last_link + STEP_IDS
+    )
+    return True
+
+
+async def _erase_visitors(conn: Connection, owner: str, last_day: date) -> None:
+    """Forget who was seen on an owner's next day, and how many they were."""
+    day = await conn.fetchval(
+        """
+        SELECT least((SELECT min(day) FROM click_days WHERE link_id = 0 AND owner = $1 AND day > $2 AND format = $3),
+                     (SELECT min(day) FROM click_uniques_by_owner WHERE owner = $1 AND day > $2))
+        """,
+        owner,
+        last_day,
+        days.FORMAT,
+    )
+    if day is None:
+        await conn.execute("DELETE FROM click_erasures WHERE link_id = 0 AND owner = $1", owner)
+        return
+    number = (day - FIRST_DAY).days
+    kept = await select_days(conn, number, [owner])
+    for counts in kept.values():
+        counts.forget_visitors()
+    await update_days(conn, number, kept.items())
+    await conn.execute("DELETE FROM click_uniques_by_owner WHERE owner = $1 AND day = $2", owner, day)
+    await conn.execute("DELETE FROM click_visitors_of_owners WHERE day = $2 AND owner = $1", owner, day)
+    await conn.execute("UPDATE click_erasures SET last_day = $2 WHERE link_id = 0 AND owner = $1", owner, day)
 
 
 async def _select_first_day(conn: Connection, link_id: int) -> date | None:

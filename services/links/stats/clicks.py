@@ -8,10 +8,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from services.links.keys.api_routes import ApiRoute
-from services.links.keys.authentication import MayReadStats, MayWrite
+from services.links.keys.authentication import MayReadStats
 from services.links.links.checks import check_seen, link_key
 from services.links.links.rows import select_link
-from services.links.packed.erasing import insert_erasure
 from services.links.site import Site
 from services.links.state import state_of
 from services.links.stats.forms import ClickOut, ClickPage, ClicksQuery
@@ -23,7 +22,6 @@ from services.links.web.cursors import CursorRefused, Position
 from services.links.web.errors import FieldError, InvalidInput
 from services.links.web.media import choose_media_type
 from shared.csv_cells import csv_lines
-from shared.postgres import connection
 
 router = APIRouter(prefix="/api/v1/links", tags=["statistics"], route_class=ApiRoute)
 
@@ -66,21 +64,6 @@ async def list_clicks(
         return Response("".join(lines), media_type=media_type, headers=headers)
     body = ClickPage(items=items, next_cursor=cursor).model_dump_json()
     return Response(body, media_type=media_type, headers=headers)
-
-
-@router.delete("/{code}/clicks", status_code=202, response_class=Response, summary="Erase the clicks of a link")
-async def erase_clicks(
-    request: Request, code: str, caller: MayWrite, domain: Annotated[str | None, Query()] = None
-) -> None:
-    """Erase a link's clicks, raw ones and counts, out of your statistics, too: within minutes where they are counted.
-
-    The link goes on counting, and what is clicked meanwhile may be erased as well. Unique visitors of all your links stay.
-    """
-    state = state_of(request)
-    key = link_key(code, domain, state.site)
-    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
-        link = check_seen(await select_link(conn, key), caller)
-        await insert_erasure(conn, link.id, link.owner)
 
 
 def _read_cursor(cursor: str | None, listed: str, site: Site) -> Position | None:

@@ -26,6 +26,8 @@ from shared.postgres import Connection
 
 CHUNKS_AT_ONCE = 8
 DAYS_AT_ONCE = 31
+MOST_CHUNKS = 500
+"""Chunks that are opened for a part of a day: a few tenths of a second. Where it is in more, the whole day is counted."""
 
 _PLACE_BITS = 20
 
@@ -68,13 +70,15 @@ class PackedClicks:
         return found
 
     async def raw_clicks(self, part: Period) -> list[tuple[str, RawClick]]:
-        """The raw clicks of a part of a day, with their owners."""
+        """The raw clicks of a part of a day, with their owners; none where they are among too many others."""
         since, until = _microseconds(part.since), _microseconds(part.until)
         day = since // DAY_US
         if day not in self._days:
             return []
         found = []
         spans = await select_chunk_spans(self._conn, day, list(self._days[day].chunks()), since, until)
+        if len(spans) > MOST_CHUNKS:
+            return []
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
             numbers = [span.number for span in spans[first : first + CHUNKS_AT_ONCE]]
             for _, chunk in await select_chunks(self._conn, day, numbers):
