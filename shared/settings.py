@@ -88,6 +88,7 @@ class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
     fastapi_secret_key_previous: Annotated[SecretStr | None, EmptyIsNone] = None
     internal_token_previous: Annotated[SecretStr | None, EmptyIsNone] = None
     allow_private_targets: bool = False
+    packed_clicks: bool = False
     country_database: Annotated[FilePath | None, EmptyIsNone] = None
 
 

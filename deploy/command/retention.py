@@ -1,6 +1,7 @@
 """`tinyurl retention`: drops raw clicks that are old enough; their counts stay.
 
-It runs as the write service's role, once or by the clock; `services/links/clicks/upkeep.py` has the statements.
+It runs as the write service's role, once or by the clock; `services/links/clicks/upkeep.py` and
+`services/links/packed/rows.py` have the statements.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import typer
 from deploy.command.runner import Data, load_command_settings, run
 from deploy.command.up import DEFAULT_DATA
 from services.links.clicks.upkeep import delete_from_default, drop_partition, select_partitions
+from services.links.packed.rows import delete_chunks
 from shared.logs import configure_logs
 from shared.postgres import FAILURES, open_connection
 from shared.settings import LONGEST_RETENTION_DAYS, RetentionSettings
@@ -87,7 +89,7 @@ async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tup
         today: The UTC day.
 
     Returns:
-        The days whose partitions were dropped, and how many other clicks were deleted.
+        The days whose partitions or chunks were dropped, and how many other clicks were deleted.
     """
     if days == 0:
         return [], 0
@@ -99,7 +101,10 @@ async def drop_old_clicks(url: str, days: int, today: date | None = None) -> tup
         deleted = 0
         while found := await delete_from_default(conn, before):
             deleted += found
-        return old, deleted
+        packed: set[date] = set()
+        while some := await delete_chunks(conn, before):
+            packed |= some
+        return sorted(packed.union(old)), deleted
 
 
 async def _repeat(url: str, days: int, interval: timedelta) -> None:

@@ -31,9 +31,9 @@ from services.links.links.exports import ExportGate
 from services.links.metrics import Metrics, MetricsMiddleware
 from services.links.site import Site
 from services.links.state import STATE, LinksState
-from services.links.stats import clicks
+from services.links.stats import clicks, erasures
 from services.links.stats import routes as stats_routes
-from services.links.upkeep import FREQUENT_WORKS, SORT_INTERVAL_S, prune_for_ever
+from services.links.upkeep import FREQUENT_WORKS, PACKED_WORKS, SORT_INTERVAL_S, prune_for_ever
 from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.head import HeadMiddleware
@@ -62,6 +62,7 @@ ROUTERS = (
     link_routes.router,
     batch.router,
     clicks.router,
+    erasures.router,
     stats_routes.router,
     availability.router,
     qr.router,
@@ -125,7 +126,10 @@ def create_app(
                 )
             ]
             await _refuse_old_schema(pool)
-            for upkeep in (prune_for_ever(pool), prune_for_ever(pool, FREQUENT_WORKS, SORT_INTERVAL_S)):
+            upkeeps = [prune_for_ever(pool), prune_for_ever(pool, FREQUENT_WORKS, SORT_INTERVAL_S)]
+            if settings.packed_clicks:
+                upkeeps.append(prune_for_ever(pool, PACKED_WORKS))
+            for upkeep in upkeeps:
                 stack.callback(asyncio.create_task(upkeep).cancel)
             internal_tokens = InternalTokens(settings)
             click_queue = ClickQueue(settings, metrics, click_worker, click_times)

@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from time import monotonic
 
 import asyncpg
 import structlog
@@ -21,6 +22,8 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
+from services.links.packed.erasing import erase_some
+from services.links.packed.moving import CountMover
 from services.links.web.idempotency import delete_old_requests
 from shared.backoff import Backoff
 from shared.changes import delete_old_changes
@@ -34,6 +37,7 @@ PRUNE_DEADLINE_S = 30.0
 SORT_DEADLINE_S = 600.0
 RECOUNT_DEADLINE_S = 300.0
 SORT_INTERVAL_S = 10.0
+MOVE_TIME_S = 30.0
 
 Work = Callable[[Pool], Awaitable[None]]
 
@@ -87,8 +91,28 @@ async def sort_clicks(pool: Pool) -> None:
             is_more = await sort_clicked(conn)
 
 
-WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, recount_humans, sort_old_counts)
+async def move_counts(pool: Pool) -> None:
+    """Move counts of rows into packed days, for as long as a round has, and rest after each step as long as it took."""
+    until, mover, is_more = monotonic() + MOVE_TIME_S, CountMover(), True
+    while is_more and (started := monotonic()) < until:
+        async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+            is_more = await mover.move_some(conn) > 0
+        await asyncio.sleep(monotonic() - started)
+
+
+async def erase_clicks(pool: Pool) -> None:
+    """Erase the clicks of links for which that was asked, and rest after each step as long as it took."""
+    until, is_more = monotonic() + MOVE_TIME_S, True
+    while is_more and (started := monotonic()) < until:
+        async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+            is_more = await erase_some(conn)
+        await asyncio.sleep(monotonic() - started)
+
+
+WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, recount_humans, sort_old_counts, erase_clicks)
 FREQUENT_WORKS: Sequence[Work] = (sort_clicks,)
+PACKED_WORKS: Sequence[Work] = (move_counts,)
+"""Where PACKED_CLICKS is on."""
 
 
 async def prune_for_ever(pool: Pool, works: Sequence[Work] = WORKS, interval_s: float = INTERVAL_S) -> None:

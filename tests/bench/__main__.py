@@ -60,7 +60,8 @@ def main(  # noqa: PLR0917  # options, by name
     d  a FastAPI route with a Redis GET, the naive design
     e  creations through the API
     f  misses that go to Postgres, by the number of links
-    g  clicks that links takes, also with user agents made to be dear;
+    g  clicks that links takes, as rows and packed, and with user agents
+       made to be dear;
        creations beside them; from a click to its count
     i  creations while another owner, of a million links, does its worst
     j  the whole path on the same cores, until the click is in Postgres, beside (a) with the

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import asyncpg
 import httpx
 
+from deploy.local.database import prepare
 from services.redirect.journal.batches import BATCH_BYTES
 from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.segments import draw_name
 from services.redirect.journal.shipper import LOADED_INTERVAL_S
 from shared.journal import HEADER
 from tests.agents import hostile_agents
-from tests.bench.candidates import DOMAIN, HOT_LINKS, MEMORY_LINKS, Servers, make_key
+from tests.bench.candidates import DOMAIN, HOT_LINKS, MEMORY_LINKS, TARGET, Servers, make_key
 from tests.bench.clicks import TOKEN
 from tests.bench.creations import Creations, create, prepare_creations
 from tests.bench.measure import Measurement, MeasuringFailed, cpu_seconds, cpu_since
@@ -36,28 +37,65 @@ HOSTILE_CLICKS_IN_FULL_BATCH = BATCH_BYTES // 750
 LAG_TIMEOUT_S = 30.0
 LAG_PAUSE_S = 0.3
 
-NAME = "links-intake"
+PACKED_DATABASE = "tinyurl_packed"
 
 
 async def measure_intake(servers: Servers, report: Report, *, quick: bool) -> None:
-    """Start a write service of its own, so that (e) is not measured with a click worker beside it."""
-    creations = await prepare_creations(servers, NAME, INTERNAL_TOKEN=TOKEN)
-    conn = await asyncpg.connect(servers.postgres.url("tinyurl_links"), timeout=10)
-    hot = await conn.fetch("SELECT id FROM links WHERE owner = 'bench' ORDER BY id LIMIT $1", HOT_LINKS)
-    await conn.close()
-    bench = _Bench(servers, creations, [row["id"] for row in hot])
+    """Start write services of their own, so that (e) is not measured with a click worker beside it.
+
+    One stores clicks as rows, the other packs them, in a database of its own.
+    """
+    bench = await _open(servers, "links-intake")
+    await _make_links(servers)
+    packed = await _open(servers, "links-packed", PACKED_DATABASE, PACKED_CLICKS="true")
     rounds = 1 if quick else ROUNDS
-    runs, hostile_runs = [], []
+    runs, packed_runs, hostile_runs = [], [], []
     await bench.flood(CLICKS_IN_FULL_BATCH)
+    await packed.flood(CLICKS_IN_FULL_BATCH)
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}: g  intake")
         count = 20_000 if quick else 60_000
         runs.append(await bench.flood(count))
+        packed_runs.append(await packed.flood(count))
         hostile_runs.append(await bench.flood(count // 2, hostile_agents(seed=number)))
-    intake = summarise("g  intake (clicks)", f"{SENDERS} senders, full batches", runs)
-    report.candidates += [intake, summarise("g  hostile agents (clicks)", "another one each click", hostile_runs)]
+    load = f"{SENDERS} senders, full batches"
+    intake = summarise("g  intake (clicks)", load, runs)
+    report.candidates += [
+        intake,
+        summarise("g  intake, packed", load, packed_runs),
+        summarise("g  hostile agents (clicks)", "another one each click", hostile_runs),
+    ]
+    report.bytes_per_click = {
+        "rows": median(each.bytes_per_request for each in runs),
+        "packed": median(each.bytes_per_request for each in packed_runs),
+    }
     report.candidates += await bench.creations_beside(rounds, seconds=2 if quick else 5)
     report.candidates += await bench.lags(intake.requests_per_second * SHARE_OF_INTAKE, samples=5 if quick else 20)
+
+
+async def _open(servers: Servers, name: str, database: str = "tinyurl", **settings: str) -> "_Bench":
+    """Start a write service with a database's links."""
+    url = servers.postgres.url("tinyurl_links", database)
+    creations = await prepare_creations(servers, name, INTERNAL_TOKEN=TOKEN, LINKS_DATABASE_URL=url, **settings)
+    conn = await asyncpg.connect(url, timeout=10)
+    hot = await conn.fetch("SELECT id FROM links WHERE owner = 'bench' ORDER BY id LIMIT $1", HOT_LINKS)
+    return _Bench(servers, name, creations, conn, [row["id"] for row in hot])
+
+
+async def _make_links(servers: Servers) -> None:
+    """Make the same links once more, in the database of packed clicks."""
+    await prepare(servers.postgres, PACKED_DATABASE)
+    conn = await asyncpg.connect(servers.postgres.url("tinyurl_links", PACKED_DATABASE), timeout=10)
+    await conn.execute(
+        """
+        INSERT INTO links (domain, code, owner, url)
+        SELECT $1, 'b' || to_char(n, 'FM000000'), 'bench', $2 || n FROM generate_series(0, $3::integer - 1) AS n
+        """,
+        DOMAIN,
+        TARGET,
+        HOT_LINKS,
+    )
+    await conn.close()
 
 
 @dataclass
@@ -65,7 +103,9 @@ class _Bench:
     """The write service, the links that are clicked, and the senders."""
 
     servers: Servers
+    name: str
     creations: Creations
+    conn: "asyncpg.Connection[asyncpg.Record]"
     link_ids: Sequence[int]
     senders: list["_Sender"] = field(init=False)
     seed: int = 0
@@ -83,6 +123,7 @@ class _Bench:
         size = CLICKS_IN_FULL_BATCH if agents is None else HOSTILE_CLICKS_IN_FULL_BATCH
         batches = iter(self.batches(count, size, agents))
         before = {part: [cpu_seconds(pid) for pid in pids] for part, pids in self.parts().items()}
+        size_before = await self.size()
         took: list[float] = []
         started = time.monotonic()
 
@@ -98,10 +139,16 @@ class _Bench:
             p99_ms=max(took) * 1e3,
             errors=0,
             cpu_us={part: cpu / count * 1e6 for part, cpu in spent.items()},
+            bytes_per_request=(await self.size() - size_before) / count,
         )
 
+    async def size(self) -> int:
+        """Bytes of the database, indexes, dead rows and all."""
+        size: int = await self.conn.fetchval("SELECT pg_database_size(current_database())")
+        return size
+
     def parts(self) -> dict[str, list[int]]:
-        service, *workers = self.servers.pids(NAME)
+        service, *workers = self.servers.pids(self.name)
         return {"links": [service], "worker": workers, "postgres": self.servers.pids("postgres")}
 
     @asynccontextmanager

@@ -20,6 +20,7 @@ class Measurement:
     Attributes:
         cpu_us: CPU time per request of each part of the server, microseconds.
         late_s: From the load's end until the last click was stored, seconds; None where nobody waits for that.
+        bytes_per_request: How much the database grew, where that was looked at.
     """
 
     requests_per_second: float
@@ -28,6 +29,7 @@ class Measurement:
     errors: int
     cpu_us: Mapping[str, float]
     late_s: float | None = None
+    bytes_per_request: float = 0.0
 
 
 @dataclass(frozen=True)

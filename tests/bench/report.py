@@ -32,6 +32,7 @@ class Report:
     nginx: str
     candidates: list[Result] = field(default_factory=list)
     journal_bytes_per_click: float | None = None
+    bytes_per_click: dict[str, float] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
 
 
@@ -50,6 +51,7 @@ def show(report: Report) -> str:
             f"{each.p99_ms:7.2f} {each.cpu_us:7.1f}  {parts}{late}{f'  {each.errors} ERRORS' if each.errors else ''}"
         )
     lines += [f"memory: {name}: {mb:.0f} MB" for name, mb in report.memory_mb.items()]
+    lines += [f"disk: clicks as {name}: {size:.0f} bytes a click" for name, size in report.bytes_per_click.items()]
     if report.journal_bytes_per_click is not None:
         lines.append(f"journal: {report.journal_bytes_per_click:.0f} bytes a visit")
     return "\n".join(lines)

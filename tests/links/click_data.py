@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import asyncpg
 
-from services.links.clicks.batches import take_batch
+from services.links.clicks.batches import Store, take_batch
 from services.links.clicks.enrichment import Enricher
 from services.links.clicks.pipe import TakenBatch
+from services.links.clicks.rows import insert_clicks
 from shared.clicks import Click, ClickParts
 from shared.journal import pack_record
 from shared.postgres import Connection
@@ -67,9 +68,9 @@ async def make_links(conn: Connection, count: int, owner: str = "alice") -> list
     return [row["id"] for row in rows]
 
 
-async def take(conn: Connection, enricher: Enricher, *ticks: list[Click]) -> TakenBatch:
+async def take(conn: Connection, enricher: Enricher, *ticks: list[Click], store: Store = insert_clicks) -> TakenBatch:
     """Take clicks as one batch of a new segment."""
-    return await take_batch(conn, enricher, uuid4(), FIRST_OFFSET, records(*ticks))
+    return await take_batch(conn, enricher, uuid4(), FIRST_OFFSET, records(*ticks), store=store)
 
 
 async def check_sums(conn: Connection) -> int:

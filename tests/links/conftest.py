@@ -10,8 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from services.links.app import create_app
+from services.links.clicks.batches import Store
 from services.links.clicks.enrichment import Enricher
+from services.links.clicks.packing import pack_clicks
 from services.links.clicks.queue import ClickTimes
+from services.links.clicks.rows import insert_clicks
 from services.links.keys.rows import create_key
 from services.links.links.batch import BODY_TIMEOUT_S, BatchGate
 from services.links.links.exports import ExportGate
@@ -121,6 +124,13 @@ async def owner(database: Database) -> AsyncIterator[Connection]:
     conn = await asyncpg.connect(database.owner_url)
     yield conn
     await conn.close()
+
+
+@pytest.fixture(params=[insert_clicks, pack_clicks], ids=["rows", "packed"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """How the clicks are stored."""
+    found: Store = request.param
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
+from services.links.clicks.batches import Store
 from services.links.clicks.counts import EnrichedClick
+from services.links.clicks.packing import pack_clicks
 from services.links.clicks.rows import insert_clicks
 from shared.api import Dimensions
 from tests.conftest import Database
@@ -36,28 +38,35 @@ class Known:
     dimensions: Dimensions
 
 
-async def store_clicks(database: Database) -> list[Known]:
+STORES: dict[str, tuple[Store, ...]] = {
+    "rows": (insert_clicks,),
+    "packed": (pack_clicks,),
+    "both": (insert_clicks, pack_clicks, pack_clicks, insert_clicks),
+}
+"""Who stores which batch."""
+
+
+async def store_clicks(database: Database, stores: Sequence[Store] = STORES["rows"]) -> list[Known]:
     """Make links and click them, always in the same way, some of it exactly on the edges of quarters, hours and days."""
     choose = random.Random(4)
     clicks = [_click(choose) for _ in range(COUNT)]
     conn = await asyncpg.connect(database.links_url)
     owners = [("alice", await make_links(conn, LINKS)), ("bob", await make_links(conn, LINKS, owner="bob"))]
     ids = {f"{owner}{number}": link for owner, links in owners for number, link in enumerate(links, 1)}
-    async with conn.transaction():
-        await insert_clicks(
-            conn,
-            [
-                EnrichedClick(
-                    int(click.at.timestamp()) * 1_000_000,
-                    ids[click.link],
-                    click.owner,
-                    f"{click.at:%d} {click.visitor}".encode(),
-                    click.is_bot,
-                    click.dimensions,
-                )
-                for click in clicks
-            ],
+    enriched = [
+        EnrichedClick(
+            int(click.at.timestamp()) * 1_000_000,
+            ids[click.link],
+            click.owner,
+            f"{click.at:%d} {click.visitor}".encode().ljust(16),
+            click.is_bot,
+            click.dimensions,
         )
+        for click in clicks
+    ]
+    for number, store in enumerate(stores):
+        async with conn.transaction():
+            await store(conn, enriched[number :: len(stores)])
     await conn.close()
     return clicks
 

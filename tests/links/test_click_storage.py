@@ -5,11 +5,15 @@ from datetime import UTC, datetime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.links.clicks.batches import Store
 from services.links.clicks.enrichment import Enricher
+from services.links.clicks.packing import pack_clicks
+from services.links.clicks.rows import insert_clicks
 from shared.api import UNKNOWN
 from shared.clicks import Click
 from shared.postgres import Connection
-from tests.links.click_data import CHROME, DAY_S, GOOGLEBOT, IPHONE, NOON, check_sums, click, make_links, take
+from tests.links.click_data import CHROME, DAY_S, GOOGLEBOT, IPHONE, NOON, click, make_links, take
+from tests.links.packed_data import check_stored
 
 MISSING = 2**62
 """The id of no link."""
@@ -34,26 +38,32 @@ _clicks = st.builds(
 )
 
 
-@given(batches=st.lists(st.lists(st.lists(_clicks, min_size=1, max_size=6), min_size=1, max_size=5), max_size=4))
+_batches = st.tuples(
+    st.sampled_from([insert_clicks, pack_clicks]),
+    st.lists(st.lists(_clicks, min_size=1, max_size=6), min_size=1, max_size=5),
+)
+
+
+@given(batches=st.lists(_batches, max_size=4))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_count_adds_up_to_the_clicks(
-    conn: Connection, enricher: Enricher, batches: list[list[list[Click]]]
+    conn: Connection, enricher: Enricher, batches: list[tuple[Store, list[list[Click]]]]
 ) -> None:
-    """Whatever is clicked, for each link and day and owner and day every count is that of the raw clicks."""
+    """Whatever is clicked and however it is stored, every count of a link or owner and day is that of the raw clicks."""
     transaction = conn.transaction()
     await transaction.start()
     try:
         ids = [*await make_links(conn, 2), *await make_links(conn, 2, owner="bob"), MISSING]
         expected = 0
-        for batch in batches:
+        for store, batch in batches:
             ticks = [[(at, ids[n], request) for at, n, request in tick] for tick in batch]
             all_clicks = [each for tick in ticks for each in tick]
-            taken = await take(conn, enricher, *ticks)
+            taken = await take(conn, enricher, *ticks, store=store)
             assert taken.refused == sum(link_id == MISSING for _, link_id, _ in all_clicks)
             assert taken.clicks == len(all_clicks) - taken.refused
             expected += taken.clicks
 
-        assert await check_sums(conn) == expected
+        assert await check_stored(conn) == expected
     finally:
         await transaction.rollback()
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from services.links.clicks.enrichment import Enricher
 from services.links.clicks.rows import select_keys
 from services.links.clicks.upkeep import delete_old_visitors
-from services.links.stats.rows import Count, Period, StatsScope, select_raw_counts
+from services.links.stats.rows import select_raw_counts
+from services.links.stats.scopes import Count, Period, StatsScope
 from shared.postgres import Connection, open_pool
 from tests.conftest import Database
 from tests.links.click_data import DAY_S, GOOGLEBOT, NOON, check_sums, click, make_links, take

@@ -165,7 +165,7 @@ async def test_worker_that_hangs_is_replaced(intake_settings: LinksSettings, soc
     """A worker that does not answer within its deadline is killed; the batch comes again and goes to another one."""
     (link,) = await make_links(owner, 1)
     data, segment = records([click(link)]), uuid4()
-    app = create_app(intake_settings, click_times=ClickTimes(batch=4))
+    app = create_app(intake_settings, click_times=ClickTimes(batch=10))
     async with serve(app, socket), client_of(socket, **HEADERS) as intake:
         await send(intake, records([click(link)]), segment=uuid4())
         (hung,) = await worker_pids()

@@ -11,15 +11,16 @@ import pytest
 
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
-from tests.links.stats_data import FIRST, Known, store_clicks
+from tests.links.stats_data import FIRST, STORES, Known, store_clicks
 
 CLICKS = "/api/v1/links/alice1/clicks"
 
 
-@pytest.fixture
-async def clicks(database: Database) -> list[Known]:
-    """The clicks of `alice1`."""
-    return [click for click in await store_clicks(database) if click.link == "alice1"]
+@pytest.fixture(params=STORES)
+async def clicks(database: Database, request: pytest.FixtureRequest) -> list[Known]:
+    """The clicks of `alice1`, however they are stored."""
+    stored = await store_clicks(database, STORES[request.param])
+    return [click for click in stored if click.link == "alice1"]
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.links.clicks.upkeep import delete_from_default
+from services.links.packed.rows import delete_chunks
 from services.links.stats.coverage import LARGEST_PART
 from shared.api import Dimensions
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
-from tests.links.stats_data import DAYS, FIRST, Known, store_clicks, top_values, unique_visitors
+from tests.links.stats_data import DAYS, FIRST, STORES, Known, store_clicks, top_values, unique_visitors
 
 ALICE1 = "/api/v1/links/alice1/stats"
 ALL = "/api/v1/stats"
@@ -43,9 +44,10 @@ questions = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture
-async def clicks(database: Database) -> list[Known]:
-    return await store_clicks(database)
+@pytest.fixture(params=STORES)
+async def clicks(database: Database, request: pytest.FixtureRequest) -> list[Known]:
+    """The same clicks, however they are stored."""
+    return await store_clicks(database, STORES[request.param])
 
 
 @pytest.fixture
@@ -179,7 +181,8 @@ async def test_counts_stay_when_the_raw_clicks_are_gone(
 ) -> None:
     """Where only the count of a whole day was kept, the dimensions are those of the day, and the answer says so."""
     conn = await asyncpg.connect(database.links_url)
-    assert await delete_from_default(conn, (FIRST + timedelta(days=5)).date())
+    before = (FIRST + timedelta(days=5)).date()
+    assert await delete_from_default(conn, before) + len(await delete_chunks(conn, before))
     await conn.close()
     between = (FIRST + timedelta(days=1, hours=7), FIRST + timedelta(days=7, hours=7))
     stats = await ask(reader, ALICE1, between=between)

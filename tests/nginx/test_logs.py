@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.local.test_up import StartUp, start_up  # noqa: F401  # a fixture
+from tests.local.test_up import StartUp, sign_in_url, start_up  # noqa: F401  # a fixture
 from tests.nginx.conftest import Front, Recorder, StartFront
 
 CLIENT = "127.0.0.77"
@@ -148,7 +148,8 @@ async def hold_too_many_uploads(nginx: Front) -> None:
 
 def test_no_log_of_the_whole_stack(start_up: StartUp) -> None:  # noqa: F811
     """Neither the services nor the stores write down who came, and with which query, when something goes wrong."""
-    up = start_up()
+    up = start_up(with_dashboard=True)
+    sign_in_url(up)
     key = up.state()["api_key"]
     up.create(url=f"https://www.example.com/?{QUERY}", code="mine", forward_query=True)
     transport = httpx.HTTPTransport(local_address=CLIENT)

@@ -2,16 +2,15 @@
 
 import asyncio
 import time
+from collections import Counter
 
-import asyncpg
 import httpx
 
+from tests.links.packed_data import count_raw, select_counts, select_raw
 from tests.promises.cluster import REDIRECTS, Cluster
 from tests.serving import NO_TLS
 
 SHIPPED_TIMEOUT_S = 90.0
-
-DIMENSIONS = ("country", "browser", "os", "device", "referrer", "language")
 
 
 async def create_links(cluster: Cluster, count: int) -> list[str]:
@@ -56,22 +55,15 @@ async def counts_and_refused(cluster: Cluster) -> tuple[dict[str, int], int]:
     """The raw clicks of each link, after every count was compared with them, and how many were set aside."""
     conn = await cluster.connect()
     try:
-        raw = await select_counts(conn, "SELECT link_id, count(*) FROM clicks GROUP BY link_id")
-        assert await select_counts(conn, "SELECT id, clicks FROM links WHERE clicks > 0") == raw
-        totals = "SELECT link_id, sum(clicks) FROM click_totals_by_link GROUP BY link_id"
-        assert await select_counts(conn, totals) == raw
-        for dimension in DIMENSIONS:
-            by_value = (
-                f"SELECT link_id, sum(clicks) FROM click_dimensions_by_link WHERE dimension = '{dimension}' GROUP BY 1"
-            )
-            assert await select_counts(conn, by_value) == raw, dimension
+        stored = await select_raw(conn)
+        assert await select_counts(conn) == count_raw(stored)
+        raw = Counter(click.link_id for click in stored)
+        assert {
+            row["id"]: row["clicks"] for row in await conn.fetch("SELECT id, clicks FROM links WHERE clicks > 0")
+        } == raw
         codes = {row["id"]: row["code"] for row in await conn.fetch("SELECT id, code FROM links")}
         refused = await conn.fetchval("SELECT coalesce(sum(refused), 0)::integer FROM click_segments")
     finally:
         await conn.close()
 
     return {codes[link_id]: count for link_id, count in raw.items()}, refused
-
-
-async def select_counts(conn: "asyncpg.Connection[asyncpg.Record]", statement: str) -> dict[int, int]:
-    return {row[0]: int(row[1]) for row in await conn.fetch(statement)}

@@ -33,7 +33,7 @@ from tests.faults import FaultyProxy, faulty_proxy
 from tests.nginx.conftest import free_port
 from tests.serving import NO_TLS
 
-Kind = Literal["real", "poisoned", "naive"]
+Kind = Literal["real", "packed", "poisoned", "naive"]
 
 START_TIMEOUT_S = 60
 INTERNAL_TOKEN = "known to the services of a test alone"  # noqa: S105  # of no other installation
@@ -164,7 +164,8 @@ async def run_cluster(kind: Kind = "real") -> AsyncIterator[Cluster]:
     """Start Postgres, Valkey, the write service, three redirectors and nginx.
 
     Args:
-        kind: The thing itself; the same with a click worker that some user agents harm; or the naive design.
+        kind: The thing itself; the same where clicks are packed, or with a click worker that some user agents harm; or the
+            naive design.
     """
     async with run_stores() as cluster, AsyncExitStack() as stack:
         for name in REDIRECTS:
@@ -179,7 +180,7 @@ async def run_cluster(kind: Kind = "real") -> AsyncIterator[Cluster]:
         yield cluster
 
 
-def links_service(cluster: Cluster, name: str, module: str = "services.links") -> Program:
+def links_service(cluster: Cluster, name: str, module: str = "services.links", **settings: str) -> Program:
     """The write service, with the domain `sho.rt`."""
     return service(
         name,
@@ -189,6 +190,7 @@ def links_service(cluster: Cluster, name: str, module: str = "services.links") -
         FASTAPI_SECRET_KEY="x" * 32,
         PUBLIC_BASE_URL="http://sho.rt",
         INTERNAL_TOKEN=INTERNAL_TOKEN,
+        **settings,
     )
 
 
@@ -223,6 +225,8 @@ async def _prepare(cluster: Cluster) -> None:
 def _services(cluster: Cluster, kind: Kind) -> dict[str, Program]:
     programs = {"links": links_service(cluster, "links")}
     programs |= {name: redirect_service(cluster, name) for name in REDIRECTS}
+    if kind == "packed":
+        programs["links"] = links_service(cluster, "links", PACKED_CLICKS="true")
     if kind == "poisoned":
         programs["links"] = links_service(cluster, "links", "tests.promises.poisoned_links")
     if kind == "naive":

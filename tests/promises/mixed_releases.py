@@ -91,6 +91,12 @@ class Deployment:
             self.cluster.programs[name] = release.program(program)
         await asyncio.gather(*map(self.cluster.start, names))
 
+    async def replace(self, side: str, release: RunnableRelease) -> None:
+        """Kill both services of a side, and start those of another release in their place."""
+        for name in (f"{side}-redirect", f"{side}-links"):
+            await self.cluster.kill(name)
+        await self.start(side, release)
+
     def client(self, side: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(verify=NO_TLS, uds=str(self.cluster.socket(f"{side}-links"))),

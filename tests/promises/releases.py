@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,12 @@ class RunnableRelease:
     Attributes:
         folder: Its files.
         python: An interpreter with the dependencies that it locked.
+        settings: Of its services, beside those that every release gets.
     """
 
     folder: Path
     python: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -57,11 +60,18 @@ class RunnableRelease:
         return replace(
             program,
             command=[str(self.python), *program.command[1:]],
-            environment={**program.environment, "PYTHONPATH": str(self.folder), "PYTHONSAFEPATH": "1"},
+            environment={
+                **program.environment,
+                **self.settings,
+                "PYTHONPATH": str(self.folder),
+                "PYTHONSAFEPATH": "1",
+            },
         )
 
 
 THIS = RunnableRelease(ROOT, Path(sys.executable))
+PACKED = replace(THIS, settings={"PACKED_CLICKS": "true"})
+"""This release as a deployment has it that lets it pack clicks."""
 
 
 def check_out_previous(folder: Path) -> RunnableRelease:

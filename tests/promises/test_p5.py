@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.promises.click_counts import counts_by_code, create_links, wait_until_shipped
-from tests.promises.cluster import REDIRECTS, Cluster, run_cluster
+from tests.promises.cluster import REDIRECTS, Cluster, Kind, run_cluster
 from tests.promises.visits import Visitor
 
 SEED = 20_261_124
 REQUESTS = 200_000
+PACKED_REQUESTS = 50_000
 ROUNDS = 30
 ROUNDS_OF_THE_CONTROL = 8
 CLIENTS = 24
@@ -99,17 +100,18 @@ async def visit_while_processes_die(cluster: Cluster, codes: list[str], requests
 
 @pytest.mark.promise
 @pytest.mark.timeout(900)
-async def test_answered_clicks_are_counted_once() -> None:
+@pytest.mark.parametrize(("kind", "requests"), [("real", REQUESTS), ("packed", PACKED_REQUESTS)])
+async def test_answered_clicks_are_counted_once(kind: Kind, requests: int) -> None:
     """200,000 visits at three redirectors while every kind of process but nginx is killed, again and again."""
-    async with run_cluster() as cluster:
+    async with run_cluster(kind) as cluster:
         codes = await create_links(cluster, LINKS)
-        ledger = await visit_while_processes_die(cluster, codes, REQUESTS, ROUNDS)
+        ledger = await visit_while_processes_die(cluster, codes, requests, ROUNDS)
         await wait_until_shipped(cluster)
         counted, attempted = await counts_by_code(cluster), attempts_by_code(cluster)
         print(f"{sum(counted.values())} counted, {sum(attempted[code] for code in codes)} attempted")
 
     assert violations(ledger.answered, counted, attempted) == []
-    assert ledger.answered.total() > REQUESTS * 0.5
+    assert ledger.answered.total() > requests * 0.5
 
 
 @pytest.mark.promise

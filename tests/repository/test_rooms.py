@@ -24,6 +24,7 @@ BREAKS = [
     ("links", "services.links.links.checks", "services.links.stats.intervals"),
     ("clicks", "services.links.clicks.routes", "services.links.keys.authentication"),
     ("clicks", "services.links.clicks.rows", "services.links.links.rows"),
+    ("packed", "services.links.packed.rows", "services.links.clicks.counts"),
     ("stats", "services.links.stats.rows", "services.links.clicks.rows"),
     ("stats", "services.links.stats.rows", "services.links.clicks.enrichment"),
     ("stats", "services.links.stats.routes", "services.links.links.routes"),

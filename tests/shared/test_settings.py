@@ -80,6 +80,7 @@ BAD = [
     ("LINKS_POOL_SIZE", "0"),
     ("LOG_LEVEL", "loud"),
     ("ALLOW_PRIVATE_TARGETS", "perhaps"),
+    ("PACKED_CLICKS", "perhaps"),
 ]
 
 

@@ -5,7 +5,7 @@ repeated, overlaps another one or races with it.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from uuid import UUID
 
@@ -21,6 +21,9 @@ from shared.postgres import Connection
 
 TRIES_LIMIT = 200
 """So many parts of a batch are tried; then a part that is refused is set aside as a whole. This bounds a bad batch's time."""
+
+Store = Callable[[Connection, Sequence[EnrichedClick]], Awaitable[None]]
+"""Stores clicks, at least one, and everything that is counted of them."""
 
 log = structlog.get_logger()
 
@@ -61,6 +64,7 @@ async def take_batch(
     *,
     part: BatchPart = EVERYTHING,
     mark: WorkerMark | None = None,
+    store: Store = insert_clicks,
 ) -> TakenBatch:
     """Take records that begin at an offset of a segment.
 
@@ -72,6 +76,7 @@ async def take_batch(
         data: The records.
         part: The part of them that is wanted.
         mark: Notes what is done next.
+        store: `insert_clicks`, or `pack_clicks`.
 
     Raises:
         BatchRefused: The records begin beyond what is known.
@@ -95,7 +100,7 @@ async def take_batch(
         if found:
             return TakenBatch(HTTPStatus.ACCEPTED, reached, found=found)
         mark.begin_storing(len(enriched))
-        stored = await _store(conn, enriched)
+        stored = await _store(conn, store, enriched)
         refused = batch.sent - len(stored)
         await move_segment(conn, segment, batch.end, refused)
     if refused:
@@ -125,7 +130,7 @@ async def _prepare(conn: Connection, enricher: Enricher, batch: SentBatch) -> Cl
     return ClickReader(enricher, owners, {day: VisitorHash(key) for day, key in keys.items()})
 
 
-async def _store(conn: Connection, clicks: Sequence[EnrichedClick]) -> list[EnrichedClick]:
+async def _store(conn: Connection, store: Store, clicks: Sequence[EnrichedClick]) -> list[EnrichedClick]:
     """Store clicks. Halving finds those that Postgres refuses.
 
     Returns:
@@ -138,7 +143,7 @@ async def _store(conn: Connection, clicks: Sequence[EnrichedClick]) -> list[Enri
         tries += 1
         try:
             async with conn.transaction():
-                await insert_clicks(conn, part)
+                await store(conn, part)
         except _REFUSALS as error:
             if len(part) > 1 and tries < TRIES_LIMIT:
                 middle = len(part) // 2

@@ -19,6 +19,10 @@ ANY_NUMBER = 2**31
 """More clicks than a batch can hold."""
 
 
+PACKED = "--store=packed"
+"""The worker's argument where the setting PACKED_CLICKS is on."""
+
+
 class WorkerStage(IntEnum):
     """What a worker is doing. A click can be to blame for the worker's end only while the worker is reading."""
 

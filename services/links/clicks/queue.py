@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from services.links.clicks.pipe import ANY_NUMBER, TakenBatch, WorkerStage
+from services.links.clicks.pipe import ANY_NUMBER, PACKED, TakenBatch, WorkerStage
 from services.links.clicks.process import WorkerLost, WorkerProcess, start_worker
 from services.links.clicks.suspects import Suspects
 from services.links.metrics import Metrics
@@ -84,7 +84,7 @@ class ClickQueue:
         self.times = times
         self._settings = settings
         self._metrics = metrics
-        self._command = command
+        self._command = (*command, PACKED) if settings.packed_clicks else command
         self._waiting = 0
         self._turn = asyncio.Lock()
         self._worker: WorkerProcess | None = None

@@ -3,12 +3,13 @@
 `batches.py` calls these inside its transaction, always in the order of `insert_clicks`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
 from uuid import UUID
 
 from services.links.clicks.counts import Columns, DimensionCounts, EnrichedClick, count_clicks
+from services.links.packed.rows import Whose, share_days
 from shared.journal import HEADER
 from shared.postgres import Connection
 
@@ -75,9 +76,11 @@ async def select_keys(conn: Connection, days: Iterable[int]) -> dict[int, bytes]
 async def insert_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> None:
     """Store clicks, at least one, and everything that is counted of them.
 
-    The links come last: their rows are locked until the commit, and an edit waits for that.
+    The links come last: their rows are locked until the commit, and an edit waits for that. Nobody packs clicks meanwhile, who
+    would lock the same rows in another order.
     """
     counts = count_clicks(clicks)
+    await share_days(conn)
     await conn.copy_records_to_table("clicks", columns=_CLICK_COLUMNS, records=[
         (EPOCH + timedelta(microseconds=time_us), link_id, owner, visitor, is_bot, *dimensions)
         for time_us, link_id, owner, visitor, is_bot, dimensions in clicks
@@ -90,7 +93,68 @@ async def insert_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> No
     await _add_dimensions_by_owner(conn, counts.dimensions_by_owner)
     for is_bot, visitors in counts.visitors_by_owner.items():
         await _add_visitors_by_owner(conn, visitors, is_bot)
-    await _add_to_links(conn, (*counts.links, counts.humans))
+    await add_to_links(conn, (*counts.links, counts.humans))
+
+
+async def note_visitors(
+    conn: Connection, day: int, seen: Collection[tuple[int, bytes | None]], owners: Mapping[int, str]
+) -> dict[Whose, int]:
+    """Note the visitors that were seen on a day (since 1970): who is new to an owner is new to one of its links.
+
+    Args:
+        conn: In a transaction.
+        day: The day.
+        seen: Links and visitors, at least one, each pair once.
+        owners: The owners of the links.
+
+    Returns:
+        The number of those that were not seen before on that day, by link and by owner.
+    """
+    rows = await conn.fetch(
+        """
+        WITH of_links AS (
+            INSERT INTO click_visitors (day, link_id, visitor)
+            SELECT DATE '1970-01-01' + $1::integer, link_id, visitor
+            FROM unnest($2::bigint[], $3::bytea[]) AS new (link_id, visitor)
+            ORDER BY link_id, visitor
+            ON CONFLICT DO NOTHING
+            RETURNING day, link_id, visitor),
+        of_owners AS (
+            INSERT INTO click_visitors_of_owners (day, owner, visitor)
+            SELECT DISTINCT day, owner, visitor
+            FROM of_links JOIN unnest($4::bigint[], $5::text[]) AS owned (link_id, owner) USING (link_id)
+            ORDER BY owner, visitor
+            ON CONFLICT DO NOTHING
+            RETURNING owner)
+        SELECT link_id, NULL AS owner, count(*) FROM of_links GROUP BY link_id
+        UNION ALL
+        SELECT NULL, owner, count(*) FROM of_owners GROUP BY owner
+        """,
+        day,
+        *zip(*seen, strict=True),
+        list(owners),
+        list(owners.values()),
+    )
+    return {link_id or owner: count for link_id, owner, count in rows}
+
+
+async def add_to_links(conn: Connection, columns: Columns) -> None:
+    """Add to the numbers in lists, and note that their order is out of date.
+
+    An update that joins may lock in any order, so the rows are locked in order first.
+    """
+    await conn.execute("INSERT INTO clicked_links (link_ids) VALUES ($1)", columns[0])
+    await conn.execute(
+        """
+        WITH locked AS MATERIALIZED (SELECT id FROM links WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE)
+        UPDATE links
+        SET clicks = links.clicks + new.clicks, humans = links.humans + new.humans,
+            bots = links.bots + new.clicks - new.humans
+        FROM locked JOIN unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS new (id, clicks, humans) USING (id)
+        WHERE links.id = locked.id
+        """,
+        *columns,
+    )
 
 
 async def _select_keys(conn: Connection, days: Sequence[int]) -> dict[int, bytes]:
@@ -193,23 +257,4 @@ async def _add_visitors_by_owner(conn: Connection, columns: Columns, is_bot: boo
         """,
         *columns,
         is_bot,
-    )
-
-
-async def _add_to_links(conn: Connection, columns: Columns) -> None:
-    """Add to the numbers in lists, and note that their order is out of date.
-
-    An update that joins may lock in any order, so the rows are locked in order first.
-    """
-    await conn.execute("INSERT INTO clicked_links (link_ids) VALUES ($1)", columns[0])
-    await conn.execute(
-        """
-        WITH locked AS MATERIALIZED (SELECT id FROM links WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE)
-        UPDATE links
-        SET clicks = links.clicks + new.clicks, humans = links.humans + new.humans,
-            bots = links.bots + new.clicks - new.humans
-        FROM locked JOIN unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS new (id, clicks, humans) USING (id)
-        WHERE links.id = locked.id
-        """,
-        *columns,
     )

@@ -23,7 +23,7 @@ SORT_TIMEOUT = "5min"
 
 STEP_IDS = 2000
 STEP_LINKS = 500
-STEP_BATCHES = 5
+STEP_BATCHES = 100
 
 log = structlog.get_logger()
 
@@ -111,13 +111,15 @@ async def sort_counts(conn: Connection, today: date, *, statement_timeout: str =
 async def sort_clicked(conn: Connection) -> int:
     """Bring the order of links up to date after some batches of clicks: once for many clicks of a link.
 
+    The links are locked in short steps, because clicks and edits wait for them. A batch is forgotten after the last step, and
+    what is done twice changes nothing.
+
     Returns:
-        How many batches; call it again while there are any. Several processes take different ones.
+        How many batches; call it again while there are any.
     """
-    async with conn.transaction():
-        rows = await conn.fetch(
-            "SELECT id, link_ids FROM clicked_links ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED", STEP_BATCHES
-        )
+    rows = await conn.fetch("SELECT id, link_ids FROM clicked_links ORDER BY id LIMIT $1", STEP_BATCHES)
+    ids = sorted({link_id for row in rows for link_id in row["link_ids"]})
+    for first in range(0, len(ids), STEP_LINKS):
         await conn.execute(
             """
             WITH locked AS MATERIALIZED (
@@ -126,9 +128,9 @@ async def sort_clicked(conn: Connection) -> int:
                 ORDER BY id FOR NO KEY UPDATE)
             UPDATE links SET clicks_sorted = clicks, humans_sorted = humans FROM locked WHERE links.id = locked.id
             """,
-            sorted({link_id for row in rows for link_id in row["link_ids"]}),
+            ids[first : first + STEP_LINKS],
         )
-        await conn.execute("DELETE FROM clicked_links WHERE id = ANY ($1)", [row["id"] for row in rows])
+    await conn.execute("DELETE FROM clicked_links WHERE id = ANY ($1)", [row["id"] for row in rows])
     return len(rows)
 
 
@@ -170,9 +172,9 @@ async def recount_old(conn: Connection, step_ids: int = STEP_IDS) -> bool:
 
 
 async def _recount(conn: Connection, ids: Sequence[int]) -> None:
-    """Set the humans of links to the sum of their quarter-hours.
+    """Set the humans of links to the sum of their quarter-hours, and of their packed days.
 
-    A batch of clicks adds to the quarter-hours first and to the links last. Once the links are locked, a batch is in both or,
+    A batch of clicks adds to these first and to the links last. Once the links are locked, a batch is in both or,
     for the statement that begins then, in neither.
     """
     if not ids:
@@ -182,7 +184,9 @@ async def _recount(conn: Connection, ids: Sequence[int]) -> None:
         """
         WITH counted AS (
             SELECT id, least(clicks, (SELECT coalesce(sum(t.clicks), 0)::bigint FROM click_totals_by_link AS t
-                                      WHERE t.link_id = links.id AND NOT t.is_bot)) AS humans
+                                      WHERE t.link_id = links.id AND NOT t.is_bot)
+                                   + (SELECT coalesce(sum(d.humans), 0)::bigint FROM click_days AS d
+                                      WHERE d.link_id = links.id AND d.owner = '')) AS humans
             FROM links WHERE id = ANY ($1))
         UPDATE links
         SET humans = counted.humans, bots = clicks - counted.humans, clicks_sorted = clicks, humans_sorted = counted.humans

@@ -10,6 +10,7 @@ import itertools
 import mmap
 import os
 import signal
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -21,9 +22,11 @@ import asyncpg
 import structlog
 import uvloop
 
-from services.links.clicks.batches import BatchRefused, decompress, take_batch
+from services.links.clicks.batches import BatchRefused, Store, decompress, take_batch
 from services.links.clicks.enrichment import COUNTRIES, Enricher
-from services.links.clicks.pipe import BatchPart, TakenBatch, WorkerMark
+from services.links.clicks.packing import pack_clicks
+from services.links.clicks.pipe import PACKED, BatchPart, TakenBatch, WorkerMark
+from services.links.clicks.rows import insert_clicks
 from services.links.clicks.upkeep import create_partitions
 from shared.child import limit_child, open_pipes
 from shared.clicks import ClickParts
@@ -68,12 +71,14 @@ class ClickWorker:
         database_url: The database, as the write service's role.
         enricher: The parsers.
         mark: Where the worker notes what it is doing.
+        store: How clicks are stored.
     """
 
-    def __init__(self, database_url: str, enricher: Enricher, mark: WorkerMark) -> None:
+    def __init__(self, database_url: str, enricher: Enricher, mark: WorkerMark, store: Store) -> None:
         self._database_url = database_url
         self._enricher = enricher
         self._mark = mark
+        self._store = store
         self._conn: OwnConnection | None = None
 
     async def take(self, segment: bytes, offset: int, is_gzip: bool, body: bytes, part: BatchPart) -> TakenBatch:
@@ -82,7 +87,16 @@ class ClickWorker:
         try:
             data = decompress(body) if is_gzip else body
             conn = await self._connect()
-            return await take_batch(conn, self._enricher, UUID(bytes=segment), offset, data, part=part, mark=self._mark)
+            return await take_batch(
+                conn,
+                self._enricher,
+                UUID(bytes=segment),
+                offset,
+                data,
+                part=part,
+                mark=self._mark,
+                store=self._store,
+            )
         except BatchRefused as refused:
             return TakenBatch(refused.status, refused.offset)
         except MemoryError:
@@ -122,7 +136,8 @@ async def work(open_enricher: Callable[[Path | None], Enricher] = Enricher) -> N
     configure_logs(Settings(**settings))
     enricher = open_enricher(Path(country_database) if country_database else COUNTRIES)
     enricher.enrich(ORDINARY_CLICK)
-    worker = ClickWorker(database_url, enricher, WorkerMark(mmap.mmap(mark_file, WorkerMark.SIZE)))
+    mark = WorkerMark(mmap.mmap(mark_file, WorkerMark.SIZE))
+    worker = ClickWorker(database_url, enricher, mark, pack_clicks if PACKED in sys.argv else insert_clicks)
     batches: asyncio.Queue[Any] = asyncio.Queue(maxsize=1)
     listening = asyncio.create_task(_listen(reader, batches))
     listening.add_done_callback(lambda _: os._exit(0))

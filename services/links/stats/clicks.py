@@ -1,7 +1,7 @@
 """The raw clicks of a link, page by page, for as long as they are kept."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -14,8 +14,10 @@ from services.links.links.rows import select_link
 from services.links.site import Site
 from services.links.state import state_of
 from services.links.stats.forms import ClickOut, ClickPage, ClicksQuery
+from services.links.stats.packed import select_packed_clicks
 from services.links.stats.routes import CSV_TOO, JSON_OR_CSV, snapshot
-from services.links.stats.rows import Period, select_clicks
+from services.links.stats.rows import select_clicks
+from services.links.stats.scopes import Period
 from services.links.web.cursors import CursorRefused, Position
 from services.links.web.errors import FieldError, InvalidInput
 from services.links.web.media import choose_media_type
@@ -46,14 +48,17 @@ async def list_clicks(
         link = check_seen(await select_link(conn, key), caller)
         listed = f"clicks {link.id}"
         after = _read_cursor(query.cursor, listed, site)
-        rows = await select_clicks(conn, link.id, period, bots=query.bots, after=after, limit=query.limit + 1)
+        asked: dict[str, Any] = {"bots": query.bots, "after": after, "limit": query.limit + 1}
+        rows = await select_clicks(conn, link.id, period, **asked)
+        rows += await select_packed_clicks(conn, link.id, period, **asked)
+    rows.sort(key=lambda row: (row.clicked_at, row.id), reverse=True)
     page, more = rows[: query.limit], rows[query.limit :]
     cursor = site.cursors.write(Position(page[-1].clicked_at, page[-1].id), listed) if more else None
     items = [ClickOut(clicked_at=row.clicked_at, is_bot=row.is_bot, **row.dimensions._asdict()) for row in page]
     headers = {"Vary": "Accept"}
     if cursor is not None:
-        asked = query.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"cursor": cursor}
-        headers["Link"] = f'<{request.url.path}?{urlencode(asked)}>; rel="next"'
+        next_query = query.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"cursor": cursor}
+        headers["Link"] = f'<{request.url.path}?{urlencode(next_query)}>; rel="next"'
     if media_type == "text/csv":
         lines = csv_lines(CLICK_HEADER, (tuple(dict(item).values()) for item in items))
         return Response("".join(lines), media_type=media_type, headers=headers)

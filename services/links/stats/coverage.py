@@ -4,10 +4,13 @@ Parts of days are counted from the raw clicks, as long as these are kept. `route
 in which it counts.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from services.links.stats.intervals import DAY, ceil_time, floor_time
-from services.links.stats.rows import Count, DaySpan, Period, StatsScope, select_raw_counts, select_totals
+from services.links.stats.packed import PackedClicks, add_counts
+from services.links.stats.rows import select_raw_counts, select_totals
+from services.links.stats.scopes import Count, DaySpan, Period, StatsScope
 from shared.postgres import Connection
 
 LARGEST_PART = 10_000
@@ -23,16 +26,19 @@ class Coverage:
         days: Whole UTC days, from the counts.
         parts: Parts of other days, from the raw clicks; at most two.
         visitors: Unique visitors in the parts.
+        values: The packed clicks in the parts, by dimension, value and whether a bot clicked.
     """
 
     period: Period
     days: DaySpan
     parts: tuple[Period, ...]
     visitors: Count
+    values: Counter[tuple[str, str | None, bool]]
 
 
-async def find_coverage(conn: Connection, whose: StatsScope, asked: Period) -> Coverage:
+async def find_coverage(conn: Connection, whose: StatsScope, asked: Period, packed: PackedClicks) -> Coverage:
     """Find out where the numbers of a range come from."""
+    values: Counter[tuple[str, str | None, bool]] = Counter()
     first, end = ceil_time(asked.since, DAY), floor_time(asked.until, DAY)
     if first > end:
         first = end
@@ -42,20 +48,30 @@ async def find_coverage(conn: Connection, whose: StatsScope, asked: Period) -> C
     since, until, parts, visitors = asked.since, asked.until, [], Count()
     for edge in edges:
         day = floor_time(edge.since, DAY)
-        wanted = await _count_clicks(conn, whose, edge)
+        wanted = await _count_clicks(conn, whose, edge, packed)
         if wanted == Count():
             continue
-        if wanted != await _count_clicks(conn, whose, Period(day, day + DAY)):
+        if wanted != await _count_clicks(conn, whose, Period(day, day + DAY), packed):
             if wanted.humans + wanted.bots <= LARGEST_PART:
-                found, seen = await select_raw_counts(conn, whose, edge)
+                raw = await packed.raw_clicks(edge)
+                found, seen = await select_raw_counts(
+                    conn, whose, edge, ((owner, click.visitor, click.is_bot) for owner, click in raw)
+                )
                 if found == wanted:
                     parts.append(edge)
                     visitors += seen
+                    values.update(
+                        (name, value, click.is_bot)
+                        for _, click in raw
+                        for name, value in click.dimensions._asdict().items()
+                    )
                     continue
             since, until = min(since, day), max(until, day + DAY)
         first, end = min(first, day), max(end, day + DAY)
-    return Coverage(Period(since, until), DaySpan(first.date(), end.date()), tuple(parts), visitors)
+    return Coverage(Period(since, until), DaySpan(first.date(), end.date()), tuple(parts), visitors, values)
 
 
-async def _count_clicks(conn: Connection, whose: StatsScope, period: Period) -> Count:
-    return (await select_totals(conn, whose, period, [period.since])).get(0, Count())
+async def _count_clicks(conn: Connection, whose: StatsScope, period: Period, packed: PackedClicks) -> Count:
+    starts = [period.since]
+    counts = add_counts(await select_totals(conn, whose, period, starts), packed.totals(period, starts))
+    return counts.get(0, Count())

@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from services.links.stats.rows import Count
+from services.links.stats.scopes import Count
 from services.links.web.texts import AskedInstant, Wanted
 from shared.api import MOST_LISTED, MOST_VALUES, Bots, Interval
 

@@ -44,15 +44,9 @@ from services.links.stats.intervals import (
     interval_starts,
     start_of_day,
 )
-from services.links.stats.rows import (
-    Count,
-    Period,
-    StatsScope,
-    select_dimensions,
-    select_totals,
-    select_totals_of_links,
-    select_visitors,
-)
+from services.links.stats.packed import add_counts, select_packed, select_packed_totals
+from services.links.stats.rows import select_dimensions, select_totals, select_totals_of_links, select_visitors
+from services.links.stats.scopes import Count, Period, StatsScope
 from services.links.web.errors import FieldError, InvalidInput, NotFound, refuse_costly
 from services.links.web.media import choose_media_type
 from shared.csv_cells import csv_lines
@@ -108,15 +102,17 @@ async def get_recent(request: Request, query: Annotated[RecentQuery, Query()], c
         owner = None if caller.is_admin else caller.owner
         links = await select_link_ids(conn, _link_keys(query.link, site), owner=owner)
         counts = await select_totals_of_links(conn, list(links), period, starts)
+        packed = await select_packed_totals(conn, list(links), period, starts)
     return RecentOut(
         days=[day.isoformat() for day in days],
         items=[
             RecentCounts(
                 domain=domain,
                 code=code,
-                clicks=[counts[link_id].get(number, Count()).of(query.bots) for number in range(query.days)],
+                clicks=[of_link.get(number, Count()).of(query.bots) for number in range(query.days)],
             )
             for link_id, (domain, code) in links.items()
+            for of_link in (add_counts(counts[link_id], packed[link_id]),)
         ],
     )
 
@@ -155,10 +151,20 @@ def _resolve(query: StatsQuery) -> tuple[Period, list[datetime]]:
 async def _count(
     conn: Connection, whose: StatsScope, query: StatsQuery, period: Period, starts: list[datetime]
 ) -> StatsOut:
-    counts = await select_totals(conn, whose, period, starts)
-    coverage = await find_coverage(conn, whose, period)
-    visitors = coverage.visitors + await select_visitors(conn, whose, coverage.days)
-    dimensions = await select_dimensions(conn, whose, coverage.days, coverage.parts, top=query.top, bots=query.bots)
+    packed = await select_packed(conn, whose, period)
+    counts = add_counts(await select_totals(conn, whose, period, starts), packed.totals(period, starts))
+    coverage = await find_coverage(conn, whose, period, packed)
+    visitors = coverage.visitors + await select_visitors(conn, whose, coverage.days) + packed.visitors(coverage.days)
+    values = packed.values(coverage.days) + coverage.values
+    dimensions = await select_dimensions(
+        conn,
+        whose,
+        coverage.days,
+        coverage.parts,
+        ((*kind, clicks) for kind, clicks in values.items()),
+        top=query.top,
+        bots=query.bots,
+    )
     zone = ZoneInfo(query.time_zone)
     return StatsOut(
         since=period.since.astimezone(zone),

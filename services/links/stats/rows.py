@@ -4,63 +4,14 @@
 `services/links/clicks/rows.py` adds up is read; the raw clicks only for parts of a UTC day, which the dimensions lack.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from services.links.stats.intervals import EPOCH
+from services.links.stats.scopes import ClickRow, Count, DaySpan, Period, StatsScope
 from services.links.web.cursors import Position
 from shared.api import Bots, Dimensions
 from shared.postgres import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class StatsScope:
-    """Whose clicks are meant: those of a link, of an owner's links, or of all links if both are None."""
-
-    link_id: int | None = None
-    owner: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Clicks, or visitors, of people and of bots."""
-
-    humans: int = 0
-    bots: int = 0
-
-    def __add__(self, other: "Count") -> "Count":
-        return Count(self.humans + other.humans, self.bots + other.bots)
-
-    def of(self, bots: Bots) -> int:
-        """The number that an answer is about."""
-        return {"include": self.humans + self.bots, "exclude": self.humans, "only": self.bots}[bots]
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """Since and until; the second moment is not part of it."""
-
-    since: datetime
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class DaySpan:
-    """UTC days from the first one up to, and without, the second one."""
-
-    first: date
-    end: date
-
-
-@dataclass(frozen=True, slots=True)
-class ClickRow:
-    """A stored click; `id` tells those of one moment apart."""
-
-    id: int
-    clicked_at: datetime
-    is_bot: bool
-    dimensions: Dimensions
 
 
 async def select_totals(
@@ -76,7 +27,14 @@ async def select_totals(
 
 
 async def select_dimensions(
-    conn: Connection, whose: StatsScope, days: DaySpan, parts: Sequence[Period], *, top: int, bots: Bots
+    conn: Connection,
+    whose: StatsScope,
+    days: DaySpan,
+    parts: Sequence[Period],
+    packed: Iterable[tuple[str, str | None, bool, int]] = (),
+    *,
+    top: int,
+    bots: Bots,
 ) -> dict[str, list[tuple[str | None, Count]]]:
     """Count clicks by the values of each dimension.
 
@@ -85,6 +43,8 @@ async def select_dimensions(
         whose: Whose clicks.
         days: Whole days, from the counts.
         parts: At most two parts of other days, from the raw clicks.
+        packed: What the packed clicks of the same days and parts add: dimension, value, is_bot, clicks. The value None is of
+            those that were not told apart.
         top: So many values are named; the others are together under None.
         bots: Which clicks decide on the order.
 
@@ -103,6 +63,7 @@ async def select_dimensions(
         second.until,
         top,
         bots,
+        *_columns(packed, 4),
     )
     found: dict[str, list[tuple[str | None, Count]]] = {name: [] for name in Dimensions._fields}
     for row in rows:
@@ -116,9 +77,11 @@ async def select_visitors(conn: Connection, whose: StatsScope, days: DaySpan) ->
     return Count(row["humans"], row["bots"])
 
 
-async def select_raw_counts(conn: Connection, whose: StatsScope, part: Period) -> tuple[Count, Count]:
-    """Count the raw clicks of a part of a day, and the visitors in it."""
-    (row,) = await conn.fetch(_statement(_RAW_COUNTS, whose), _who(whose), part.since, part.until)
+async def select_raw_counts(
+    conn: Connection, whose: StatsScope, part: Period, packed: Iterable[tuple[str, bytes | None, bool]] = ()
+) -> tuple[Count, Count]:
+    """Count the raw clicks of a part of a day, and the visitors in it; `packed` are others: owner, visitor, is_bot."""
+    (row,) = await conn.fetch(_statement(_RAW_COUNTS, whose), _who(whose), part.since, part.until, *_columns(packed, 3))
     return Count(row["humans"], row["bots"]), Count(row["human_visitors"], row["bot_visitors"])
 
 
@@ -188,6 +151,11 @@ def _statement(template: str, whose: StatsScope) -> str:
     return template.replace("<by>", by).replace("<whose>", condition)
 
 
+def _columns(rows: Iterable[tuple[object, ...]], count: int) -> list[list[object]]:
+    listed = list(rows)
+    return [[row[place] for row in listed] for place in range(count)]
+
+
 def _who(whose: StatsScope) -> int | str | None:
     return whose.owner if whose.link_id is None else whose.link_id
 
@@ -208,13 +176,19 @@ _VISITORS = """
     FROM click_uniques_<by> WHERE <whose> AND day >= $2 AND day < $3
 """
 
-# Over all owners a visitor counts once for each of them, as in the counts by day.
+# Over all owners a visitor counts once for each of them, as in the counts by day. Of a packed click so much of the visitor is
+# kept (VISITOR_BYTES of services/links/packed/chunks.py).
 _RAW_COUNTS = """
     SELECT coalesce(sum(clicks) FILTER (WHERE NOT is_bot), 0)::bigint AS humans,
            coalesce(sum(clicks) FILTER (WHERE is_bot), 0)::bigint AS bots,
            count(visitor) FILTER (WHERE NOT is_bot) AS human_visitors,
            count(visitor) FILTER (WHERE is_bot) AS bot_visitors
-    FROM (SELECT visitor, is_bot, count(*) AS clicks FROM clicks WHERE <whose> AND clicked_at >= $2 AND clicked_at < $3
+    FROM (SELECT visitor, is_bot, count(*) AS clicks
+          FROM (SELECT owner, substring(visitor FOR 8) AS visitor, is_bot FROM clicks
+                WHERE <whose> AND clicked_at >= $2 AND clicked_at < $3
+                UNION ALL
+                SELECT owner, visitor, is_bot
+                FROM unnest($4::text[], $5::bytea[], $6::boolean[]) AS packed (owner, visitor, is_bot)) AS raw
           GROUP BY owner, visitor, is_bot) AS visitors
 """
 
@@ -233,6 +207,9 @@ _DIMENSIONS = """
         WHERE <whose> AND (clicked_at >= $4 AND clicked_at < $5 OR clicked_at >= $6 AND clicked_at < $7)
         GROUP BY GROUPING SETS ((country, is_bot), (browser, is_bot), (os, is_bot), (device, is_bot), (referrer, is_bot),
                                 (language, is_bot))
+        UNION ALL
+        SELECT dimension, value, is_bot, clicks
+        FROM unnest($10::text[], $11::text[], $12::boolean[], $13::bigint[]) AS packed (dimension, value, is_bot, clicks)
     ), summed AS (
         SELECT dimension, value,
                coalesce(sum(clicks) FILTER (WHERE NOT is_bot), 0)::bigint AS humans,
@@ -244,7 +221,7 @@ _DIMENSIONS = """
         FROM summed
     ), ranked AS (
         SELECT dimension, value, humans, bots, clicks,
-               row_number() OVER (PARTITION BY dimension ORDER BY clicks DESC, value) AS place
+               row_number() OVER (PARTITION BY dimension ORDER BY value IS NULL, clicks DESC, value) AS place
         FROM wanted
     )
     SELECT dimension, CASE WHEN place <= $8 AND clicks > 0 THEN value END AS value,

@@ -1,0 +1,237 @@
+"""The format of a chunk of raw clicks: those of a batch that are of one UTC day, as compressed columns in the order of links.
+
+The click worker writes chunks, statistics read them. A chunk has a directory, which tells whose its clicks are, so that a
+reader who looks for a link need not open the columns of chunks without it. A column that is not known here is passed over.
+"""
+
+import struct
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import msgpack
+
+from shared.api import UNKNOWN, Dimensions
+
+FORMAT = 1
+
+MOST_CLICKS = 16_384
+"""Clicks of a chunk; a larger batch makes several."""
+
+VISITOR_BYTES = 8
+"""So much of a visitor's hash tells the visitors in a part of a day apart: of 10,000 none is taken for another (1 in 10^11)."""
+
+_LEVEL = 1
+
+# Numbers of the columns; the dimensions follow in their order, and none ever moves.
+_TIMES = 0
+_BOTS = 1
+_DIMENSIONS = 16
+
+_DIMENSION_COLUMNS = range(_DIMENSIONS, _DIMENSIONS + len(Dimensions._fields))
+
+_NO_VISITOR = bytes(VISITOR_BYTES)
+
+
+class Chunk(NamedTuple):
+    """A chunk as it is stored.
+
+    Attributes:
+        day: Days since 1970.
+        since_us: The time of the first click, microseconds since 1970.
+        until_us: The time of the last one.
+        links: The directory.
+        clicks: The columns.
+    """
+
+    day: int
+    since_us: int
+    until_us: int
+    links: bytes
+    clicks: bytes
+
+
+class RawClick(NamedTuple):
+    """A click out of a chunk; `visitor` is None if nothing told visitors of its day apart."""
+
+    place: int
+    time_us: int
+    is_bot: bool
+    visitor: bytes | None
+    dimensions: Dimensions
+
+
+def pack_chunk(day: int, clicks: Sequence[tuple[int, int, str, bytes | None, bool, Dimensions]]) -> Chunk:
+    """Pack some clicks of a day.
+
+    Args:
+        day: Days since 1970.
+        clicks: Microseconds since 1970, link, owner, visitor, whether it was a bot, dimensions; in the order of the links.
+    """
+    times, links, owners, visitors, bots, dimensions = zip(*clicks, strict=True)
+    since = min(times)
+    columns: dict[int, Any] = {
+        _TIMES: _planes([time - since for time in times]),
+        _BOTS: bytes(bots),
+    }
+    for number, column in enumerate(zip(*dimensions, strict=True), _DIMENSIONS):
+        columns[number] = _pack_values(column)
+    seen = b"".join([_cut(visitor) for visitor in visitors])
+    return Chunk(day, since, max(times), _pack_links(links, owners), _pack_clicks(columns, seen))
+
+
+class ChunkLinks:
+    """A chunk's directory: whose its clicks are, and where the clicks of each link are.
+
+    Args:
+        packed: The directory as it is stored.
+
+    Attributes:
+        links: The ids of the links, in their order.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self._names, steps, self._owners, self._counts = msgpack.unpackb(zlib.decompress(packed))
+        self.links: Sequence[int] = list(accumulate(steps))
+
+    def of_link(self, link_id: int) -> Iterator[tuple[str, range]]:
+        """The places of a link's clicks, with its owner; none if the chunk has no click of it."""
+        place = bisect_left(self.links, link_id)
+        if place < len(self.links) and self.links[place] == link_id:
+            start = sum(self._counts[:place])
+            yield self._names[self._owners[place]], range(start, start + self._counts[place])
+
+    def of_owners(self, wanted: str | None) -> Iterator[tuple[str, range]]:
+        """The places of an owner's clicks, or of everyone's, link by link."""
+        for owner, (start, end) in zip(self._owners, pairwise(accumulate(self._counts, initial=0)), strict=True):
+            if wanted is None or self._names[owner] == wanted:
+                yield self._names[owner], range(start, end)
+
+
+class ChunkClicks:
+    """A chunk's columns, of which only what is asked for is read.
+
+    Args:
+        since_us: The time of its first click.
+        packed: The columns as they are stored.
+    """
+
+    def __init__(self, since_us: int, packed: bytes) -> None:
+        self._columns, self._visitors = _unpack_clicks(packed)
+        self._since_us = since_us
+
+    def rows(self, places: range) -> Iterator[RawClick]:
+        """The clicks at some places; a dimension that the chunk does not have is unknown."""
+        bots, times = self._columns[_BOTS], self._columns[_TIMES]
+        for place in places:
+            visitor = self._visitors[place * VISITOR_BYTES : (place + 1) * VISITOR_BYTES]
+            yield RawClick(
+                place,
+                # The planes from the first to the last have the bytes of a number, the lowest first.
+                self._since_us + int.from_bytes(times[place :: len(bots)], "little"),
+                bots[place] == 1,
+                None if visitor == _NO_VISITOR else visitor,
+                Dimensions(*[_read_value(self._columns.get(number), place) for number in _DIMENSION_COLUMNS]),
+            )
+
+
+def drop_link(chunk: Chunk, link_id: int) -> Chunk | None:
+    """Take a link's clicks out of a chunk, also out of columns that are not known here.
+
+    Every column of this format is either planes of bytes, as many as it needs, or values and their codes.
+
+    Returns:
+        The chunk itself if it has none of them, and None if it has no others.
+    """
+    names, steps, owners, counts = msgpack.unpackb(zlib.decompress(chunk.links))
+    links = list(accumulate(steps))
+    if link_id not in links:
+        return chunk
+    if links == [link_id]:
+        return None
+    place, total = links.index(link_id), sum(counts)
+    start = sum(counts[:place])
+    gone = slice(start, start + counts[place])
+    for column in (links, owners, counts):
+        del column[place]
+    used = sorted(set(owners))
+    directory = (
+        [names[owner] for owner in used],
+        [link - before for before, link in pairwise((0, *links))],
+        [used.index(owner) for owner in owners],
+        counts,
+    )
+    columns, seen = _unpack_clicks(chunk.clicks)
+    columns = {number: _drop(column, gone, total) for number, column in columns.items()}
+    return chunk._replace(
+        links=zlib.compress(msgpack.packb(directory), _LEVEL),
+        clicks=_pack_clicks(columns, _drop(seen, gone, total, VISITOR_BYTES)),
+    )
+
+
+def cut_visitor(visitor: bytes | None) -> bytes | None:
+    """What a chunk keeps of a visitor's hash."""
+    return None if visitor is None else _cut(visitor)
+
+
+def _cut(visitor: bytes | None) -> bytes:
+    return _NO_VISITOR if visitor is None else visitor[:VISITOR_BYTES].ljust(VISITOR_BYTES, b"\0")
+
+
+def _pack_clicks(columns: dict[int, Any], seen: bytes) -> bytes:
+    # Hashes do not become smaller.
+    packed: bytes = msgpack.packb((zlib.compress(msgpack.packb(columns), _LEVEL), seen))
+    return packed
+
+
+def _unpack_clicks(packed: bytes) -> tuple[dict[int, Any], bytes]:
+    columns, seen = msgpack.unpackb(packed)
+    return msgpack.unpackb(zlib.decompress(columns), strict_map_key=False), seen
+
+
+def _pack_links(links: Sequence[int], owners: Sequence[str]) -> bytes:
+    steps, owner_numbers, counts, before = [], [], [], 0
+    names: dict[str, int] = {}
+    for link, group in groupby(zip(links, owners, strict=True), itemgetter(0)):
+        clicks = list(group)
+        steps.append(link - before)
+        owner_numbers.append(names.setdefault(clicks[0][1], len(names)))
+        counts.append(len(clicks))
+        before = link
+    return zlib.compress(msgpack.packb((list(names), steps, owner_numbers, counts)), _LEVEL)
+
+
+def _pack_values(column: Sequence[str]) -> tuple[list[str], bytes]:
+    numbers: dict[str, int] = {}
+    codes = [numbers.setdefault(value, len(numbers)) for value in column]
+    return list(numbers), bytes(codes) if len(numbers) <= 256 else struct.pack(f"<{len(codes)}H", *codes)
+
+
+def _read_value(column: tuple[list[str], bytes] | None, place: int) -> str:
+    if column is None:
+        return UNKNOWN
+    values, codes = column
+    return values[codes[place] if len(values) <= 256 else struct.unpack_from("<H", codes, 2 * place)[0]]
+
+
+def _drop(column: Any, gone: slice, total: int, width: int = 1) -> Any:
+    """Take some places out of a column; `width` bytes of it that belong together stay together."""
+    if isinstance(column, bytes):
+        plane = total * width
+        first, end = gone.start * width, gone.stop * width
+        parts = [column[start : start + plane] for start in range(0, len(column), plane)]
+        return b"".join([part[:first] + part[end:] for part in parts])
+    values, codes = column
+    numbers = codes if len(values) <= 256 else struct.unpack(f"<{total}H", codes)
+    kept = [values[number] for number in numbers]
+    del kept[gone]
+    return _pack_values(kept)
+
+
+def _planes(numbers: Sequence[int]) -> bytes:
+    """Numbers as the first bytes of all, the second bytes of all and so on, which compresses well."""
+    raw = struct.pack(f"<{len(numbers)}Q", *numbers)
+    return b"".join([raw[place::8] for place in range(8)])

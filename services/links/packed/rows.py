@@ -1,0 +1,238 @@
+"""The tables of packed clicks: every statement on them is here.
+
+Who adds to days holds `lock_days` until the end of the transaction. So whoever is first finishes first, rows that are missing
+are created once, and nobody waits in a circle, whatever the order of the keys.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from services.links.packed import chunks, days
+from services.links.packed.chunks import Chunk
+from services.links.packed.days import DayCounts
+from shared.postgres import Connection
+
+DELETED_AT_ONCE = 1_000
+
+_DAYS_LOCK = 0x6461_7973
+
+
+Whose = int | str
+"""A link's id, or an owner."""
+
+
+class ChunkSpan(NamedTuple):
+    """A chunk's number, and the time of its last click."""
+
+    number: int
+    until_us: int
+
+
+async def lock_days(conn: Connection) -> None:
+    """Keep everyone else from adding to days until the transaction ends."""
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _DAYS_LOCK)
+
+
+async def share_days(conn: Connection) -> None:
+    """Keep those away who add to days, and not each other, until the transaction ends."""
+    await conn.execute("SELECT pg_advisory_xact_lock_shared($1)", _DAYS_LOCK)
+
+
+async def select_days(conn: Connection, day: int, whose: Iterable[Whose]) -> dict[Whose, DayCounts]:
+    """Read the counts of a day (since 1970) in order to add to them; those that are missing are left out."""
+    wanted = list(whose)
+    links = [each for each in wanted if isinstance(each, int)]
+    owners = [each for each in wanted if isinstance(each, str)]
+    rows = await conn.fetch(
+        """
+        SELECT link_id, owner, counts FROM click_days
+        WHERE link_id = ANY ($2) AND owner = '' AND day = DATE '1970-01-01' + $1::integer AND format = $4
+        UNION ALL
+        SELECT link_id, owner, counts FROM click_days
+        WHERE link_id = 0 AND owner = ANY ($3) AND day = DATE '1970-01-01' + $1::integer AND format = $4
+        """,
+        day,
+        links,
+        owners,
+        days.FORMAT,
+    )
+    return {link_id or owner: DayCounts(counts) for link_id, owner, counts in rows}
+
+
+async def update_days(conn: Connection, day: int, counted: Iterable[tuple[Whose, DayCounts]]) -> None:
+    """Write counts of a day that were there before."""
+    if columns := _columns(counted):
+        await conn.execute(
+            """
+            UPDATE click_days AS kept SET counts = new.counts, humans = new.humans, bots = new.bots
+            FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
+                AS new (link_id, owner, humans, bots, counts)
+            WHERE kept.link_id = new.link_id AND kept.owner = new.owner AND day = DATE '1970-01-01' + $1::integer
+                AND format = $7
+            """,
+            day,
+            *columns,
+            days.FORMAT,
+        )
+
+
+async def insert_days(conn: Connection, day: int, counted: Iterable[tuple[Whose, DayCounts]]) -> None:
+    """Write counts of a day that were not there before."""
+    if columns := _columns(counted):
+        await conn.execute(
+            """
+            INSERT INTO click_days (day, link_id, owner, humans, bots, counts, format)
+            SELECT DATE '1970-01-01' + $1::integer, link_id, owner, humans, bots, counts, $7
+            FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
+                AS new (link_id, owner, humans, bots, counts)
+            """,
+            day,
+            *columns,
+            days.FORMAT,
+        )
+
+
+async def select_days_of_link(
+    conn: Connection, link_id: int, first: date, end: date, most: int | None = None
+) -> dict[int, DayCounts]:
+    """Read a link's days from the first one up to, and without, the second one, the newest first; or so many of them."""
+    rows = await conn.fetch(
+        """
+        SELECT day - DATE '1970-01-01' AS day, counts FROM click_days
+        WHERE link_id = $1 AND owner = '' AND day >= $2 AND day < $3 AND format = $4
+        ORDER BY day DESC LIMIT $5
+        """,
+        link_id,
+        first,
+        end,
+        days.FORMAT,
+        most,
+    )
+    return {row["day"]: DayCounts(row["counts"]) for row in rows}
+
+
+async def select_days_of_owners(conn: Connection, owner: str | None, first: date, end: date) -> dict[int, DayCounts]:
+    """Read an owner's days; without one everyone's, added up."""
+    found: dict[int, DayCounts] = {}
+    # There may be many owners, so their days are not read into memory side by side.
+    rows = conn.cursor(
+        """
+        SELECT day - DATE '1970-01-01' AS day, counts FROM click_days
+        WHERE link_id = 0 AND ($1::text IS NULL OR owner = $1) AND day >= $2 AND day < $3 AND format = $4
+        """,
+        owner,
+        first,
+        end,
+        days.FORMAT,
+        prefetch=100,
+    )
+    async for row in rows:
+        counts = DayCounts(row["counts"])
+        if row["day"] in found:
+            found[row["day"]].add_day(counts)
+        else:
+            found[row["day"]] = counts
+    return found
+
+
+async def select_days_of_links(
+    conn: Connection, link_ids: Sequence[int], first: date, end: date
+) -> list[tuple[int, int, DayCounts]]:
+    """Read the days of many links: link, day, counts."""
+    rows = await conn.fetch(
+        """
+        SELECT link_id, day - DATE '1970-01-01' AS day, counts FROM click_days
+        WHERE link_id = ANY ($1) AND owner = '' AND day >= $2 AND day < $3 AND format = $4
+        """,
+        link_ids,
+        first,
+        end,
+        days.FORMAT,
+    )
+    return [(row["link_id"], row["day"], DayCounts(row["counts"])) for row in rows]
+
+
+async def select_chunk_spans(
+    conn: Connection, day: int, ranges: Sequence[tuple[int, int]], since_us: int, until_us: int
+) -> list[ChunkSpan]:
+    """Find the chunks of a day that may have clicks from a moment up to, and without, another, the latest first.
+
+    Args:
+        conn: In the snapshot.
+        day: Days since 1970.
+        ranges: The first and the last number of the chunks that count.
+        since_us: Microseconds since 1970.
+        until_us: The same.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT id, until_us FROM click_chunks
+        WHERE day = DATE '1970-01-01' + $1::integer AND until_us >= $4 AND since_us < $5 AND format = $6
+            AND EXISTS (SELECT FROM unnest($2::bigint[], $3::bigint[]) AS range (first, last) WHERE id BETWEEN first AND last)
+        ORDER BY until_us DESC, id DESC
+        """,
+        day,
+        *(zip(*ranges, strict=True) if ranges else ([], [])),
+        since_us,
+        until_us,
+        chunks.FORMAT,
+    )
+    return [ChunkSpan(*row) for row in rows]
+
+
+async def select_chunks(conn: Connection, day: int, numbers: Sequence[int]) -> list[tuple[int, Chunk]]:
+    """Read some chunks of a day, with their numbers."""
+    rows = await conn.fetch(
+        """
+        SELECT id, $1::integer, since_us, until_us, links, clicks FROM click_chunks
+        WHERE day = DATE '1970-01-01' + $1::integer AND id = ANY ($2)
+        """,
+        day,
+        numbers,
+    )
+    return [(row[0], Chunk(*list(row)[1:])) for row in rows]
+
+
+async def delete_chunks(conn: Connection, before: date) -> set[date]:
+    """Delete some of the chunks of the days before, whatever their format.
+
+    Returns:
+        The days that they were of; call it again while there are any.
+    """
+    rows = await conn.fetch(
+        """
+        DELETE FROM click_chunks WHERE (day, id) IN (
+            SELECT day, id FROM click_chunks WHERE day < $1 ORDER BY day, id LIMIT $2)
+        RETURNING day
+        """,
+        before,
+        DELETED_AT_ONCE,
+    )
+    return {row["day"] for row in rows}
+
+
+async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
+    """Returns the chunk's number; numbers only grow."""
+    number: int = await conn.fetchval(
+        """
+        INSERT INTO click_chunks (day, since_us, until_us, links, clicks, format)
+        VALUES (DATE '1970-01-01' + $1::integer, $2, $3, $4, $5, $6) RETURNING id
+        """,
+        *chunk,
+        chunks.FORMAT,
+    )
+    return number
+
+
+def _columns(counted: Iterable[tuple[Whose, DayCounts]]) -> tuple[Sequence[object], ...]:
+    rows = [
+        (
+            *((whose, "") if isinstance(whose, int) else (0, whose)),
+            counts.clicks(False),
+            counts.clicks(True),
+            counts.pack(),
+        )
+        for whose, counts in counted
+    ]
+    return tuple(zip(*rows, strict=True))
