@@ -18,7 +18,6 @@ SEED = 20_261_124
 REQUESTS = 200_000
 PACKED_REQUESTS = 50_000
 ROUNDS = 30
-ROUNDS_OF_THE_CONTROL = 8
 CLIENTS = 24
 LINKS = 200
 VICTIMS = (*REDIRECTS, "links", "valkey", "postgres")
@@ -137,7 +136,7 @@ async def test_control_that_counts_and_forgets_is_caught() -> None:
     """The control, which tells Redis of a click after the answer and waits for nobody, fails this very test."""
     async with run_cluster("naive") as cluster:
         codes = await create_links(cluster, LINKS)
-        ledger = await visit_while_processes_die(cluster, codes, 20_000, ROUNDS_OF_THE_CONTROL)
+        ledger = await visit_while_processes_die(cluster, codes, 20_000, ROUNDS)
         redis = cluster.admin_redis()
         counted = {code: int(await redis.get(f"clicks:{code}") or 0) for code in codes}
         await redis.aclose()

@@ -12,7 +12,7 @@ from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.rows import add_to_links, note_visitors
 from services.links.packed.chunks import MOST_CLICKS, pack_chunk
 from services.links.packed.days import DAY_US, MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import Whose, insert_chunk, insert_days, lock_days, select_days, update_days
+from services.links.packed.rows import Counted, insert_chunk, insert_days, lock_days, select_days, update_days
 from shared.postgres import Connection
 
 _by_link = itemgetter(1)
@@ -37,12 +37,12 @@ async def pack_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> None
 
 async def _pack_day(conn: Connection, day: int, clicks: Sequence[EnrichedClick]) -> None:
     """Store the clicks of a day, which are in the order of their links."""
-    of_links: dict[Whose, list[EnrichedClick]] = {link: list(group) for link, group in groupby(clicks, _by_link)}
-    of_owners: dict[Whose, list[EnrichedClick]] = {}
+    of_links: dict[Counted, list[EnrichedClick]] = {link: list(group) for link, group in groupby(clicks, _by_link)}
+    of_owners: dict[Counted, list[EnrichedClick]] = {}
     for click in clicks:
         of_owners.setdefault(click[2], []).append(click)
     kept = await select_days(conn, day, (*of_links, *of_owners))
-    counted: dict[Whose, DayCounts] = {}
+    counted: dict[Counted, DayCounts] = {}
     for groups, most in ((of_links, MOST_VALUES_OF_LINK), (of_owners, MOST_VALUES_OF_OWNER)):
         for whose, group in groups.items():
             counts = counted[whose] = kept.get(whose) or DayCounts()
@@ -58,7 +58,7 @@ async def _pack_day(conn: Connection, day: int, clicks: Sequence[EnrichedClick])
 
 
 async def _note_visitors(
-    conn: Connection, day: int, clicks: Sequence[EnrichedClick], counted: Mapping[Whose, DayCounts]
+    conn: Connection, day: int, clicks: Sequence[EnrichedClick], counted: Mapping[Counted, DayCounts]
 ) -> None:
     owners = {click[1]: click[2] for click in clicks}
     for is_bot in (False, True):

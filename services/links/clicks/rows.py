@@ -9,7 +9,7 @@ from secrets import token_bytes
 from uuid import UUID
 
 from services.links.clicks.counts import Columns, DimensionCounts, EnrichedClick, count_clicks
-from services.links.packed.rows import Whose, share_days
+from services.links.packed.rows import Counted, share_days
 from shared.journal import HEADER
 from shared.postgres import Connection
 
@@ -98,7 +98,7 @@ async def insert_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> No
 
 async def note_visitors(
     conn: Connection, day: int, seen: Collection[tuple[int, bytes | None]], owners: Mapping[int, str]
-) -> dict[Whose, int]:
+) -> dict[Counted, int]:
     """Note the visitors that were seen on a day (since 1970): who is new to an owner is new to one of its links.
 
     Args:

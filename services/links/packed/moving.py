@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import Whose, insert_days, lock_days, select_days, update_days
+from services.links.packed.rows import Counted, insert_days, lock_days, select_days, update_days
 from shared.api import Dimensions
 from shared.postgres import Connection
 
@@ -35,7 +35,7 @@ class CountMover:
 
     def __init__(self) -> None:
         self._sources = list(_SOURCES)
-        self._place: Whose | None = None
+        self._place: Counted | None = None
 
     async def move_some(self, conn: Connection) -> int:
         """Move the counts of some rows.

@@ -18,7 +18,7 @@ DELETED_AT_ONCE = 1_000
 _DAYS_LOCK = 0x6461_7973
 
 
-Whose = int | str
+Counted = int | str
 """A link's id, or an owner."""
 
 
@@ -39,7 +39,7 @@ async def share_days(conn: Connection) -> None:
     await conn.execute("SELECT pg_advisory_xact_lock_shared($1)", _DAYS_LOCK)
 
 
-async def select_days(conn: Connection, day: int, whose: Iterable[Whose]) -> dict[Whose, DayCounts]:
+async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> dict[Counted, DayCounts]:
     """Read the counts of a day (since 1970) in order to add to them; those that are missing are left out."""
     wanted = list(whose)
     links = [each for each in wanted if isinstance(each, int)]
@@ -60,7 +60,7 @@ async def select_days(conn: Connection, day: int, whose: Iterable[Whose]) -> dic
     return {link_id or owner: DayCounts(counts) for link_id, owner, counts in rows}
 
 
-async def update_days(conn: Connection, day: int, counted: Iterable[tuple[Whose, DayCounts]]) -> None:
+async def update_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
     """Write counts of a day that were there before."""
     if columns := _columns(counted):
         await conn.execute(
@@ -77,7 +77,7 @@ async def update_days(conn: Connection, day: int, counted: Iterable[tuple[Whose,
         )
 
 
-async def insert_days(conn: Connection, day: int, counted: Iterable[tuple[Whose, DayCounts]]) -> None:
+async def insert_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
     """Write counts of a day that were not there before."""
     if columns := _columns(counted):
         await conn.execute(
@@ -225,7 +225,7 @@ async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
     return number
 
 
-def _columns(counted: Iterable[tuple[Whose, DayCounts]]) -> tuple[Sequence[object], ...]:
+def _columns(counted: Iterable[tuple[Counted, DayCounts]]) -> tuple[Sequence[object], ...]:
     rows = [
         (
             *((whose, "") if isinstance(whose, int) else (0, whose)),
