@@ -13,6 +13,7 @@ import asyncpg
 import httpx
 
 from deploy.local.postgres import OWNER, ROLES, SUPERUSER
+from shared.api import USUAL_SCOPES
 from shared.roles import set_password
 from tests.promises.cluster import Cluster, links_service, redirect_service, run_stores
 from tests.promises.releases import THIS, RunnableRelease
@@ -222,7 +223,9 @@ async def migrate(release: RunnableRelease, cluster: Cluster) -> None:
 
 async def create_key(release: RunnableRelease, cluster: Cluster) -> str:
     url = cluster.postgres.url("tinyurl_links")
-    command = (release.command, "keys", "create", "--owner", "tests")
+    # Releases differ in the scopes that a key has by itself.
+    scopes = [part for scope in USUAL_SCOPES for part in ("--scope", scope)]
+    command = (release.command, "keys", "create", "--owner", "tests", *scopes)
     done = await asyncio.to_thread(release.run, *command, LINKS_DATABASE_URL=url)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
