@@ -57,6 +57,9 @@ class _Transport(httpx.AsyncHTTPTransport):
             raise httpx.ConnectError("broken while it was made", request=request) from error
 
 
+BACKENDS_END_S = 5.0
+
+
 @dataclass
 class Cluster:
     """The running processes.
@@ -112,11 +115,14 @@ class Cluster:
     async def kill(self, name: str) -> None:
         """SIGKILL a process and, as the kernel does not do that, what it started."""
         process = self.processes[name]
+        backends = children(process.pid) if name == "postgres" and process.returncode is None else []
         if process.returncode is None:
             process.kill()
         await process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        # They lead groups of their own and end by themselves; the next postmaster does not start beside them.
+        await wait_until(lambda: not any(map(_is_alive, backends)), BACKENDS_END_S)
 
     def pause(self, name: str) -> None:
         """SIGSTOP a process and what it started: the backends of PostgreSQL, the workers of nginx."""
@@ -136,6 +142,14 @@ class Cluster:
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection to Postgres as its superuser, past the proxies."""
         return await asyncpg.connect(self.postgres.url(SUPERUSER))
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process runs: one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @asynccontextmanager
