@@ -27,7 +27,7 @@ from services.links.packed.moving import CountMover
 from services.links.web.idempotency import delete_old_requests
 from shared.backoff import Backoff
 from shared.changes import delete_old_changes
-from shared.postgres import UNAVAILABLE, Pool, connection
+from shared.postgres import UNAVAILABLE, Connection, Pool, connection
 
 INTERVAL_S = 60.0
 LONGEST_PAUSE = 16
@@ -92,20 +92,21 @@ async def sort_clicks(pool: Pool) -> None:
 
 
 async def move_counts(pool: Pool) -> None:
-    """Move counts of rows into packed days, for as long as a round has, and rest after each step as long as it took."""
-    until, mover, is_more = monotonic() + MOVE_TIME_S, CountMover(), True
-    while is_more and (started := monotonic()) < until:
-        async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
-            is_more = await mover.move_some(conn) > 0
-        await asyncio.sleep(monotonic() - started)
+    """Move counts of rows into packed days."""
+    await _work_and_rest(pool, CountMover().move_some)
 
 
 async def erase_clicks(pool: Pool) -> None:
-    """Erase the clicks of links for which that was asked, and rest after each step as long as it took."""
+    """Erase the clicks of links for which that was asked."""
+    await _work_and_rest(pool, erase_some)
+
+
+async def _work_and_rest(pool: Pool, step: Callable[[Connection], Awaitable[object]]) -> None:
+    """Take steps while there is work, for as long as a round has, and rest after each step as long as it took."""
     until, is_more = monotonic() + MOVE_TIME_S, True
     while is_more and (started := monotonic()) < until:
         async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
-            is_more = await erase_some(conn)
+            is_more = bool(await step(conn))
         await asyncio.sleep(monotonic() - started)
 
 

@@ -12,7 +12,7 @@ from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.rows import add_to_links, note_visitors
 from services.links.packed.chunks import MOST_CLICKS, pack_chunk
 from services.links.packed.days import DAY_US, MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import Counted, insert_chunk, insert_days, lock_days, select_days, update_days
+from services.links.packed.rows import Counted, insert_chunk, lock_days, select_days, write_days
 from shared.postgres import Connection
 
 _by_link = itemgetter(1)
@@ -24,13 +24,14 @@ async def pack_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> None
 
     The links come last: their rows are locked until the commit, and an edit waits for that.
     """
+    in_order = sorted(clicks, key=_by_link)
     of_days: dict[int, list[EnrichedClick]] = {}
-    for click in sorted(clicks, key=_by_link):
+    for click in in_order:
         of_days.setdefault(click[0] // DAY_US, []).append(click)
     await lock_days(conn)
     for day in sorted(of_days):
         await _pack_day(conn, day, of_days[day])
-    links = [(link, list(group)) for link, group in groupby(sorted(clicks, key=_by_link), _by_link)]
+    links = [(link, list(group)) for link, group in groupby(in_order, _by_link)]
     counted = [(link, len(group), len([click for click in group if not click[4]])) for link, group in links]
     await add_to_links(conn, tuple(zip(*counted, strict=True)))
 
@@ -53,8 +54,7 @@ async def _pack_day(conn: Connection, day: int, clicks: Sequence[EnrichedClick])
         for whose in {click[1] for click in part} | {click[2] for click in part}:
             counted[whose].add_chunk(number)
     await _note_visitors(conn, day, clicks, counted)
-    await update_days(conn, day, ((whose, counted[whose]) for whose in kept))
-    await insert_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose not in kept))
+    await write_days(conn, day, counted, kept)
 
 
 async def _note_visitors(

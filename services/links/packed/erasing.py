@@ -11,7 +11,7 @@ from typing import Any
 from services.links.packed import chunks, days
 from services.links.packed.chunks import Chunk, drop_link
 from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import insert_days, lock_days, select_days, update_days
+from services.links.packed.rows import lock_days, select_days, write_days
 from shared.api import Dimensions
 from shared.postgres import Connection
 
@@ -86,7 +86,7 @@ async def _erase_counts(conn: Connection, link_id: int, owner: str) -> None:
     kept = await select_days(conn, number, [owner])
     counts = kept.get(owner) or DayCounts()
     counts.subtract(taken, MOST_VALUES_OF_OWNER)
-    await (update_days if kept else insert_days)(conn, number, [(owner, counts)])
+    await write_days(conn, number, {owner: counts}, kept)
     await conn.execute("DELETE FROM click_visitors WHERE day = $1 AND link_id = $2", day, link_id)
     await _note_spans(conn, link_id, day, list(taken.chunks()))
     await conn.execute("INSERT INTO clicked_links (link_ids) VALUES (ARRAY[$1::bigint])", link_id)
@@ -140,7 +140,7 @@ async def _erase_visitors(conn: Connection, owner: str, last_day: date) -> None:
     kept = await select_days(conn, number, [owner])
     for counts in kept.values():
         counts.forget_visitors()
-    await update_days(conn, number, kept.items())
+    await write_days(conn, number, kept, kept)
     await conn.execute("DELETE FROM click_uniques_by_owner WHERE owner = $1 AND day = $2", owner, day)
     await conn.execute("DELETE FROM click_visitors_of_owners WHERE day = $2 AND owner = $1", owner, day)
     await conn.execute("UPDATE click_erasures SET last_day = $2 WHERE link_id = 0 AND owner = $1", owner, day)

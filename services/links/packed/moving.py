@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import Counted, insert_days, lock_days, select_days, update_days
+from services.links.packed.rows import Counted, lock_days, select_days, write_days
 from shared.api import Dimensions
 from shared.postgres import Connection
 
@@ -67,8 +67,7 @@ async def _add(conn: Connection, source: _Source, rows: Sequence[Any]) -> None:
         counted = dict(kept)
         for row in of_day:
             _add_row(counted.setdefault(row["whose"], DayCounts()), row, most)
-        await update_days(conn, day, ((whose, counted[whose]) for whose in kept))
-        await insert_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose not in kept))
+        await write_days(conn, day, counted, kept)
 
 
 def _add_row(counts: DayCounts, row: Mapping[str, Any], most: int) -> None:

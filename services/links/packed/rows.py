@@ -4,7 +4,7 @@ Who adds to days holds `lock_days` until the end of the transaction. So whoever 
 are created once, and nobody waits in a circle, whatever the order of the keys.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -60,8 +60,22 @@ async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> d
     return {link_id or owner: DayCounts(counts) for link_id, owner, counts in rows}
 
 
-async def update_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
-    """Write counts of a day that were there before."""
+async def write_days(
+    conn: Connection, day: int, counted: Mapping[Counted, DayCounts], kept: Container[Counted]
+) -> None:
+    """Write counts of a day (since 1970).
+
+    Args:
+        conn: In the transaction that has locked the days.
+        day: The day.
+        counted: The counts.
+        kept: Those of them that were there before, as `select_days` found them.
+    """
+    await _update_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose in kept))
+    await _insert_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose not in kept))
+
+
+async def _update_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
     if columns := _columns(counted):
         await conn.execute(
             """
@@ -77,8 +91,7 @@ async def update_days(conn: Connection, day: int, counted: Iterable[tuple[Counte
         )
 
 
-async def insert_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
-    """Write counts of a day that were not there before."""
+async def _insert_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
     if columns := _columns(counted):
         await conn.execute(
             """
