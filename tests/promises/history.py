@@ -31,13 +31,15 @@ class History:
 
     states: list[HistoryState] = field(default_factory=list)
 
-    def request(self, outcome: Outcome, now: float) -> None:
-        self.states.append(HistoryState(outcome, now))
+    def request(self, outcome: Outcome, at: float) -> int:
+        """Add a state that can be seen from a moment on, which may be to come, and return its number."""
+        self.states.append(HistoryState(outcome, at))
+        return len(self.states) - 1
 
-    def acknowledge(self, now: float) -> None:
-        """The last state that was requested is stored."""
-        last = self.states[-1]
-        self.states[-1] = HistoryState(last.outcome, last.requested_at, now)
+    def acknowledge(self, number: int, now: float) -> None:
+        """This state is stored."""
+        state = self.states[number]
+        self.states[number] = HistoryState(state.outcome, state.requested_at, now)
 
     def judge(self, seen: ObservedVisit, started_at: float, ended_at: float, settled_at: float = 0.0) -> str | None:
         """Tell what is wrong with an answer.

@@ -10,8 +10,7 @@ def history() -> History:
     """A link that was edited at 10 s (acknowledged at 10.1 s) and disabled at 20 s (20.1 s)."""
     found = History()
     for outcome, requested_at in ((OLD, 0.0), (NEW, 10.0), ("gone", 20.0)):
-        found.request(outcome, requested_at)
-        found.acknowledge(requested_at + 0.1)
+        found.acknowledge(found.request(outcome, requested_at), requested_at + 0.1)
     return found
 
 
@@ -52,6 +51,21 @@ def test_unacknowledged_state_may_be_seen_or_not() -> None:
     assert found.judge(ObservedVisit(302, NEW + "er"), 40.0, 40.1) is None
     assert found.judge(ObservedVisit(410), 40.0, 40.1) is None
     assert found.judge(ObservedVisit(302, NEW), 40.0, 40.1) is not None
+
+
+def test_link_that_ends_is_gone_from_then_on() -> None:
+    """An end that is known beforehand may be seen although the change that sets it is not acknowledged yet."""
+    found = History()
+    number = found.request(OLD, 10.0)
+    end = found.request("gone", 10.6)
+
+    assert found.judge(ObservedVisit(410), 10.4, 10.5) is not None
+    assert found.judge(ObservedVisit(410), 10.6, 10.7) is None
+
+    found.acknowledge(number, 10.8)
+    found.acknowledge(end, 10.8)
+    assert found.judge(ObservedVisit(302, OLD), 11.7, 11.75) is None
+    assert found.judge(ObservedVisit(302, OLD), 11.9, 12.0) is not None
 
 
 def test_cut_off_redirector_has_a_second_from_when_it_can_read_again() -> None:

@@ -39,19 +39,35 @@ class Trial:
     async def create(self, client: httpx.AsyncClient, code: str) -> None:
         history = self.histories[code] = History()
         url = f"https://www.example.com/{code}/0"
-        history.request(url, time.monotonic())
+        number = history.request(url, time.monotonic())
         response = await client.post("/api/v1/links", json={"url": url, "code": code})
         assert response.status_code == 201, response.text
-        history.acknowledge(time.monotonic())
+        history.acknowledge(number, time.monotonic())
 
     async def change(self, client: httpx.AsyncClient, code: str, outcome: str, body: dict[str, object] | None) -> None:
         """Make a change and note when it was asked for and acknowledged; without a body the link is deleted."""
+        number = self.histories[code].request(outcome, time.monotonic())
+        await self._send(client, code, body)
+        self.histories[code].acknowledge(number, time.monotonic())
+
+    async def let_expire(self, client: httpx.AsyncClient, code: str, url: str) -> None:
+        """Give a link an end in a moment: until then it leads to the target, from then on it is gone, without another word.
+
+        The end can come before the answer to the change does.
+        """
         history = self.histories[code]
-        history.request(outcome, time.monotonic())
+        ends = time.monotonic() + LIFETIME_S
+        ends_at = datetime.now(UTC) + timedelta(seconds=LIFETIME_S)
+        number, end = history.request(url, time.monotonic()), history.request("gone", ends)
+        await self._send(client, code, {"url": url, "enabled": True, "expires_at": ends_at.isoformat()})
+        history.acknowledge(number, time.monotonic())
+        await asyncio.sleep(max(0.0, ends - time.monotonic()))
+        history.acknowledge(end, time.monotonic())
+
+    async def _send(self, client: httpx.AsyncClient, code: str, body: dict[str, object] | None) -> None:
         path = f"/api/v1/links/{code}"
         response = await (client.delete(path) if body is None else client.patch(path, json=body))
         assert response.status_code in (200, 204), response.text
-        history.acknowledge(time.monotonic())
         self.changes += 1
 
     async def read(self, name: str) -> None:
@@ -89,7 +105,7 @@ async def write(trial: Trial, number: int) -> None:
             elif kind == "switch":
                 await trial.change(client, code, "gone", {"enabled": False})
             elif kind == "expire":
-                await expire(trial, client, code, url)
+                await trial.let_expire(client, code, url)
             else:
                 await trial.change(client, code, "gone", None)
                 trial.deleted += 1
@@ -98,17 +114,6 @@ async def write(trial: Trial, number: int) -> None:
                 mine.append(f"spare-{number}-{spares}")
                 await trial.create(client, mine[-1])
             await asyncio.sleep(chance.uniform(0.0, 0.03))
-
-
-async def expire(trial: Trial, client: httpx.AsyncClient, code: str, url: str) -> None:
-    """Give a link an end in a moment: until then it leads to the target, from then on it is gone, without another word."""
-    ends_at = datetime.now(UTC) + timedelta(seconds=LIFETIME_S)
-    ends = time.monotonic() + LIFETIME_S
-    await trial.change(client, code, url, {"url": url, "enabled": True, "expires_at": ends_at.isoformat()})
-    history = trial.histories[code]
-    await asyncio.sleep(max(0.0, ends - time.monotonic()))
-    history.request("gone", ends)
-    history.acknowledge(time.monotonic())
 
 
 async def disturb(trial: Trial) -> None:
