@@ -1,7 +1,7 @@
 """Statistics with very many clicks: fills a database of its own with them, and asks the write service questions.
 
-How many clicks each link had on each day goes in through COPY; Postgres makes the clicks of it, and the counts of the clicks,
-as the click worker and the upkeep would have left them.
+How many clicks each link had on each day goes in through COPY; Postgres makes the clicks of it. They are left as the click
+worker and the upkeep would have: as rows, by Postgres too, or packed (`packed_days.py`).
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import os
 import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate, pairwise
@@ -24,6 +25,7 @@ from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from services.links.clicks.upkeep import SORTED_AFTER_DAYS
 from services.links.keys.rows import create_key
+from tests.bench.packed_days import fill_day
 
 SEED = 4
 DAYS = 90
@@ -60,7 +62,7 @@ class Answers:
     longest_ms: float
 
 
-async def measure_statistics(folder: Path, size: Size, say: Callable[[str], None]) -> list[Answers]:
+async def measure_statistics(folder: Path, size: Size, say: Callable[[str], None], *, packed: bool) -> list[Answers]:
     """Fill a database and ask: one link after the other, the link with a tenth of the clicks, all of them."""
     sockets = folder / "postgres-socket"
     sockets.mkdir()
@@ -72,7 +74,7 @@ async def measure_statistics(folder: Path, size: Size, say: Callable[[str], None
         postgres.init()
         await supervisor.start(postgres.program())
         await prepare(postgres)
-        await fill_clicks(postgres, size, say)
+        await _fill_clicks(postgres, size, say, packed=packed)
         socket = folder / "links.sock"
         await supervisor.start(
             service(
@@ -89,46 +91,80 @@ async def measure_statistics(folder: Path, size: Size, say: Callable[[str], None
         await supervisor.stop()
 
 
-async def fill_clicks(postgres: Postgres, size: Size, say: Callable[[str], None]) -> None:
+async def _fill_clicks(postgres: Postgres, size: Size, say: Callable[[str], None], *, packed: bool) -> None:
     """Make links, their clicks on the last 90 days, and every count of them."""
     started = perf_counter()
     first = datetime.now(UTC).date() - timedelta(days=DAYS - 1)
     conn = await _connect(postgres)
     say(f"{size.clicks:,} clicks of {size.links:,} links: a plan")
-    await conn.execute(_PREPARE)
+    empty = await _database_bytes(conn)
+    await conn.execute(_PLAN)
     await conn.execute(_LINKS, size.links)
     await conn.copy_records_to_table("plan", records=_plan(size), timeout=_TIMEOUT_S)
     await conn.execute("CREATE INDEX ON plan (day); CREATE INDEX ON plan (link_id); ANALYZE plan, links")
-    for number in range(DAYS):
-        await conn.execute("SELECT create_click_partition($1)", first + timedelta(days=number))
-    days = iter(range(DAYS))
+    planned = await _database_bytes(conn) - await conn.fetchval("SELECT pg_total_relation_size('plan')") - empty
+
+    def tell(days: int) -> None:
+        if days % 10 == 0:
+            say(f"  {days} of {DAYS} days, {perf_counter() - started:.0f} s")
+
+    fill = _fill_packed if packed else _fill_rows
+    await fill(postgres, conn, [first + timedelta(days=number) for number in range(DAYS)], tell)
+    for statement in (*(() if packed else _INDEXES), *_FINISH):
+        say(f"  {statement.split('(')[0].strip().lower()}, {perf_counter() - started:.0f} s")
+        await conn.execute(statement)
+    clicks = await conn.fetchval("SELECT sum(clicks) FROM links")
+    added = await _database_bytes(conn) - planned - empty
+    await conn.close()
+    say(f"  {clicks:,} clicks filled in {perf_counter() - started:.0f} s, {added / clicks:.0f} bytes of disk each")
+
+
+async def _fill_rows(
+    postgres: Postgres, conn: "asyncpg.Connection[asyncpg.Record]", dates: Sequence[date], tell: Callable[[int], None]
+) -> None:
+    await conn.execute(_DROP_INDEXES)
+    for day in dates:
+        await conn.execute("SELECT create_click_partition($1)", day)
+    days = iter(enumerate(dates))
     done = 0
 
     async def fill_days() -> None:
         nonlocal done
         worker = await _connect(postgres)
-        for number in days:
-            await _fill_day(worker, number, first + timedelta(days=number))
+        for number, day in days:
+            await _fill_day(worker, number, day)
             done += 1
-            if done % 10 == 0:
-                say(f"  {done} of {DAYS} days, {perf_counter() - started:.0f} s")
+            tell(done)
         await worker.close()
 
     await asyncio.gather(*(fill_days() for _ in range(FILLED_AT_ONCE)))
-    for statement in _FINISH:
-        say(f"  {statement.split('(')[0].strip().lower()}, {perf_counter() - started:.0f} s")
-        await conn.execute(statement)
-    await conn.close()
-    say(f"  filled in {perf_counter() - started:.0f} s")
+
+
+async def _fill_packed(
+    postgres: Postgres, _: "asyncpg.Connection[asyncpg.Record]", dates: Sequence[date], tell: Callable[[int], None]
+) -> None:
+    url = postgres.url(SUPERUSER)
+    with ProcessPoolExecutor(FILLED_AT_ONCE) as workers:
+        filling = [
+            asyncio.wrap_future(workers.submit(fill_day, url, f"{_TUPLES} FROM ({_made(number, day)}) AS made", day))
+            for number, day in enumerate(dates)
+        ]
+        for done, each in enumerate(asyncio.as_completed(filling), 1):
+            await each
+            tell(done)
 
 
 async def _fill_day(conn: "asyncpg.Connection[asyncpg.Record]", number: int, day: date) -> None:
     table = f"clicks_{day:%Y%m%d}"
-    await conn.execute(_CLICKS.replace("<table>", table).replace("<number>", str(number)).replace("<day>", f"{day}"))
+    await conn.execute(f"{_CLICKS.replace('<table>', table)} FROM ({_made(number, day)}) AS made")
     # What the upkeep does with a day that is over; the last days are as they come, in no order.
     order = "" if number >= DAYS - SORTED_AFTER_DAYS else "ORDER BY link_id"
     for statement in _COUNTS:
         await conn.execute(statement.replace("<table>", table).replace("<day>", f"{day}").replace("<order>", order))
+
+
+def _made(number: int, day: date) -> str:
+    return _MADE.replace("<number>", str(number)).replace("<day>", f"{day}")
 
 
 def _plan(size: Size) -> Iterator[tuple[int, int, int]]:
@@ -209,6 +245,11 @@ def _quarter_of_memory() -> str:
     return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 4 // 2**20}MB"
 
 
+async def _database_bytes(conn: "asyncpg.Connection[asyncpg.Record]") -> int:
+    size: int = await conn.fetchval("SELECT pg_database_size(current_database())")
+    return size
+
+
 async def _connect(postgres: Postgres) -> "asyncpg.Connection[asyncpg.Record]":
     return await asyncpg.connect(
         postgres.url(SUPERUSER),
@@ -218,8 +259,9 @@ async def _connect(postgres: Postgres) -> "asyncpg.Connection[asyncpg.Record]":
     )
 
 
-_PREPARE = """
-    CREATE UNLOGGED TABLE plan (link_id bigint, day integer, clicks integer);
+_PLAN = "CREATE UNLOGGED TABLE plan (link_id bigint, day integer, clicks integer)"
+
+_DROP_INDEXES = """
     ALTER TABLE click_totals_by_link DROP CONSTRAINT click_totals_by_link_pkey;
     ALTER TABLE click_dimensions_by_link DROP CONSTRAINT click_dimensions_by_link_pkey;
     ALTER TABLE click_uniques_by_link DROP CONSTRAINT click_uniques_by_link_pkey;
@@ -232,19 +274,30 @@ _LINKS = """
 """
 
 # The third power of an even distribution makes a few values frequent and many rare.
-_CLICKS = """
-    INSERT INTO <table> (id, clicked_at, link_id, owner, visitor, is_bot, country, browser, os, device, referrer, language)
-    OVERRIDING SYSTEM VALUE
-    SELECT nextval(pg_get_serial_sequence('clicks', 'id')), clicked_at, link_id, 'bench', visitor, is_bot,
-           'C' || floor(60 * power(a, 3)), 'Browser ' || floor(12 * power(b, 3)), 'System ' || floor(8 * power(b, 3)),
-           (ARRAY['mobile', 'desktop', 'tablet'])[1 + floor(3 * power(c, 3))],
-           'site-' || floor(400 * power(d, 3)) || '.example', 'l' || floor(25 * power(a, 3))
+_MADE = """
+    SELECT clicked_at, link_id, visitor, is_bot,
+           'C' || floor(60 * power(a, 3)) AS country, 'Browser ' || floor(12 * power(b, 3)) AS browser,
+           'System ' || floor(8 * power(b, 3)) AS os,
+           (ARRAY['mobile', 'desktop', 'tablet'])[1 + floor(3 * power(c, 3))] AS device,
+           'site-' || floor(400 * power(d, 3)) || '.example' AS referrer, 'l' || floor(25 * power(a, 3)) AS language
     FROM (
         SELECT link_id, timestamptz '<day> 00:00Z' + random() * interval '1 day' AS clicked_at,
                random() AS a, random() AS b, random() AS c, random() AS d, random() < 0.1 AS is_bot,
                int8send((random() * (10 + clicks))::bigint) || '\\x0000000000000000'::bytea AS visitor
         FROM plan CROSS JOIN LATERAL generate_series(1, clicks) WHERE day = <number>
-        ORDER BY clicked_at) AS made
+        ORDER BY clicked_at) AS chances
+"""
+
+_CLICKS = """
+    INSERT INTO <table> (id, clicked_at, link_id, owner, visitor, is_bot, country, browser, os, device, referrer, language)
+    OVERRIDING SYSTEM VALUE
+    SELECT nextval(pg_get_serial_sequence('clicks', 'id')), clicked_at, link_id, 'bench', visitor, is_bot,
+           country, browser, os, device, referrer, language
+"""
+
+_TUPLES = """
+    SELECT (extract(epoch FROM clicked_at) * 1000000)::bigint, link_id, 'bench', visitor, is_bot,
+           country, browser, os, device, referrer, language
 """
 
 _COUNTS = (
@@ -285,7 +338,7 @@ _COUNTS = (
 
 _BRIN = "USING brin ({}) WITH (pages_per_range = 32, autosummarize = on)"
 
-_FINISH = (
+_INDEXES = (
     "CREATE INDEX clicks_by_link ON clicks (link_id, clicked_at, id)",
     f"CREATE INDEX clicks_by_time ON clicks {_BRIN.format('clicked_at')}",
     f"CREATE INDEX click_totals_by_link_slot ON click_totals_by_link {_BRIN.format('slot')}",
@@ -293,6 +346,9 @@ _FINISH = (
     "ALTER TABLE click_totals_by_link ADD PRIMARY KEY (link_id, slot, is_bot)",
     "ALTER TABLE click_uniques_by_link ADD PRIMARY KEY (link_id, day, is_bot)",
     "ALTER TABLE click_dimensions_by_link ADD PRIMARY KEY (link_id, day, dimension, value, is_bot)",
+)
+
+_FINISH = (
     "UPDATE links SET clicks = (SELECT coalesce(sum(plan.clicks), 0) FROM plan WHERE link_id = links.id)",
     "DROP TABLE plan",
     "VACUUM (ANALYZE)",
