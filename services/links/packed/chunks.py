@@ -7,8 +7,9 @@ reader who looks for a link need not open the columns of chunks without it. A co
 import struct
 import zlib
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, compress, groupby, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -105,10 +106,13 @@ class ChunkLinks:
             yield self._names[self._owners[place]], range(start, start + self._counts[place])
 
     def of_owners(self, wanted: str | None) -> Iterator[tuple[str, range]]:
-        """The places of an owner's clicks, or of everyone's, link by link."""
-        for owner, (start, end) in zip(self._owners, pairwise(accumulate(self._counts, initial=0)), strict=True):
+        """The places of an owner's clicks, or of everyone's; those of links that follow each other are together."""
+        start = 0
+        for owner, group in groupby(zip(self._owners, self._counts, strict=True), itemgetter(0)):
+            end = start + sum(count for _, count in group)
             if wanted is None or self._names[owner] == wanted:
                 yield self._names[owner], range(start, end)
+            start = end
 
 
 class ChunkClicks:
@@ -136,6 +140,38 @@ class ChunkClicks:
                 None if visitor == _NO_VISITOR else visitor,
                 Dimensions(*[_read_value(self._columns.get(number), place) for number in _DIMENSION_COLUMNS]),
             )
+
+    def count(
+        self, places: range, since_us: int, until_us: int
+    ) -> tuple[Counter[tuple[bytes | None, bool]], Counter[tuple[str, str, bool]]]:
+        """Count the clicks at some places from a moment up to, and without, another (microseconds since 1970).
+
+        Returns:
+            Clicks by visitor and whether a bot clicked; clicks by dimension, value and the same.
+        """
+        part = slice(places.start, places.stop)
+        since, until = since_us - self._since_us, until_us - self._since_us
+        chosen = [since <= time < until for time in self._times(part)]
+        bots = list(map(bool, compress(self._columns[_BOTS][part], chosen)))
+        values: Counter[tuple[str, str, bool]] = Counter()
+        for name, number in zip(Dimensions._fields, _DIMENSION_COLUMNS, strict=True):
+            names, codes = self._columns.get(number) or ([UNKNOWN], bytes(places.stop))
+            wanted = compress(_read_codes(names, codes, part), chosen)
+            for (code, is_bot), clicks in Counter(zip(wanted, bots, strict=True)).items():
+                values[name, names[code], is_bot] += clicks
+        seen = self._visitors
+        visitors = [seen[place * VISITOR_BYTES : (place + 1) * VISITOR_BYTES] for place in compress(places, chosen)]
+        told = [None if visitor == _NO_VISITOR else visitor for visitor in visitors]
+        return Counter(zip(told, bots, strict=True)), values
+
+    def _times(self, part: slice) -> tuple[int, ...]:
+        """The times of some clicks, since that of the first one of the chunk."""
+        planes, total = self._columns[_TIMES], len(self._columns[_BOTS])
+        count = part.stop - part.start
+        numbers = bytearray(8 * count)
+        for place, start in enumerate(range(0, len(planes), total)):
+            numbers[place::8] = planes[start + part.start : start + part.stop]
+        return struct.unpack(f"<{count}Q", numbers)
 
 
 def drop_link(chunk: Chunk, link_id: int) -> Chunk | None:
@@ -217,6 +253,12 @@ def _read_value(column: tuple[list[str], bytes] | None, place: int) -> str:
     return values[codes[place] if len(values) <= 256 else struct.unpack_from("<H", codes, 2 * place)[0]]
 
 
+def _read_codes(values: Sequence[str], codes: bytes, part: slice) -> Sequence[int]:
+    return (
+        codes[part] if len(values) <= 256 else struct.unpack_from(f"<{part.stop - part.start}H", codes, 2 * part.start)
+    )
+
+
 def _drop(column: Any, gone: slice, total: int, width: int = 1) -> Any:
     """Take some places out of a column; `width` bytes of it that belong together stay together."""
     if isinstance(column, bytes):
@@ -225,8 +267,7 @@ def _drop(column: Any, gone: slice, total: int, width: int = 1) -> Any:
         parts = [column[start : start + plane] for start in range(0, len(column), plane)]
         return b"".join([part[:first] + part[end:] for part in parts])
     values, codes = column
-    numbers = codes if len(values) <= 256 else struct.unpack(f"<{total}H", codes)
-    kept = [values[number] for number in numbers]
+    kept = [values[number] for number in _read_codes(values, codes, slice(0, total))]
     del kept[gone]
     return _pack_values(kept)
 

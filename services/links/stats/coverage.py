@@ -53,18 +53,12 @@ async def find_coverage(conn: Connection, whose: StatsScope, asked: Period, pack
             continue
         if wanted != await _count_clicks(conn, whose, Period(day, day + DAY), packed):
             if wanted.humans + wanted.bots <= LARGEST_PART:
-                raw = await packed.raw_clicks(edge)
-                found, seen = await select_raw_counts(
-                    conn, whose, edge, ((owner, click.visitor, click.is_bot) for owner, click in raw)
-                )
+                clicks_of_visitors, values_of_part = await packed.count_part(edge)
+                found, seen = await select_raw_counts(conn, whose, edge, clicks_of_visitors)
                 if found == wanted:
                     parts.append(edge)
                     visitors += seen
-                    values.update(
-                        (name, value, click.is_bot)
-                        for _, click in raw
-                        for name, value in click.dimensions._asdict().items()
-                    )
+                    values.update(values_of_part)
                     continue
             since, until = min(since, day), max(until, day + DAY)
         first, end = min(first, day), max(end, day + DAY)

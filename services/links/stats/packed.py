@@ -69,24 +69,34 @@ class PackedClicks:
                     found[name, value, is_bot] = clicks
         return found
 
-    async def raw_clicks(self, part: Period) -> list[tuple[str, RawClick]]:
-        """The raw clicks of a part of a day, with their owners; none where they are among too many others."""
+    async def count_part(
+        self, part: Period
+    ) -> tuple[Counter[tuple[str, bytes | None, bool]], Counter[tuple[str, str | None, bool]]]:
+        """Count the raw clicks of a part of a day; none where they are among too many others.
+
+        Returns:
+            Clicks by owner, visitor and whether a bot clicked; clicks by dimension, value and the same.
+        """
+        visitors: Counter[tuple[str, bytes | None, bool]] = Counter()
+        values: Counter[tuple[str, str | None, bool]] = Counter()
         since, until = _microseconds(part.since), _microseconds(part.until)
         day = since // DAY_US
         if day not in self._days:
-            return []
-        found = []
+            return visitors, values
         spans = await select_chunk_spans(self._conn, day, list(self._days[day].chunks()), since, until)
         if len(spans) > MOST_CHUNKS:
-            return []
+            return visitors, values
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
             numbers = [span.number for span in spans[first : first + CHUNKS_AT_ONCE]]
             for _, chunk in await select_chunks(self._conn, day, numbers):
                 clicks = None
                 for owner, places in self._places(ChunkLinks(chunk.links)):
                     clicks = clicks or ChunkClicks(chunk.since_us, chunk.clicks)
-                    found += [(owner, click) for click in clicks.rows(places) if since <= click.time_us < until]
-        return found
+                    seen, found = clicks.count(places, since, until)
+                    for (visitor, is_bot), count in seen.items():
+                        visitors[owner, visitor, is_bot] += count
+                    values.update(found)
+        return visitors, values
 
     def _of(self, days: DaySpan) -> Iterator[DayCounts]:
         first, end = _day_number(days.first), _day_number(days.end)

@@ -4,7 +4,7 @@
 `services/links/clicks/rows.py` adds up is read; the raw clicks only for parts of a UTC day, which the dimensions lack.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from services.links.stats.intervals import EPOCH
@@ -12,6 +12,11 @@ from services.links.stats.scopes import ClickRow, Count, DaySpan, Period, StatsS
 from services.links.web.cursors import Position
 from shared.api import Bots, Dimensions
 from shared.postgres import Connection
+
+PackedVisitors = Mapping[tuple[str, bytes | None, bool], int]
+"""Clicks by owner, visitor and whether a bot clicked."""
+
+NOTHING_PACKED: PackedVisitors = {}
 
 
 async def select_totals(
@@ -78,10 +83,14 @@ async def select_visitors(conn: Connection, whose: StatsScope, days: DaySpan) ->
 
 
 async def select_raw_counts(
-    conn: Connection, whose: StatsScope, part: Period, packed: Iterable[tuple[str, bytes | None, bool]] = ()
+    conn: Connection, whose: StatsScope, part: Period, packed: PackedVisitors = NOTHING_PACKED
 ) -> tuple[Count, Count]:
-    """Count the raw clicks of a part of a day, and the visitors in it; `packed` are others: owner, visitor, is_bot."""
-    (row,) = await conn.fetch(_statement(_RAW_COUNTS, whose), _who(whose), part.since, part.until, *_columns(packed, 3))
+    """Count the raw clicks of a part of a day, and the visitors in it.
+
+    `packed` are other clicks of it.
+    """
+    rows = [(*of, clicks) for of, clicks in packed.items()]
+    (row,) = await conn.fetch(_statement(_RAW_COUNTS, whose), _who(whose), part.since, part.until, *_columns(rows, 4))
     return Count(row["humans"], row["bots"]), Count(row["human_visitors"], row["bot_visitors"])
 
 
@@ -183,12 +192,13 @@ _RAW_COUNTS = """
            coalesce(sum(clicks) FILTER (WHERE is_bot), 0)::bigint AS bots,
            count(visitor) FILTER (WHERE NOT is_bot) AS human_visitors,
            count(visitor) FILTER (WHERE is_bot) AS bot_visitors
-    FROM (SELECT visitor, is_bot, count(*) AS clicks
-          FROM (SELECT owner, substring(visitor FOR 8) AS visitor, is_bot FROM clicks
+    FROM (SELECT visitor, is_bot, sum(clicks) AS clicks
+          FROM (SELECT owner, substring(visitor FOR 8) AS visitor, is_bot, 1 AS clicks FROM clicks
                 WHERE <whose> AND clicked_at >= $2 AND clicked_at < $3
                 UNION ALL
-                SELECT owner, visitor, is_bot
-                FROM unnest($4::text[], $5::bytea[], $6::boolean[]) AS packed (owner, visitor, is_bot)) AS raw
+                SELECT owner, visitor, is_bot, clicks
+                FROM unnest($4::text[], $5::bytea[], $6::boolean[], $7::bigint[])
+                    AS packed (owner, visitor, is_bot, clicks)) AS raw
           GROUP BY owner, visitor, is_bot) AS visitors
 """
 
