@@ -108,8 +108,11 @@ async def _fill_clicks(postgres: Postgres, size: Size, say: Callable[[str], None
         if days % 10 == 0:
             say(f"  {days} of {DAYS} days, {perf_counter() - started:.0f} s")
 
-    fill = _fill_packed if packed else _fill_rows
-    await fill(postgres, conn, [first + timedelta(days=number) for number in range(DAYS)], tell)
+    dates = [first + timedelta(days=number) for number in range(DAYS)]
+    if packed:
+        await _fill_packed(postgres, dates, tell)
+    else:
+        await _fill_rows(postgres, conn, dates, tell)
     for statement in (*(() if packed else _INDEXES), *_FINISH):
         say(f"  {statement.split('(')[0].strip().lower()}, {perf_counter() - started:.0f} s")
         await conn.execute(statement)
@@ -140,9 +143,7 @@ async def _fill_rows(
     await asyncio.gather(*(fill_days() for _ in range(FILLED_AT_ONCE)))
 
 
-async def _fill_packed(
-    postgres: Postgres, _: "asyncpg.Connection[asyncpg.Record]", dates: Sequence[date], tell: Callable[[int], None]
-) -> None:
+async def _fill_packed(postgres: Postgres, dates: Sequence[date], tell: Callable[[int], None]) -> None:
     url = postgres.url(SUPERUSER)
     with ProcessPoolExecutor(FILLED_AT_ONCE) as workers:
         filling = [

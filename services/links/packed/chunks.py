@@ -129,17 +129,13 @@ class ChunkClicks:
 
     def rows(self, places: range) -> Iterator[RawClick]:
         """The clicks at some places; a dimension that the chunk does not have is unknown."""
-        bots, times = self._columns[_BOTS], self._columns[_TIMES]
-        for place in places:
-            visitor = self._visitors[place * VISITOR_BYTES : (place + 1) * VISITOR_BYTES]
-            yield RawClick(
-                place,
-                # The planes from the first to the last have the bytes of a number, the lowest first.
-                self._since_us + int.from_bytes(times[place :: len(bots)], "little"),
-                bots[place] == 1,
-                None if visitor == _NO_VISITOR else visitor,
-                Dimensions(*[_read_value(self._columns.get(number), place) for number in _DIMENSION_COLUMNS]),
-            )
+        part = slice(places.start, places.stop)
+        columns = [self._values(number, part) for number in _DIMENSION_COLUMNS]
+        dimensions = zip(*([names[code] for code in codes] for names, codes in columns), strict=True)
+        for place, time, is_bot, values in zip(
+            places, self._times(part), self._columns[_BOTS][part], dimensions, strict=True
+        ):
+            yield RawClick(place, self._since_us + time, is_bot == 1, self._visitor(place), Dimensions(*values))
 
     def count(
         self, places: range, since_us: int, until_us: int
@@ -155,17 +151,28 @@ class ChunkClicks:
         bots = list(map(bool, compress(self._columns[_BOTS][part], chosen)))
         values: Counter[tuple[str, str, bool]] = Counter()
         for name, number in zip(Dimensions._fields, _DIMENSION_COLUMNS, strict=True):
-            names, codes = self._columns.get(number) or ([UNKNOWN], bytes(places.stop))
-            wanted = compress(_read_codes(names, codes, part), chosen)
-            for (code, is_bot), clicks in Counter(zip(wanted, bots, strict=True)).items():
+            names, codes = self._values(number, part)
+            for (code, is_bot), clicks in Counter(zip(compress(codes, chosen), bots, strict=True)).items():
                 values[name, names[code], is_bot] += clicks
-        seen = self._visitors
-        visitors = [seen[place * VISITOR_BYTES : (place + 1) * VISITOR_BYTES] for place in compress(places, chosen)]
-        told = [None if visitor == _NO_VISITOR else visitor for visitor in visitors]
-        return Counter(zip(told, bots, strict=True)), values
+        visitors = map(self._visitor, compress(places, chosen))
+        return Counter(zip(visitors, bots, strict=True)), values
+
+    def _values(self, number: int, part: slice) -> tuple[Sequence[str], Sequence[int]]:
+        """The values that a dimension's column has, and which of them some clicks have."""
+        if number not in self._columns:
+            return [UNKNOWN], bytes(part.stop - part.start)
+        names, codes = self._columns[number]
+        return names, _read_codes(names, codes, part)
+
+    def _visitor(self, place: int) -> bytes | None:
+        visitor = self._visitors[place * VISITOR_BYTES : (place + 1) * VISITOR_BYTES]
+        return None if visitor == _NO_VISITOR else visitor
 
     def _times(self, part: slice) -> tuple[int, ...]:
-        """The times of some clicks, since that of the first one of the chunk."""
+        """The times of some clicks, since that of the first one of the chunk.
+
+        The planes from the first to the last have the bytes of a number, the lowest first.
+        """
         planes, total = self._columns[_TIMES], len(self._columns[_BOTS])
         count = part.stop - part.start
         numbers = bytearray(8 * count)
@@ -246,17 +253,10 @@ def _pack_values(column: Sequence[str]) -> tuple[list[str], bytes]:
     return list(numbers), bytes(codes) if len(numbers) <= 256 else struct.pack(f"<{len(codes)}H", *codes)
 
 
-def _read_value(column: tuple[list[str], bytes] | None, place: int) -> str:
-    if column is None:
-        return UNKNOWN
-    values, codes = column
-    return values[codes[place] if len(values) <= 256 else struct.unpack_from("<H", codes, 2 * place)[0]]
-
-
 def _read_codes(values: Sequence[str], codes: bytes, part: slice) -> Sequence[int]:
-    return (
-        codes[part] if len(values) <= 256 else struct.unpack_from(f"<{part.stop - part.start}H", codes, 2 * part.start)
-    )
+    if len(values) <= 256:
+        return codes[part]
+    return struct.unpack_from(f"<{part.stop - part.start}H", codes, 2 * part.start)
 
 
 def _drop(column: Any, gone: slice, total: int, width: int = 1) -> Any:
