@@ -43,6 +43,9 @@ LONGEST_URL = 8192
 LONGEST_TITLE = 512
 """Characters of a link's title, and of a key's name."""
 
+LONGEST_NOTES = 4000
+"""Characters."""
+
 LONGEST_TAG = 64
 MOST_TAGS = 20
 LONGEST_OWNER = 64

@@ -16,7 +16,7 @@ from shared.postgres import Connection
 RECORD_FORMAT = 1
 """A part of the Redis key. A release with another format never reads the records of this one."""
 
-READER = 1
+READER = 2
 """The newest `min_reader` that this release understands. It follows no record with a newer one."""
 
 RECORD_LIFETIME_S = 600
@@ -34,7 +34,17 @@ _match_target = re.compile(r"[!-~]{1,16384}").fullmatch
 
 
 class Record(NamedTuple):
-    """The fields of a link that decide the answer to a visit. Times are Unix seconds, `cache_control` a lifetime in seconds."""
+    """The fields of a link that decide the answer to a visit. Times are Unix seconds, `cache_control` a lifetime in seconds.
+
+    A field with a default is one that few links have, and it raises `min_reader`. Where all of these are as by default they are
+    not packed, so that the records of all other links are the same to every release.
+
+    Attributes:
+        rules, split: As JSON.
+        limited: Each visitor has to be let through by the owner of links.
+        used_up: None is let through any more.
+        password: Changes with the link's password; None if it has none.
+    """
 
     link_id: int
     url: str
@@ -47,6 +57,18 @@ class Record(NamedTuple):
     forward_query: bool
     deleted: bool
     min_reader: int
+    forward_path: bool = False
+    crawlable: bool = False
+    preview: bool = True
+    rules: str | None = None
+    split: str | None = None
+    limited: bool = False
+    used_up: bool = False
+    password: str | None = None
+
+
+_DEFAULTS = tuple(Record._field_defaults.values())
+_ALWAYS = len(Record._fields) - len(_DEFAULTS)
 
 
 class VersionedRecord(NamedTuple):
@@ -62,7 +84,10 @@ def redis_key(key: LinkKey) -> str:
 
 
 def pack_reading(reading: VersionedRecord) -> bytes:
-    return cast(bytes, msgpack.packb((reading.as_of, *(reading.record or ()))))
+    fields: tuple[object, ...] = reading.record or ()
+    if fields[_ALWAYS:] == _DEFAULTS:
+        fields = fields[:_ALWAYS]
+    return cast(bytes, msgpack.packb((reading.as_of, *fields)))
 
 
 def unpack_reading(packed: bytes) -> VersionedRecord:
@@ -89,7 +114,8 @@ async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[Link
     rows = await conn.fetch(
         """
         SELECT r.domain, r.code, r.id, r.url, r.status_code, r.cache_control, r.valid_from, r.expires_at,
-               r.expired_url, r.enabled, r.forward_query, r.deleted, r.min_reader
+               r.expired_url, r.enabled, r.forward_query, r.deleted, r.min_reader,
+               r.forward_path, r.crawlable, r.preview, r.rules, r.split, r.limited, r.used_up, r.password
         FROM unnest($1::text[], $2::text[]) AS k (domain, code)
         JOIN link_records r ON r.domain = k.domain AND r.code = k.code
         """,
@@ -97,6 +123,9 @@ async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[Link
         [code for _, code in keys],
     )
     return {(row["domain"], row["code"]): _record(tuple(row)[2:]) for row in rows}
+
+
+_FLAGS = ("enabled", "forward_query", "deleted", "forward_path", "crawlable", "preview", "limited", "used_up")
 
 
 def _is_sound(record: Record) -> bool:
@@ -111,8 +140,11 @@ def _is_sound(record: Record) -> bool:
         and (record.valid_from is None or _is_time(record.valid_from))
         and (record.expires_at is None or _is_time(record.expires_at))
         and (record.expired_url is None or _is_target(record.expired_url))
-        and all(isinstance(flag, bool) for flag in (record.enabled, record.forward_query, record.deleted))
+        and all(isinstance(getattr(record, name), bool) for name in _FLAGS)
         and _is_whole(record.min_reader, LARGEST_BIGINT)
+        # An older release leaves out what raised `min_reader`.
+        and (record.min_reader == 1 or record[_ALWAYS:] != _DEFAULTS)
+        and all(isinstance(value, str | None) for value in (record.rules, record.split, record.password))
     )
 
 

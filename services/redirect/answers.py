@@ -26,6 +26,8 @@ LONGEST_LOCATION = 16 * 1024
 RETRY_AFTER_S = 1
 
 _ROBOTS = (b"x-robots-tag", b"noindex")
+_ENCODED_DOT = re.compile(rb"%2[Ee]")
+_UNSAFE_IN_PATH = re.compile(rb"[^\x21-\x7e]|[\"#<>?\\^`{|}]")
 _UNSAFE_IN_QUERY = re.compile(rb"[^\x21-\x7e]|[\"#<>\\^`{|}]")
 
 
@@ -43,16 +45,19 @@ class Answer:
         return HTTPStatus(self.status).phrase.encode()
 
 
-def answer_visit(record: Record | None, *, query: bytes, now: float, error_format: ErrorFormat) -> Answer:
+def answer_visit(
+    record: Record | None, *, query: bytes, now: float, error_format: ErrorFormat, rest: bytes = b""
+) -> Answer:
     """Answer a GET of a code.
 
     Args:
         record: The link's record; None if there is no such link.
         query: The visitor's query, as received, without the question mark.
+        rest: What follows the code in the visitor's path, as received: nothing, or a slash and more.
         now: Unix seconds.
         error_format: The format of an error.
     """
-    if record is None:
+    if record is None or (rest and not record.forward_path):
         return error(404, error_format)
     if record.min_reader > READER:
         # A newer release wrote a field that this one does not know, so another process has to answer.
@@ -64,9 +69,15 @@ def answer_visit(record: Record | None, *, query: bytes, now: float, error_forma
     if record.valid_from is not None and now < record.valid_from:
         return error(404, error_format)
     target = record.url.encode()
+    if rest:
+        target = add_path(target, rest)
+        if len(target) > LONGEST_LOCATION:
+            return error(414, error_format)
     if record.forward_query and query:
         target = add_query(target, query)
-    return _redirect(record.status_code, target, _cache_control(record, now), is_click=True)
+    return _redirect(
+        record.status_code, target, _cache_control(record, now), is_click=True, is_crawlable=record.crawlable
+    )
 
 
 def is_plain(record: Record, now: float) -> bool:
@@ -127,11 +138,36 @@ def add_query(target: bytes, query: bytes) -> bytes:
     return location if len(location) <= LONGEST_LOCATION else target
 
 
-def _redirect(status: int, location: bytes, cache_control: bytes, *, is_click: bool = False) -> Answer:
+def add_path(target: bytes, rest: bytes) -> bytes:
+    """Add a path to a target's own; the target's query and fragment stay behind it.
+
+    The added path cannot leave the target's: its dot segments are removed as RFC 3986 (section 5.2.4) says, also where dots
+    are percent-encoded, which browsers take for dots.
+
+    Args:
+        rest: Begins with a slash.
+    """
+    end = min(place for mark in (b"?", b"#") if (place := (target + mark).find(mark)) >= 0)
+    kept: list[bytes] = []
+    dots = b""
+    for segment in rest.split(b"/")[1:]:
+        dots = _ENCODED_DOT.sub(b".", segment)
+        if dots == b"..":
+            kept = kept[:-1]
+        elif dots != b".":
+            kept.append(_UNSAFE_IN_PATH.sub(_percent_encode, segment))
+    if dots in (b".", b".."):
+        kept.append(b"")
+    return target[:end].removesuffix(b"/") + b"/" + b"/".join(kept) + target[end:]
+
+
+def _redirect(
+    status: int, location: bytes, cache_control: bytes, *, is_click: bool = False, is_crawlable: bool = False
+) -> Answer:
     headers = (
         (b"location", location),
         (b"cache-control", cache_control),
-        _ROBOTS,
+        *(() if is_crawlable else (_ROBOTS,)),
         (b"content-length", b"0"),
     )
     return Answer(status, headers, is_click=is_click)

@@ -40,6 +40,7 @@ ALLOW = b"GET, HEAD"
 LONGEST_HOST = 255
 
 _match_path = re.compile(f"/({CODE_PATTERN}){TRAIL_PATTERN}").fullmatch
+_match_long_path = re.compile(rb"/(%b)(/.+)" % CODE_PATTERN.encode()).fullmatch
 _match_host = re.compile(rb"([0-9A-Za-z.-]{1,%d}|\[[0-9A-Fa-f:.]{1,64}\])(?::[0-9]*)?" % LONGEST_HOST).fullmatch
 
 log = structlog.get_logger()
@@ -117,15 +118,19 @@ class VisitApp:
         host = _match_host(headers.get(b"host", b""))
         if host is None or sum(name == b"host" for name, _ in scope["headers"]) > 1:
             return error(400, error_format), 0
-        path = _match_path(scope["path"])
-        if path is None or is_reserved(path[1]):
+        path, long_path = _match_path(scope["path"]), _match_long_path(scope["raw_path"])
+        code = path[1] if path else long_path[1].decode() if long_path else ""
+        if not code or is_reserved(code):
             return error(404, error_format), 0
-        key = (host[1].decode().lower(), path[1])
+        key = (host[1].decode().lower(), code)
         try:
             record = await self._resolver.resolve(key)
         except Unresolved as unresolved:
             return error(503, error_format, is_busy=isinstance(unresolved, ResolverFull)), 0
-        answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format)
+        # What trails a code is removed, but not from a path that the link passes on.
+        is_long = long_path is not None and (path is None or (record is not None and record.forward_path))
+        rest = long_path[2] if long_path is not None and is_long else b""
+        answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format, rest=rest)
         return answer, record.link_id if record is not None else 0
 
 

@@ -34,6 +34,10 @@ FULL = LinkFields(
     expired_url="https://www.example.com/expired",
     enabled=False,
     forward_query=True,
+    forward_path=True,
+    crawlable=True,
+    preview=False,
+    notes="several\nlines",
 )
 
 
@@ -66,6 +70,10 @@ def test_requests_are_spelled_alike_by_every_release() -> None:
         "expired_url": "https://www.example.com/expired",
         "enabled": False,
         "forward_query": True,
+        "forward_path": True,
+        "crawlable": True,
+        "preview": False,
+        "notes": "several\nlines",
         "find_existing": True,
     }
 

@@ -28,8 +28,18 @@ records = st.builds(
     enabled=st.booleans(),
     forward_query=st.booleans(),
     deleted=st.booleans(),
-    min_reader=st.integers(1, 100),
-).map(lambda record: record._replace(url="") if record.deleted else record)
+    min_reader=st.integers(2, 100),
+    forward_path=st.booleans(),
+    crawlable=st.booleans(),
+    preview=st.just(False),
+    rules=st.none() | st.text(max_size=20),
+    split=st.none() | st.text(max_size=20),
+    limited=st.booleans(),
+    used_up=st.booleans(),
+    password=st.none() | st.text(max_size=16),
+)
+plain_records = records.map(lambda record: Record(*record[:10], min_reader=1))
+records = (records | plain_records).map(lambda record: record._replace(url="") if record.deleted else record)
 
 
 @pytest.fixture
@@ -74,7 +84,18 @@ async def test_records_of_many_codes(database: Database) -> None:
     await conn.close()
 
     assert set(found) == {("sho.rt", "a"), ("sho.rt", "b"), ("sho.rt", "c")}
-    assert found["sho.rt", "a"][1:] == ("https://www.example.com/a", 302, None, None, None, None, True, False, False, 1)
+    assert found["sho.rt", "a"][1:11] == (
+        "https://www.example.com/a",
+        302,
+        None,
+        None,
+        None,
+        None,
+        True,
+        False,
+        False,
+        1,
+    )
     assert found["sho.rt", "b"].expires_at == at.timestamp()
     assert found["sho.rt", "c"].deleted
     assert found["sho.rt", "c"].expired_url == "https://www.example.com/x"

@@ -54,6 +54,10 @@ class Link:
     created_at: datetime
     updated_at: datetime
     humans: int = 0
+    forward_path: bool = False
+    crawlable: bool = False
+    preview: bool = True
+    notes: str | None = None
 
     @property
     def name(self) -> str:

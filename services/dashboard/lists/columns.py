@@ -18,7 +18,7 @@ FIELDS = {
     "code": "code, slug, alias, short code, short id, back-half, custom back-half, keyword, custom, custom code, "
     "custom slug, custom alias, custom keyword, slashtag, path, short path, key, source",
     "short_url": "custom link, short url, short link, bitlink, tiny url, secure short url, short",
-    "title": "title, name, link name, description, label, note, notes",
+    "title": "title, name, link name, description, label",
     "tags": "tags, tag, tag names, labels",
     "domain": "domain, short domain, host",
     "status_code": "status code, redirect code, redirect type, http status",
@@ -29,6 +29,10 @@ FIELDS = {
     "expired_url": "expired url, expiration url, fallback url",
     "enabled": "enabled, is enabled, active, is active",
     "forward_query": "forward query",
+    "forward_path": "forward path, path forwarding",
+    "crawlable": "crawlable",
+    "preview": "preview",
+    "notes": "notes, note, comment, comments",
     "find_existing": "find existing",
     "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "

@@ -21,7 +21,7 @@ SLICE_CHARACTERS = 500_000
 """Of targets and titles in one request; a slice ends with whichever comes first."""
 
 _NUMBERS = frozenset({"status_code", "cache_control"})
-_TRUTHS = frozenset({"enabled", "forward_query", "find_existing"})
+_TRUTHS = frozenset({"enabled", "forward_query", "forward_path", "crawlable", "preview", "find_existing"})
 _TRUTH_WORDS = {
     **dict.fromkeys(("true", "yes", "on", "1", "wahr", "vrai", "verdadero", "vero", "prawda", "waar"), True),
     **dict.fromkeys(("false", "no", "off", "0", "falsch", "faux", "falso", "fałsz", "onwaar"), False),

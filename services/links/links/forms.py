@@ -7,7 +7,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from services.links.links.rows import DECIDED, KEPT, LinkRow
-from services.links.web.texts import AskedInstant, Instant, OptionalTitle, Search, Tags, Wanted, empty_is_null
+from services.links.web.texts import (
+    AskedInstant,
+    Instant,
+    OptionalNotes,
+    OptionalTitle,
+    Search,
+    Tags,
+    Wanted,
+    empty_is_null,
+)
 from shared.api import (
     LONGEST_URL,
     MOST_LISTED,
@@ -21,7 +30,9 @@ from shared.codes import CODE_PATTERN, is_reserved
 
 LONGEST_LIFETIME_S = 365 * 24 * 3600
 
-SEARCH = "Part of the code, target or title, as one reads or types it; or the short URL, with or without `https://`."
+SEARCH = (
+    "Part of the code, target, title or notes, as one reads or types it; or the short URL, with or without `https://`."
+)
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -55,6 +66,12 @@ class LinkOptions(BaseModel):
     expired_url: OptionalUrl = Field(None, description="Where an expired, disabled or deleted link leads.")
     enabled: bool = True
     forward_query: bool = Field(False, description="Add the visitor's query parameters to the target; its own win.")
+    forward_path: bool = Field(
+        False, description="Add what follows the code, as in `/CODE/rest`, to the target's path."
+    )
+    crawlable: bool = Field(False, description="Let search engines follow the link and keep it.")
+    preview: bool = Field(True, description="Show at `/CODE+` where the link leads.")
+    notes: OptionalNotes = Field(None, description="A text for yourself; visitors never see it.")
 
 
 class NewPlace(BaseModel):
@@ -150,6 +167,10 @@ class LinkOut(BaseModel):
     expired_url: str | None
     enabled: bool
     forward_query: bool
+    forward_path: bool
+    crawlable: bool
+    preview: bool
+    notes: str | None
     owner: str
     clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
     humans: int = Field(0, description="Clicks without those of known bots.")

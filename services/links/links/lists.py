@@ -19,7 +19,7 @@ class LinkFilter:
 
     Attributes:
         tags: All of them, or with the mode `any` at least one; none do not restrict.
-        search: Part of the code, the target or the title, without regard to case, and the same in other spellings.
+        search: Part of the code, the target, the title or the notes, without regard to case, and the same in other spellings.
     """
 
     owner: str | None = None
@@ -120,7 +120,7 @@ _FILTER = """
                WHEN expires_at <= now() THEN 'expired'
                WHEN valid_from > now() THEN 'scheduled'
                ELSE 'active' END)
-      AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5
+      AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5 OR notes ILIKE $5
            OR url ILIKE ANY ($9) OR (domain = ANY ($10) AND code >= $11 AND code < $11 || '~'))
       AND ($6::timestamptz IS NULL OR created_at >= $6)
       AND ($7::timestamptz IS NULL OR created_at < $7)

@@ -30,6 +30,10 @@ class LinkFields:
     expired_url: str | None = None
     enabled: bool = True
     forward_query: bool = False
+    forward_path: bool = False
+    crawlable: bool = False
+    preview: bool = True
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ _write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).e
 def _fill_in(statement: str) -> str:
     compared = [name for name in DECIDED if name != "tags"]
     # A redirector reads the rest of a tombstone, too: where its visitors go.
-    forgotten = [name for name in DECIDED if name not in Record._fields]
+    forgotten = [name for name in DECIDED if name not in Record._fields or name in Record._field_defaults]
     return (
         statement.replace("<columns>", ", ".join(KEPT + DECIDED))
         .replace("<kept>", ", ".join(KEPT))

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from services.links.web.invisible import find_hidden
-from shared.api import FIRST_YEAR, LAST_YEAR, LONGEST_SEARCH, LONGEST_TAG, LONGEST_TITLE
+from shared.api import FIRST_YEAR, LAST_YEAR, LONGEST_NOTES, LONGEST_SEARCH, LONGEST_TAG, LONGEST_TITLE
 
 MOST_MARKS = 30
 """The most combining marks in a row, as in the Stream-Safe Text Format (UAX #15). Sorting a thousand of them takes 2 ms."""
@@ -22,6 +22,8 @@ _rfc3339 = re.compile(
     r"(?:\.(?P<fraction>[0-9]+))?(?:[Zz]|(?P<hours>[+-][0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)"
 ).fullmatch
 """RFC 3339, and the offsets `+0100` and `+01` of ISO 8601, which several languages write."""
+
+_breaks = re.compile(r"\r?\n|\t")
 
 _lost_plus = re.compile(r" (?=[0-9]{2}(?::?[0-9]{2})?$)")
 
@@ -50,6 +52,12 @@ def check_visible(text: str) -> str:
     hidden = find_hidden(text)
     if hidden is not None:
         raise ValueError(f"must not contain the invisible character U+{ord(hidden):04X}")
+    return text
+
+
+def check_visible_lines(text: str) -> str:
+    """Like `check_visible`, for a text of several lines."""
+    check_visible(_breaks.sub("", text))
     return text
 
 
@@ -127,4 +135,11 @@ Tag = Annotated[
     BeforeValidator(normalize),
 ]
 Tags = Annotated[list[Tag], AfterValidator(drop_repeats)]
+Notes = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=LONGEST_NOTES),
+    AfterValidator(check_visible_lines),
+    BeforeValidator(normalize),
+]
 OptionalTitle = Annotated[Title | None, BeforeValidator(empty_is_null)]
+OptionalNotes = Annotated[Notes | None, BeforeValidator(empty_is_null)]
