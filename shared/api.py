@@ -46,6 +46,9 @@ LONGEST_TITLE = 512
 LONGEST_NOTES = 4000
 """Characters."""
 
+LONGEST_PASSWORD = 64
+"""Characters of a link's password."""
+
 LONGEST_TAG = 64
 MOST_TAGS = 20
 LONGEST_OWNER = 64

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from services.links.links.exports import ExportGate
     from services.links.metrics import Metrics
     from services.links.site import Site
+    from services.links.unlocks.unlocking import Unlocker
+    from services.links.web.hashing import HashGate
     from services.links.web.idempotency import AnswerMemory
     from services.links.web.shares import Shares
     from shared.postgres import Pool
@@ -46,6 +48,8 @@ class LinksState:
     memory: AnswerMemory
     keyring: Keyring
     creator: Creator
+    hashing: HashGate
+    unlocker: Unlocker
     batch_gate: BatchGate
     export_gate: ExportGate
     metrics: Metrics

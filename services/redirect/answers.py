@@ -48,7 +48,7 @@ class Answer:
 def answer_visit(
     record: Record | None, *, query: bytes, now: float, error_format: ErrorFormat, rest: bytes = b""
 ) -> Answer:
-    """Answer a GET of a code.
+    """Answer a GET of a code. The app asks for the password of a link before it gives the target.
 
     Args:
         record: The link's record; None if there is no such link.
@@ -81,12 +81,13 @@ def answer_visit(
 
 
 def is_plain(record: Record, now: float) -> bool:
-    """Return whether a GET without a query gets the same answer until the record expires."""
+    """Return whether a GET without a query gets the same answer until the record expires, whoever sends it."""
     expires_under_browser = record.cache_control is not None and record.expires_at is not None
     return (
         not record.deleted
         and record.enabled
         and record.min_reader <= READER
+        and record.password is None
         and not _is_expired(record, now)
         and (record.valid_from is None or record.valid_from <= now)
         and not expires_under_browser

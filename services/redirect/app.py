@@ -25,6 +25,7 @@ from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
+from services.redirect.passwords import Passwords, Visit
 from services.redirect.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.source import open_source
 from services.redirect.state import STATE, RedirectState, state_of
@@ -80,7 +81,9 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                     memory=memory, feed=feed, lane=lane, resolver=resolver, cache=cache, source=source, visits=visits
                 )
             )
-            answered = VisitApp(resolver, visits, record)
+            token = settings.internal_token
+            passwords = Passwords(settings.links_address, token.get_secret_value() if token is not None else None)
+            answered = VisitApp(resolver, visits, record, passwords)
             yield {STATE: RedirectState(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)
@@ -97,23 +100,27 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
 class VisitApp:
     """Answers the visits that the lane leaves, over ASGI."""
 
-    def __init__(self, resolver: Resolver, visits: Visits, record_clicks: RecordClicks | None) -> None:
+    def __init__(
+        self, resolver: Resolver, visits: Visits, record_clicks: RecordClicks | None, passwords: Passwords
+    ) -> None:
         self._resolver = resolver
         self._visits = visits
         self._record_clicks = record_clicks
+        self._passwords = passwords
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(cast(Iterable[tuple[bytes, bytes]], scope["headers"]))
-        answer, link_id = await self._answer(scope, headers)
+        answer, link_id = await self._answer(scope, headers, receive)
         self._visits.count(answer.status)
         if answer.is_click and scope["method"] == "GET" and self._record_clicks is not None:
             self._record_clicks([(time(), link_id, take_parts(headers))])
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Answer, int]:
+    async def _answer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> tuple[Answer, int]:
         error_format = read_error_format(headers)
-        if scope["method"] not in ("GET", "HEAD"):
+        method = scope["method"]
+        if method not in ("GET", "HEAD", "POST"):
             return error(405, error_format, allow=ALLOW), 0
         host = _match_host(headers.get(b"host", b""))
         if host is None or sum(name == b"host" for name, _ in scope["headers"]) > 1:
@@ -130,7 +137,14 @@ class VisitApp:
         # What trails a code is removed, but not from a path that the link passes on.
         is_long = long_path is not None and (path is None or (record is not None and record.forward_path))
         rest = long_path[2] if long_path is not None and is_long else b""
-        answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format, rest=rest)
+        query = scope["query_string"]
+        answer = answer_visit(record, query=query, now=time(), error_format=error_format, rest=rest)
+        if record is not None and record.password is not None and answer.is_click:
+            address = b"/" + code.encode() + rest + (b"?" + query if query else b"")
+            visit = Visit(method, key, address, headers, receive, error_format)
+            answer = await self._passwords.guard(answer, record.password, visit)
+        elif method == "POST" and (record is None or record.password is None):
+            answer = error(405, error_format, allow=ALLOW)
         return answer, record.link_id if record is not None else 0
 
 

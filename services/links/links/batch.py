@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayWrite, run_while_valid
-from services.links.links.batch_rows import Batch, Refusal, read_batch, refuse, write_answer
+from services.links.links.batch_rows import Batch, Refusal, hash_passwords, read_batch, refuse, write_answer
 from services.links.links.creation import Outcome, announce_links, store_links
 from services.links.links.forms import LinkOut
 from services.links.links.routes import IDEMPOTENCY_KEY
@@ -224,10 +224,12 @@ async def _store(state: StoreState, owner: str, batch: Batch, idempotency_key: s
             known := await recall_or_begin(conn, state.memory, owner, idempotency_key, b"batch:" + batch.digest)
         ):
             return known.body
-        drafts = [row for row in batch.rows if not isinstance(row, Refusal)]
+        # Not before: a batch that is repeated is not hashed again.
+        rows = await hash_passwords(batch.rows)
+        drafts = [row for row in rows if not isinstance(row, Refusal)]
         outcomes = await store_links(conn, owner, drafts)
         stored = iter([each if isinstance(each, Outcome) else refuse(each) for each in outcomes])
-        results = [row if isinstance(row, Refusal) else next(stored) for row in batch.rows]
+        results = [row if isinstance(row, Refusal) else next(stored) for row in rows]
         answer = write_answer(results, state.site)
         if idempotency_key is not None and not any(isinstance(result, Outcome) for result in results):
             await forget_request(conn, owner, idempotency_key)

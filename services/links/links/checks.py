@@ -23,6 +23,12 @@ from shared.records import LinkKey
 
 _DECIDED = frozenset(DECIDED)
 
+_UNHASHED = ""
+"""Stands for the hash of a password until that is made. No password has it."""
+
+DECIDING = ("password_hash",)
+"""The fields by which a link decides about each visit anew. No browser may keep its answer."""
+
 _NO_LINK = "There is no such link."
 
 
@@ -52,17 +58,33 @@ def spell_domain(domain: str) -> str:
 def new_draft(body: LinkIn, owner: str, site: Site) -> LinkDraft:
     """Return the draft of a body, with its targets parsed. Wrong fields are invalid input."""
     domain = check_domain(body.domain, site)
-    fields = _check_fields(LinkFields, body, site)
-    return LinkDraft(domain, owner, fields, body.code or "", body.find_existing)
+    password_hash = None if body.password is None else _UNHASHED
+    fields = _check_fields(LinkFields, body, site, password_hash)
+    # A password is not compared, so a link with one is always new.
+    find_existing = body.find_existing and body.password is None
+    return LinkDraft(domain, owner, fields, body.code or "", find_existing, body.password)
 
 
-def changed_fields(fields: LinkFields, body: LinkIn | LinkPatch, site: Site) -> LinkFields:
-    """Return the fields of a link with the checked changes of a body. The error names every wrong field."""
-    return _check_fields(partial(replace, fields), body, site)
+def changed_fields(
+    fields: LinkFields, body: LinkIn | LinkPatch, site: Site, password_hash: str | None = None
+) -> LinkFields:
+    """Return the fields of a link with the checked changes of a body. The error names every wrong field.
+
+    Args:
+        fields: What the link has.
+        body: The changes.
+        site: This site.
+        password_hash: The hash of the body's password.
+    """
+    return _check_fields(partial(replace, fields), body, site, password_hash)
 
 
-def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, site: Site) -> LinkFields:
+def _check_fields(
+    make: Callable[..., LinkFields], body: LinkIn | LinkPatch, site: Site, password_hash: str | None
+) -> LinkFields:
     given = {name: getattr(body, name) for name in body.model_fields_set if name in _DECIDED}
+    if "password" in body.model_fields_set:
+        given["password_hash"] = password_hash
     if "tags" in given:
         given["tags"] = tuple(given["tags"])
     errors = []
@@ -78,9 +100,21 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
             errors.append(FieldError("expires_at", "must lie in the future"))
         if changed.valid_from is not None and changed.valid_from >= changed.expires_at:
             errors.append(FieldError("valid_from", "must lie before expires_at"))
+    errors += _check_deciding(changed)
     if errors:
         raise InvalidInput(*errors)
     return changed
+
+
+def _check_deciding(fields: LinkFields) -> list[FieldError]:
+    """Refuse what lets a browser keep the answer of a link that decides."""
+    deciding = [name.removesuffix("_hash") for name in DECIDING if getattr(fields, name) is not None]
+    errors = []
+    if deciding and fields.cache_control is not None:
+        errors.append(FieldError("cache_control", f"must be null beside {deciding[0]}"))
+    if deciding and fields.status_code in (301, 308):
+        errors.append(FieldError("status_code", f"must be 302 or 307 beside {deciding[0]}"))
+    return errors
 
 
 def check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:

@@ -12,6 +12,7 @@ from services.links.web.texts import (
     Instant,
     OptionalNotes,
     OptionalTitle,
+    Password,
     Search,
     Tags,
     Wanted,
@@ -72,6 +73,9 @@ class LinkOptions(BaseModel):
     crawlable: bool = Field(False, description="Let search engines follow the link and keep it.")
     preview: bool = Field(True, description="Show at `/CODE+` where the link leads.")
     notes: OptionalNotes = Field(None, description="A text for yourself; visitors never see it.")
+    password: Password | None = Field(
+        None, description="Visitors have to know it. No answer shows it; `has_password` tells whether there is one."
+    )
 
 
 class NewPlace(BaseModel):
@@ -171,6 +175,7 @@ class LinkOut(BaseModel):
     crawlable: bool
     preview: bool
     notes: str | None
+    has_password: bool = False
     owner: str
     clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
     humans: int = Field(0, description="Clicks without those of known bots.")
@@ -189,9 +194,11 @@ class LinkPage(BaseModel):
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
     """Return a stored link as clients get it."""
     kept = zip(_SHOWN, _shown(row), strict=True)
-    decided = zip(DECIDED, _decided(row.fields), strict=True)
-    return LinkOut(short_url=short_url, **dict(kept), **dict(decided))
+    decided = zip(_TOLD, _told(row.fields), strict=True)
+    has_password = row.fields.password_hash is not None
+    return LinkOut(short_url=short_url, has_password=has_password, **dict(kept), **dict(decided))
 
 
 _SHOWN = tuple(name for name in KEPT if name in LinkOut.model_fields)
-_shown, _decided = attrgetter(*_SHOWN), attrgetter(*DECIDED)
+_TOLD = tuple(name for name in DECIDED if name in LinkOut.model_fields)
+_shown, _told = attrgetter(*_SHOWN), attrgetter(*_TOLD)

@@ -27,6 +27,15 @@ class Receipt:
     offset: int | None
 
 
+@dataclass(frozen=True)
+class Reply:
+    """The write service's answer to a request; the names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 class IntakeClient:
     """A connection to the write service, made when it is needed.
 
@@ -84,16 +93,35 @@ class IntakeClient:
         Raises:
             One of `FAILURES`.
         """
+        headers = (
+            f"{FORMAT_HEADER}: {FORMAT}\r\n"
+            "Content-Type: application/octet-stream\r\n"
+            f"{'Content-Encoding: gzip' if is_gzip else 'Accept: application/json'}\r\n"
+        )
+        reply = await self.ask(f"/internal/clicks?segment={segment}&offset={offset}", body, headers)
+        return Receipt(reply.status, read_offset(reply.body))
+
+    async def ask(self, path: str, body: bytes, headers: str) -> Reply:
+        """Send a request and wait for its answer.
+
+        Args:
+            path: Its path and query.
+            body: Its body.
+            headers: Lines besides those that every request has.
+
+        Raises:
+            One of `FAILURES`.
+        """
         try:
             async with asyncio.timeout(self._deadline_s):
                 await self.connect()
                 assert self._streams is not None
                 reader, writer = self._streams
-                writer.writelines((self._head(segment, offset, len(body), is_gzip=is_gzip), body))
+                writer.writelines((self._head(path, headers, len(body)), body))
                 await writer.drain()
                 return await self._receive(reader)
         except BaseException:
-            # The next answer on this connection would be the one to this batch.
+            # The next answer on this connection would be the one to this request.
             self.close()
             raise
 
@@ -102,18 +130,16 @@ class IntakeClient:
             self._streams[1].close()
             self._streams = None
 
-    def _head(self, segment: str, offset: int, length: int, *, is_gzip: bool) -> bytes:
+    def _head(self, path: str, headers: str, length: int) -> bytes:
         return (
-            f"POST /internal/clicks?segment={segment}&offset={offset} HTTP/1.1\r\n"
+            f"POST {path} HTTP/1.1\r\n"
             "Host: links\r\n"
             f"Authorization: Bearer {self._token}\r\n"
-            f"{FORMAT_HEADER}: {FORMAT}\r\n"
-            "Content-Type: application/octet-stream\r\n"
-            f"{'Content-Encoding: gzip' if is_gzip else 'Accept: application/json'}\r\n"
+            f"{headers}"
             f"Content-Length: {length}\r\n\r\n"
         ).encode()
 
-    async def _receive(self, reader: asyncio.StreamReader) -> Receipt:
+    async def _receive(self, reader: asyncio.StreamReader) -> Reply:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head.rstrip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -121,11 +147,11 @@ class IntakeClient:
         length = int(headers.get("content-length", -1))
         if not 0 <= length <= LONGEST_ANSWER_BYTES:
             self.close()
-            return Receipt(status, None)
+            return Reply(status, headers, b"")
         body = await reader.readexactly(length)
         if headers.get("connection", "").lower() == "close":
             self.close()
-        return Receipt(status, read_offset(body))
+        return Reply(status, headers, body)
 
 
 def read_offset(body: bytes) -> int | None:
