@@ -38,8 +38,8 @@ from services.links.unlocks.unlocking import Unlocker
 from services.links.upkeep import FREQUENT_WORKS, PACKED_WORKS, SORT_INTERVAL_S, prune_for_ever
 from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
-from services.links.web.head import HeadMiddleware
 from services.links.web.hashing import OWNER_SLOTS, HashGate
+from services.links.web.head import HeadMiddleware
 from services.links.web.idempotency import AnswerMemory
 from services.links.web.shares import Shares, open_shares
 from shared.logs import configure_logs

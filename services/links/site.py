@@ -36,7 +36,7 @@ class Site:
         self._bases = {domain: f"{base.scheme}://{domain}{port}/" for domain in self.own_domains}
 
     def disguise(self, text: str) -> bytes:
-        """Return what stands for a secret text where equal texts have to be told: without our secret, nobody guesses from it."""
+        """Return what stands for a secret text where equal ones have to be found. Nobody can guess it without our secret."""
         return hmac.digest(self._disguise, text.encode(), "sha256").hex().encode()
 
     def short_url(self, key: LinkKey) -> str:

@@ -40,7 +40,7 @@ body { display: grid; place-content: center; min-height: 90vh; margin: 0 1.5rem 
 main { max-width: 22rem }
 h1 { font-size: 1.5rem; line-height: 1.25 }
 form { display: grid; gap: .75rem }
-input, button { font: inherit; padding: .6rem .75rem; border: 1px solid; border-radius: .4rem; width: 100%; box-sizing: border-box }
+input, button { font: inherit; padding: .6rem .75rem; border: 1px solid; border-radius: .4rem }
 button { cursor: pointer; font-weight: 600 }
 [role=alert] { border-left: .25rem solid #c33; padding-left: .75rem }
 """
@@ -216,7 +216,7 @@ def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:
     site = headers.get(b"sec-fetch-site")
     if site is not None:
         return site not in (b"same-origin", b"none")
-    # Without TLS browsers do not say where a form comes from, but for `Origin`. Ours has `null`, as pages without referrer have.
+    # Without TLS browsers send `Origin` alone, and `null` for a page that sends no referrer, such as ours.
     origin = headers.get(b"origin", b"null")
     if origin == b"null":
         return False

@@ -58,6 +58,7 @@ class Link:
     crawlable: bool = False
     preview: bool = True
     notes: str | None = None
+    has_password: bool = False
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from shared.api import (
     CODE_TAKEN,
     FIRST_YEAR,
     LAST_YEAR,
+    LONGEST_PASSWORD,
     LONGEST_TITLE,
     LONGEST_URL,
     MOST_TAGS,
@@ -65,7 +66,7 @@ class LinkInputs:
         errors: Of the last try.
     """
 
-    names = ("title", "tags", "expires_at", "expired_url", "status_code", "forward_query")
+    names = ("title", "tags", "expires_at", "expired_url", "status_code", "forward_query", "password")
 
     def __init__(
         self, prefix: str, link: Link | None, known_tags: Sequence[str], zone: ZoneInfo, errors: Mapping[str, str]
@@ -80,9 +81,9 @@ class LinkInputs:
         """Draw the inputs.
 
         Returns:
-            The fields as the API takes them.
+            The fields as the API takes them; a password only if it is to change.
         """
-        return {
+        fields: Fields = {
             "title": self._title(),
             "tags": self._tags(),
             "expires_at": self._expires_at(),
@@ -94,6 +95,7 @@ class LinkInputs:
                 key=f"{self._prefix}_forward_query",
             ),
         }
+        return fields | self._password()
 
     def _title(self) -> str | None:
         title = st.text_input(
@@ -161,3 +163,21 @@ class LinkInputs:
         )
         show_error(self._errors, "status_code", "The kind")
         return code
+
+    def _password(self) -> Fields:
+        has_password = self._link.has_password if self._link else False
+        is_removed = has_password and st.checkbox("Remove the password", key=f"{self._prefix}_password_removed")
+        password = st.text_input(
+            "New password" if has_password else "Password",
+            type="password",
+            max_chars=LONGEST_PASSWORD,
+            key=f"{self._prefix}_password",
+            placeholder="Empty: it stays as it is" if has_password else "Empty: everybody may follow the link",
+            help="Visitors have to know it. Nobody can read it here again.",
+            autocomplete="new-password",
+            disabled=is_removed,
+        )
+        show_error(self._errors, "password", "The password")
+        if is_removed:
+            return {"password": None}
+        return {"password": password} if password else {}

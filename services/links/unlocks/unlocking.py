@@ -42,12 +42,12 @@ class Unlocker:
         settings: LinksSettings,
         pool: Pool,
         gate: HashGate | None = None,
-        clock: Callable[[], datetime] = partial(datetime.now, UTC),
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._secret = hmac.digest(settings.fastapi_secret_key.get_secret_value().encode(), b"password tries", "sha256")
         self._pool = pool
         self._gate = gate or HashGate(VISITOR_SLOTS)
-        self.clock = clock
+        self.clock = clock or partial(datetime.now, UTC)
 
     async def check(self, key: LinkKey, password: str, address: str) -> str:
         """Check a password.

@@ -16,7 +16,7 @@ from services.links.web.errors import TooManyRequests
 ROUNDS = 2
 MEMORY_KIB = 19 * 1024
 LANES = 1
-"""OWASP's least memory. RFC 9106 advises 64 MiB and three rounds, eight times the work, of which visitors could ask too much."""
+"""What OWASP advises. The 64 MiB and three rounds of RFC 9106 are eight times the work, and visitors can ask for it."""
 
 OWNER_SLOTS = 1
 VISITOR_SLOTS = 2
