@@ -27,16 +27,13 @@ from services.links.web.errors import (
     problem_json,
 )
 from services.links.web.hashing import hash_password
-from shared.api import MOST_ROWS
+from shared.api import MOST_PASSWORDS, MOST_ROWS
 
 MOST_BRACKETS = 20 * MOST_ROWS
 """The most objects and lists of a row. With millions of them the parser would stop the process for seconds."""
 
 MOST_ERRORS = 20
 """The most errors of a row, and of the rest of the body. Unknown fields could make an answer of ten times the size."""
-
-MOST_PASSWORDS = 50
-"""The most rows with a password. Hashing takes some 20 ms for each, while other batches wait."""
 
 MOST_PROBLEMS_BYTES = 2**20
 """The bytes of all problems of a batch, after which a row names only one field."""

@@ -69,7 +69,8 @@ class HashGate:
         self._inside += 1
         try:
             try:
-                await asyncio.wait_for(self._slots.acquire(), self._wait_s)
+                async with asyncio.timeout(self._wait_s):
+                    await self._slots.acquire()
             except TimeoutError:
                 raise TooManyRequests("The passwords before this one take too long. Try again in a moment.") from None
             try:
