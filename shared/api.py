@@ -62,7 +62,7 @@ MOST_ROWS = 10_000
 """Links in a batch."""
 
 MOST_PASSWORDS = 50
-"""Links with a password in a batch. Hashing takes some 20 ms for each, while other batches wait."""
+"""Links with a password in a batch. Hashing takes some 20 ms for each, and other batches wait."""
 
 MOST_LISTED = 100
 """Links on a page of a list, and links whose clicks are counted in one answer."""

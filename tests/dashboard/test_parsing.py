@@ -215,7 +215,7 @@ def test_what_an_export_made_inert_is_as_before() -> None:
 
 def test_passwords_are_not_lost_on_the_way() -> None:
     """A password is taken as it is; an exported link that had one is left out until the list has a new one for it."""
-    understood = parse_rows(f"url,has_password,password\n{A},true,\n{A},true, s3cret \n{B},false,\n{B},,new\n")
+    understood = parse_rows(f'url,has_password,password\n{A},true,\n{A},true," s3cret "\n{B},false,\n{B},,new\n')
 
     assert understood.rows == [{"url": A, "password": " s3cret "}, {"url": B}, {"url": B, "password": "new"}]
     assert understood.left_out == [

@@ -3,11 +3,15 @@
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from services.links.links.batch_rows import Refusal, hash_passwords
+from services.links.links.rows import LinkDraft, LinkFields
 from services.links.web.errors import TooManyRequests
 from services.links.web.hashing import HashGate, hash_password, matches_password
 from shared.api import LONGEST_PASSWORD, MOST_PASSWORDS
@@ -102,15 +106,29 @@ async def test_repeated_requests_keep_no_trace_of_a_password(alice: httpx.AsyncC
 
 
 async def test_a_batch_has_a_bound_on_passwords(alice: httpx.AsyncClient, links: Connection) -> None:
-    """Rows beyond the bound are refused by name, and the others are stored, each with a hash of its own."""
+    """Rows beyond the bound are refused by name, and no other row suffers."""
     rows = [{"url": URL, "password": "x"} for _ in range(MOST_PASSWORDS + 1)] + [{"url": URL}]
     answer = (await alice.post(f"{LINKS}/batch", json={"links": rows})).json()
     refused = answer["results"][MOST_PASSWORDS]
 
-    assert (answer["created"], answer["failed"]) == (MOST_PASSWORDS + 1, 1)
     assert refused["problem"]["errors"] == [{"field": "password", "reason": "is in more than 50 rows of this batch"}]
     assert answer["results"][0]["link"]["has_password"] is True
-    assert await links.fetchval("SELECT count(DISTINCT password_hash) FROM links") == MOST_PASSWORDS
+    assert answer["results"][-1]["link"]["has_password"] is False
+    assert await links.fetchval("SELECT count(*) FROM links") == answer["created"]
+
+
+def test_a_batch_hashes_as_long_as_there_is_time() -> None:
+    """Each row has a hash of its own; a row for which no time is left is refused, and one without a password is not."""
+    draft = LinkDraft("sho.rt", "alice", LinkFields(URL))
+    rows = [draft, replace(draft, password=SecretStr("x")), replace(draft, password=SecretStr("x"))]
+    hashed, late = hash_passwords(rows, time_s=600), hash_passwords(rows, time_s=0)
+    hashes = [row.fields.password_hash for row in hashed if isinstance(row, LinkDraft)]
+
+    assert hashes[0] is None
+    assert hashes[1] != hashes[2]
+    assert all(matches_password(str(each), "x") for each in hashes[1:])
+    assert late[0] is draft
+    assert [row.status for row in late if isinstance(row, Refusal)] == [503, 503]
 
 
 async def test_hashing_has_slots_and_a_queue() -> None:

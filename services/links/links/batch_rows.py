@@ -3,11 +3,11 @@
 Nothing here waits or uses the database; `creation.py` stores the links.
 """
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from pydantic import ValidationError
 
@@ -20,6 +20,7 @@ from services.links.web.bodies import LARGEST_BODY, check_entries, parse_json
 from services.links.web.errors import (
     LONGEST_NAME,
     BodyTooLarge,
+    Busy,
     FieldError,
     InvalidInput,
     Problem,
@@ -34,6 +35,9 @@ MOST_BRACKETS = 20 * MOST_ROWS
 
 MOST_ERRORS = 20
 """The most errors of a row, and of the rest of the body. Unknown fields could make an answer of ten times the size."""
+
+HASHING_S = 3.0
+"""The time for the passwords of a batch. There are at most `MOST_PASSWORDS`, which takes a second on an idle processor."""
 
 MOST_PROBLEMS_BYTES = 2**20
 """The bytes of all problems of a batch, after which a row names only one field."""
@@ -87,14 +91,18 @@ def read_batch(body: bytes, site: Site, owner: str) -> Batch:
     return Batch(rows, digest.digest())
 
 
-async def hash_passwords(rows: Sequence[LinkDraft | Refusal]) -> list[LinkDraft | Refusal]:
-    """Hash the passwords of rows, one after the other; there are at most `MOST_PASSWORDS`."""
-    return [
-        row.hashed(await asyncio.to_thread(hash_password, row.password.get_secret_value()))
-        if isinstance(row, LinkDraft) and row.password is not None
-        else row
-        for row in rows
-    ]
+def hash_passwords(rows: Sequence[LinkDraft | Refusal], time_s: float = HASHING_S) -> list[LinkDraft | Refusal]:
+    """Hash the passwords of rows, one after the other. Rows for which there is no time are refused."""
+    until = monotonic() + time_s
+    hashed: list[LinkDraft | Refusal] = []
+    for row in rows:
+        if isinstance(row, Refusal) or row.password is None:
+            hashed.append(row)
+        elif monotonic() < until:
+            hashed.append(row.hashed(hash_password(row.password.get_secret_value())))
+        else:
+            hashed.append(refuse(Busy("There was no time to hash the password of this row. Send it again.")))
+    return hashed
 
 
 def refuse(problem: Problem) -> Refusal:
