@@ -28,7 +28,8 @@ DEADLINE_S = 4.0
 """Of links, which waits two seconds for a slot. nginx waits five for this service."""
 
 FORM_TIMEOUT_S = 3.0
-MOST_AT_ONCE = 128
+MOST_AT_ONCE = 64
+"""As many as links lets wait."""
 
 WRONG = "This is not the password. Please try again."
 FOREIGN = "Please enter the password here."
