@@ -53,7 +53,10 @@ async def guarded(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(serve(create_links(settings), links))
         await stack.enter_async_context(serve(create_redirect(redirect_settings), redirect, http=LaneProtocol))
-        front = await asyncio.to_thread(start_front, redirect=[redirect], links=[links])
+        # A test says in a header from where it comes.
+        front = await asyncio.to_thread(
+            start_front, redirect=[redirect], links=[links], trusted_proxies=["127.0.0.1"], redirect_rate=100_000
+        )
         yield NginxSite(front, key, await stack.enter_async_context(front.client()))
 
 
@@ -176,6 +179,29 @@ async def test_form_of_another_site_is_not_a_try(guarded: NginxSite) -> None:
     assert all("set-cookie" in each.headers for each in own)
 
 
+async def test_strangers_shut_nobody_out(guarded: NginxSite) -> None:
+    """Who has tried five wrong passwords waits, with a page that says so; a cookie opens all the same, and others get in."""
+    await guarded.create(url=TARGET, code="secret", password=PASSWORD)
+
+    async def send(address: str, password: str) -> httpx.Response:
+        headers = {**BROWSER, "X-Forwarded-For": address}
+        return await guarded.client.post("/secret", headers=headers, data={"password": password})
+
+    cookie = (await send("192.0.2.1", PASSWORD)).headers["set-cookie"].partition(";")[0]
+    wrong = [await send(address, "wrong") for address in ("192.0.2.1", "2001:db8::1", "2001:db8::2") for _ in range(5)]
+    late = await send("192.0.2.1", PASSWORD)
+    opened = await guarded.client.get("/secret", headers={"X-Forwarded-For": "192.0.2.1", "Cookie": cookie})
+    asked = await guarded.client.get("/secret", headers={**BROWSER, "X-Forwarded-For": "192.0.2.1"})
+    first = await send("192.0.2.2", PASSWORD)
+
+    assert [each.status_code for each in wrong] == [200] * 10 + [429] * 5
+    assert (late.status_code, "set-cookie" in late.headers) == (429, False)
+    assert 1 <= int(late.headers["retry-after"]) <= 60
+    assert "too many tries" in late.text
+    assert (opened.status_code, opened.headers["location"], asked.status_code) == (302, TARGET, 200)
+    assert (first.status_code, "set-cookie" in first.headers) == (200, True)
+
+
 async def test_password_is_written_nowhere(guarded: NginxSite, database: Database) -> None:
     """No log, answer, export or row has a password, however it was sent; the database has a hash of argon2id."""
     secret = "unusual-password-7391"  # noqa: S105
@@ -232,6 +258,9 @@ async def test_only_links_with_a_password_take_forms(guarded: NginxSite) -> None
     """A POST to any other code is 405, and what is sent with it opens nothing and breaks nothing."""
     await guarded.create(url=TARGET, code="plain")
     headers = {**BROWSER, "Cookie": f"{COOKIE}=1.x", **basic("x")}
+    for path, status in (("/internal/unlocks", 404), ("/internal/unlocks.", 404)):
+        token = {"Authorization": f"Bearer {TOKEN}"}
+        assert (await guarded.client.post(path, json={}, headers=token)).status_code == status
     for path, status in (("/plain", 405), ("/unknown", 405)):
         answer = await guarded.client.post(path, data={"password": "x"})
         assert (answer.status_code, answer.headers["allow"]) == (status, "GET, HEAD")
