@@ -14,6 +14,7 @@ EXAMPLES = 25
 """Of each operation and phase."""
 
 BEYOND_THE_SCHEMA = {
+    "cache_control": "not beside what a link decides by",
     "code": "reserved words, and on links that are not there",
     "created_after": "JSON Schema has no bounds of a time",
     "created_before": "JSON Schema has no bounds of a time",
@@ -26,7 +27,9 @@ BEYOND_THE_SCHEMA = {
     "link": "each of the list is a code of this site",
     "name": "characters that nobody sees",
     "owner": "characters that Postgres has not",
+    "password": "characters that nobody types",
     "q": "characters that Postgres has not",
+    "status_code": "302 or 307 beside what a link decides by",
     "tag": "characters that nobody sees",
     "tags": "characters that nobody sees",
     "time_zone": "a name of the IANA's database",
