@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.redirect.answers import Answer, add_query, answer_visit, error, is_plain
-from shared.records import Record
+from shared.records import READER, Record
 
 NOW = 1_800_000_000.0
 PLAIN = Record(
@@ -90,7 +90,7 @@ def test_unknown_link() -> None:
 
 def test_record_of_a_newer_release_is_not_followed() -> None:
     """What this release might misunderstand is answered 503, for another process to answer."""
-    answer = visit(PLAIN._replace(min_reader=2))
+    answer = visit(PLAIN._replace(min_reader=READER + 1))
 
     assert answer.status == 503
     assert header(answer, b"retry-after") == b"1"

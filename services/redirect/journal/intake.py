@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from services.redirect.links import LinksConnection
+from services.redirect.owner.connection import LinksConnection
 from shared.journal import FORMAT, FORMAT_HEADER
 
 DEADLINE_S = 10.0
