@@ -90,6 +90,7 @@ def is_plain(record: Record, now: float) -> bool:
         and not _is_expired(record, now)
         and (record.valid_from is None or record.valid_from <= now)
         and not record.limited
+        and not record.used_up
         and not expires_under_browser
     )
 
