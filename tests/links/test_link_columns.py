@@ -103,9 +103,11 @@ async def test_tombstone_keeps_what_redirect_reads(conn: Connection) -> None:
 
     assert row is not None
     assert set(DECIDED) | set(KEPT) <= set(row.keys())
-    kept = {name: row[name] for name in DECIDED if name in Record._fields and name != "url"}
+    visited = set(Record._fields) - set(Record._field_defaults) - {"url"}
+    kept = {name: row[name] for name in DECIDED if name in visited}
     assert kept == {name: getattr(FULL, name) for name in kept}
-    assert not any(row[name] for name in DECIDED if name not in kept)
+    assert not any(row[name] for name in DECIDED if name not in kept and name != "preview")
+    assert row["preview"]
 
 
 async def test_search_is_a_look_up(owner: Connection) -> None:
