@@ -73,6 +73,8 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
             except TargetRefused as error:
                 errors.append(FieldError(name, str(error)))
     changed = make(**given)
+    if changed.forward_path and not changed.url.startswith(("http://", "https://")):
+        errors.append(FieldError("forward_path", "needs a target that begins with http:// or https://"))
     if changed.expires_at is not None:
         if "expires_at" in given and changed.expires_at <= datetime.now(UTC):
             errors.append(FieldError("expires_at", "must lie in the future"))
