@@ -55,6 +55,9 @@ LONGEST_SEARCH = 1000
 FIRST_YEAR, LAST_YEAR = 2000, 2199
 """Of every time that is sent."""
 
+MOST_CLICKS = 1_000_000_000
+"""The largest limit of a link."""
+
 MOST_ROWS = 10_000
 """Links in a batch."""
 

@@ -35,6 +35,13 @@ class VisitProblem(NamedTuple):
     detail: str
 
 
+LIMITED = VisitProblem(
+    "limited",
+    "A link for a limited number of visitors",
+    "Previews, scanners and programs get no further, so that they use up no visit. Open the link in a browser.",
+)
+"""The 403 of a visit that must not count."""
+
 VISIT_PROBLEMS = {
     400: VisitProblem("bad-request", "Bad request", "The request is not one that this server understands."),
     404: VisitProblem(

@@ -23,9 +23,10 @@ from services.links.clicks.routes import InternalTokens
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
-from services.links.links import availability, batch, exports, qr, tags
+from services.links.links import availability, batch, claims, exports, qr, tags
 from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
+from services.links.links.claims import CLAIMING, Claimer
 from services.links.links.creation import Creator
 from services.links.links.exports import ExportGate
 from services.links.metrics import Metrics, MetricsMiddleware
@@ -70,6 +71,7 @@ ROUTERS = (
     tags.router,
     key_routes.router,
     click_routes.router,
+    claims.router,
     health.router,
 )
 
@@ -77,6 +79,7 @@ KEY_POOL_SIZE = 2
 LIST_POOL_SIZE = 4
 EXPORT_POOL_SIZE = 2
 STATS_POOL_SIZE = 4
+CLAIM_POOL_SIZE = 2
 """Connections beside `LINKS_POOL_SIZE`. With pools of their own, slow requests stop neither creations nor checks of keys."""
 
 ASKING = {"jit": "off", "plan_cache_mode": "force_custom_plan", "statement_timeout": "4s"}
@@ -115,7 +118,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, LinksState]]:
         async with AsyncExitStack() as stack:
             url = settings.links_database_url.get_secret_value()
-            pool, key_pool, list_pool, export_pool, stats_pool = [
+            pool, key_pool, list_pool, export_pool, stats_pool, claim_pool = [
                 await stack.enter_async_context(open_pool(url, size=size, application=application, settings=session))
                 for size, application, session in (
                     (settings.links_pool_size, "links", {}),
@@ -123,6 +126,7 @@ def create_app(
                     (LIST_POOL_SIZE, "links lists", ASKING),
                     (EXPORT_POOL_SIZE, "links exports", ASKING),
                     (STATS_POOL_SIZE, "links stats", ASKING),
+                    (CLAIM_POOL_SIZE, "links claims", CLAIMING),
                 )
             ]
             await _refuse_old_schema(pool)
@@ -148,6 +152,7 @@ def create_app(
                 memory=memory or AnswerMemory(),
                 keyring=Keyring(key_pool),
                 creator=Creator(pool),
+                claimer=Claimer(claim_pool),
                 batch_gate=batches,
                 export_gate=export_gate or ExportGate(),
                 metrics=metrics,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from services.links.clicks.routes import InternalTokens
     from services.links.keys.authentication import Keyring
     from services.links.links.batch import BatchGate
+    from services.links.links.claims import Claimer
     from services.links.links.creation import Creator
     from services.links.links.exports import ExportGate
     from services.links.metrics import Metrics
@@ -46,6 +47,7 @@ class LinksState:
     memory: AnswerMemory
     keyring: Keyring
     creator: Creator
+    claimer: Claimer
     batch_gate: BatchGate
     export_gate: ExportGate
     metrics: Metrics

@@ -22,6 +22,7 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
+from services.links.links.claims import delete_old_claims
 from services.links.packed.erasing import erase_some
 from services.links.packed.moving import CountMover
 from services.links.web.idempotency import delete_old_requests
@@ -91,6 +92,11 @@ async def sort_clicks(pool: Pool) -> None:
             is_more = await sort_clicked(conn)
 
 
+async def forget_claims(pool: Pool) -> None:
+    async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+        await delete_old_claims(conn)
+
+
 async def move_counts(pool: Pool) -> None:
     """Move counts of rows into packed days."""
     await _work_and_rest(pool, CountMover().move_some)
@@ -111,7 +117,7 @@ async def _work_and_rest(pool: Pool, step: Callable[[Connection], Awaitable[obje
 
 
 WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, recount_humans, sort_old_counts, erase_clicks)
-FREQUENT_WORKS: Sequence[Work] = (sort_clicks,)
+FREQUENT_WORKS: Sequence[Work] = (sort_clicks, forget_claims)
 PACKED_WORKS: Sequence[Work] = (move_counts,)
 """Where PACKED_CLICKS is on."""
 

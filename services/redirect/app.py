@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.redirect.answers import Answer, answer_visit, error, read_error_format
+from services.redirect.answers import Answer, ErrorFormat, answer_visit, error, read_error_format, spare
 from services.redirect.cache import open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.health import health_routes
@@ -24,7 +24,8 @@ from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory
-from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
+from services.redirect.metrics import ClaimsCollector, JournalCollector, RedirectCollector, Visits
+from services.redirect.owner.claims import Claims, open_claims
 from services.redirect.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.source import open_source
 from services.redirect.state import STATE, RedirectState, state_of
@@ -32,6 +33,7 @@ from shared.clicks import RecordClicks, take_parts
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
 from shared.health import OPERATIONS
 from shared.logs import configure_logs
+from shared.records import Record
 from shared.settings import RedirectSettings, load_settings
 
 FIRST_POLL_TIMEOUT_S = 2.0
@@ -80,7 +82,8 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                     memory=memory, feed=feed, lane=lane, resolver=resolver, cache=cache, source=source, visits=visits
                 )
             )
-            answered = VisitApp(resolver, visits, record)
+            claims = _open_claims(stack, settings, registry)
+            answered = VisitApp(resolver, visits, record, claims)
             yield {STATE: RedirectState(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)
@@ -97,10 +100,13 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
 class VisitApp:
     """Answers the visits that the lane leaves, over ASGI."""
 
-    def __init__(self, resolver: Resolver, visits: Visits, record_clicks: RecordClicks | None) -> None:
+    def __init__(
+        self, resolver: Resolver, visits: Visits, record_clicks: RecordClicks | None, claims: Claims | None
+    ) -> None:
         self._resolver = resolver
         self._visits = visits
         self._record_clicks = record_clicks
+        self._claims = claims
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(cast(Iterable[tuple[bytes, bytes]], scope["headers"]))
@@ -131,7 +137,25 @@ class VisitApp:
         is_long = long_path is not None and (path is None or (record is not None and record.forward_path))
         rest = long_path[2] if long_path is not None and is_long else b""
         answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format, rest=rest)
+        if record is not None and record.limited and answer.is_click:
+            answer = await self._claim(answer, record, scope["method"], headers, error_format)
         return answer, record.link_id if record is not None else 0
+
+    async def _claim(
+        self, answer: Answer, record: Record, method: str, headers: dict[bytes, bytes], error_format: ErrorFormat
+    ) -> Answer:
+        """Return the answer of a limited link if the visitor may have it, else another one."""
+        verdict = "unavailable" if self._claims is None else await self._claims.admit(record.link_id, method, headers)
+        match verdict:
+            case "granted":
+                return answer
+            case "refused":
+                used_up = record._replace(used_up=True)
+                return answer_visit(used_up, query=b"", now=time(), error_format=error_format)
+            case "spared":
+                return spare(error_format)
+            case _:
+                return error(503, error_format, is_busy=verdict == "busy")
 
 
 async def _open_journal(
@@ -144,6 +168,16 @@ async def _open_journal(
     intake = IntakeClient(settings.links_address, settings.internal_token.get_secret_value())
     registry.register(JournalCollector(journal, await stack.enter_async_context(run_shipper(journal, intake))))
     return journal.record
+
+
+def _open_claims(stack: AsyncExitStack, settings: RedirectSettings, registry: CollectorRegistry) -> Claims | None:
+    """Prepare to ask for visitors of limited links; without the settings for it these links answer 503."""
+    if settings.internal_token is None or settings.links_address is None:
+        return None
+    claims = open_claims(settings.links_address, settings.internal_token.get_secret_value())
+    stack.callback(claims.close)
+    registry.register(ClaimsCollector(claims))
+    return claims
 
 
 async def _begin(reader: FeedReader) -> None:

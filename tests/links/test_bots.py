@@ -11,7 +11,7 @@ from crawlerdetect.providers.crawlers import data as crawlers
 from crawlerdetect.providers.exclusions import data as exclusions
 
 from services.links.clicks.agents import AgentParser
-from services.links.clicks.bots import NAMES_OF_THINGS, PEOPLE, PROGRAMS, BotMatcher
+from shared.bots import NAMES_OF_THINGS, PEOPLE, PROGRAMS, BotMatcher
 from tests.agents import hostile_agents, read_agents
 
 RANDOM_AGENTS = 100_000

@@ -58,6 +58,8 @@ class Link:
     crawlable: bool = False
     preview: bool = True
     notes: str | None = None
+    max_clicks: int | None = None
+    clicks_left: int | None = None
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ SLICE_ROWS = 500
 SLICE_CHARACTERS = 500_000
 """Of targets and titles in one request; a slice ends with whichever comes first."""
 
-_NUMBERS = frozenset({"status_code", "cache_control"})
+_NUMBERS = frozenset({"status_code", "cache_control", "max_clicks"})
 _TRUTHS = frozenset({"enabled", "forward_query", "forward_path", "crawlable", "preview", "find_existing"})
 _TRUTH_WORDS = {
     **dict.fromkeys(("true", "yes", "on", "1", "wahr", "vrai", "verdadero", "vero", "prawda", "waar"), True),
@@ -160,7 +160,7 @@ def _value(field: str, cell: str) -> object:
     if field in {"title", "notes"}:
         return cell
     if field in _NUMBERS:
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else text
     if field in _TRUTHS:
         return _TRUTH_WORDS.get(text.lower(), text)
     # YOURLS' plugin for exports writes /code/.

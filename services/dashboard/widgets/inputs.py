@@ -16,6 +16,7 @@ from shared.api import (
     LONGEST_NOTES,
     LONGEST_TITLE,
     LONGEST_URL,
+    MOST_CLICKS,
     MOST_TAGS,
     StatusCode,
     problem_type,
@@ -75,7 +76,7 @@ class LinkInputs:
     """
 
     names = (
-        *("title", "notes", "tags", "expires_at", "expired_url", "status_code"),
+        *("title", "notes", "tags", "expires_at", "max_clicks", "expired_url", "status_code"),
         *("forward_query", "forward_path", "crawlable", "preview"),
     )
 
@@ -99,6 +100,7 @@ class LinkInputs:
             "notes": self._notes(),
             "tags": self._tags(),
             "expires_at": self._expires_at(),
+            "max_clicks": self._max_clicks(),
             "expired_url": self._expired_url(),
             "status_code": self._status_code(),
             **{name: self._switch(name, label) for name, label in _SWITCHES.items()},
@@ -163,6 +165,23 @@ class LinkInputs:
             # The seconds that the input does not show are kept.
             return own
         return None if until is None else until.replace(tzinfo=self._zone)
+
+    def _max_clicks(self) -> int | None:
+        own = self._link.max_clicks if self._link else None
+        left = self._link.clicks_left if self._link else None
+        limit = st.number_input(
+            "Most visitors",
+            min_value=1,
+            max_value=MOST_CLICKS,
+            value=own,
+            step=1,
+            key=f"{self._prefix}_max_clicks",
+            help="So many get to the target, then the link has expired. Previews and bots do not count. Empty: no limit."
+            + ("" if left is None else f" {left:,} are left."),
+            placeholder="Empty: no limit",
+        )
+        show_error(self._errors, "max_clicks", "The number of visitors")
+        return limit
 
     def _expired_url(self) -> str | None:
         url = st.text_input(

@@ -21,6 +21,9 @@ from services.links.web.errors import FieldError, Forbidden, InvalidInput, NotFo
 from shared.codes import is_code
 from shared.records import LinkKey
 
+DECIDING = ("max_clicks",)
+"""The fields by which a link decides anew at each visit, so that no browser may keep its answer."""
+
 _DECIDED = frozenset(DECIDED)
 
 _NO_LINK = "There is no such link."
@@ -80,9 +83,21 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
             errors.append(FieldError("expires_at", "must lie in the future"))
         if changed.valid_from is not None and changed.valid_from >= changed.expires_at:
             errors.append(FieldError("valid_from", "must lie before expires_at"))
+    errors += _check_deciding(changed)
     if errors:
         raise InvalidInput(*errors)
     return changed
+
+
+def _check_deciding(fields: LinkFields) -> list[FieldError]:
+    """Find what lets a browser keep the answer of a link that decides."""
+    deciding = " and ".join(name for name in DECIDING if getattr(fields, name) is not None)
+    errors = []
+    if deciding and fields.cache_control is not None:
+        errors.append(FieldError("cache_control", f"must be left out beside {deciding}: browsers ask every time"))
+    if deciding and fields.status_code in (301, 308):
+        errors.append(FieldError("status_code", f"must be 302 or 307 beside {deciding}: browsers keep the others"))
+    return errors
 
 
 def check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:

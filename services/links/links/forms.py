@@ -19,6 +19,7 @@ from services.links.web.texts import (
 )
 from shared.api import (
     LONGEST_URL,
+    MOST_CLICKS,
     MOST_LISTED,
     MOST_TAGS,
     LinkState,
@@ -49,6 +50,7 @@ OptionalUrl = Annotated[
     Annotated[str, StringConstraints(max_length=LONGEST_URL)] | None, BeforeValidator(empty_is_null)
 ]
 AskedTags = Annotated[list[Wanted], Field(max_length=MOST_TAGS)]
+MaxClicks = Annotated[int, Field(ge=1, le=MOST_CLICKS)]
 CacheControl = Annotated[int, Field(ge=0, le=LONGEST_LIFETIME_S)]
 
 
@@ -72,6 +74,11 @@ class LinkOptions(BaseModel):
     crawlable: bool = Field(False, description="Let search engines follow the link and keep it.")
     preview: bool = Field(True, description="Show at `/CODE+` where the link leads.")
     notes: OptionalNotes = Field(None, description="A text for yourself; visitors never see it.")
+    max_clicks: MaxClicks | None = Field(
+        None,
+        description="So many visitors get to the target; for the others the link has expired. HEAD, known bots, link previews "
+        "and prefetches do not count. A larger number lets more through. Not with `cache_control` or the status 301 or 308.",
+    )
 
 
 class NewPlace(BaseModel):
@@ -172,9 +179,11 @@ class LinkOut(BaseModel):
     crawlable: bool
     preview: bool
     notes: str | None
+    max_clicks: int | None = None
     owner: str
     clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
     humans: int = Field(0, description="Clicks without those of known bots.")
+    clicks_left: int | None = Field(None, description="How many visitors `max_clicks` still lets through.")
     version: int
     created_at: datetime
     updated_at: datetime

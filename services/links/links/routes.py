@@ -18,6 +18,7 @@ from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayRead, MayWrite
 from services.links.keys.direct_routes import DirectRoute
 from services.links.links.checks import changed_fields, check_filter, check_seen, link_key, new_draft
+from services.links.links.claims import lock_count
 from services.links.links.creation import announce_links, store_links
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
 from services.links.links.lists import select_links, sort_value
@@ -147,6 +148,8 @@ async def edit_link(
         _check_version(row, if_match)
         fields = changed_fields(row.fields, body, site)
         if fields != row.fields:
+            if fields.max_clicks != row.fields.max_clicks:
+                await lock_count(conn, row.id)
             row = await update_link(conn, key, fields)
             await insert_change(conn, key)
     return _found(row, site)

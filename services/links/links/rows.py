@@ -34,6 +34,7 @@ class LinkFields:
     crawlable: bool = False
     preview: bool = True
     notes: str | None = None
+    max_clicks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class LinkRow:
 
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
+        clicks_left: Of a limit, which `claims.py` counts.
     """
 
     fields: LinkFields
@@ -81,6 +83,7 @@ class LinkRow:
     updated_at: datetime
     clicks_sorted: int
     humans_sorted: int
+    clicks_left: int | None
 
     @property
     def key(self) -> LinkKey:
@@ -98,6 +101,9 @@ _values = attrgetter(*DECIDED)
 _kept = itemgetter(*KEPT)
 _TAGS = DECIDED.index("tags")
 
+_CLICKS_LEFT = """CASE WHEN max_clicks IS NOT NULL THEN greatest(
+    max_clicks - coalesce((SELECT used FROM link_claims WHERE link_id = links.id), 0), 0) END AS clicks_left"""
+
 _write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).encode
 
 
@@ -105,9 +111,10 @@ def _fill_in(statement: str) -> str:
     compared = [name for name in DECIDED if name != "tags"]
     # A redirector reads the rest of a tombstone, too: where its visitors go.
     forgotten = [name for name in DECIDED if name not in Record._fields or name in Record._field_defaults]
+    kept = ", ".join(_CLICKS_LEFT if name == "clicks_left" else name for name in KEPT)
     return (
-        statement.replace("<columns>", ", ".join(KEPT + DECIDED))
-        .replace("<kept>", ", ".join(KEPT))
+        statement.replace("<columns>", "<kept>, <decided>")
+        .replace("<kept>", kept)
         .replace("<decided>", ", ".join(DECIDED))
         .replace("<compared>", ", ".join(compared))
         .replace("<wanted>", ", ".join(f"wanted.{name}" for name in compared))
