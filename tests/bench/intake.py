@@ -49,7 +49,8 @@ async def measure_intake(servers: Servers, report: Report, *, quick: bool) -> No
     await _make_links(servers)
     packed = await _open(servers, "links-packed", PACKED_DATABASE, PACKED_CLICKS="true")
     rounds = 1 if quick else ROUNDS
-    runs, packed_runs, hostile_runs = [], [], []
+    runs, packed_runs = [], []
+    hostile_runs, hostile_packed_runs = [], []
     await bench.flood(CLICKS_IN_FULL_BATCH)
     await packed.flood(CLICKS_IN_FULL_BATCH)
     for number in range(rounds):
@@ -58,12 +59,14 @@ async def measure_intake(servers: Servers, report: Report, *, quick: bool) -> No
         runs.append(await bench.flood(count))
         packed_runs.append(await packed.flood(count))
         hostile_runs.append(await bench.flood(count // 2, hostile_agents(seed=number)))
+        hostile_packed_runs.append(await packed.flood(count // 2, hostile_agents(seed=number)))
     load = f"{SENDERS} senders, full batches"
     intake = summarise("g  intake (clicks)", load, runs)
     report.candidates += [
         intake,
         summarise("g  intake, packed", load, packed_runs),
         summarise("g  hostile agents (clicks)", "another one each click", hostile_runs),
+        summarise("g  hostile agents, packed", "another one each click", hostile_packed_runs),
     ]
     report.bytes_per_click = {
         "rows": median(each.bytes_per_request for each in runs),
