@@ -75,8 +75,9 @@ def main(  # noqa: PLR0917  # options, by name
        made to be dear;
        creations beside them; from a click to its count
     i  creations while another owner, of a million links, does its worst
-    j  the whole path on the same cores, until the click is in Postgres, beside (a) with the
-       same requests; only visits whose click is stored count, and the time ends with the last
+    j  the whole path on the same cores, until the click is in Postgres, as rows or packed, beside
+       (a) with the same requests; only visits whose click is stored count, and the time ends
+       with the last
     k  the same with TLS 1.3: a new connection for each visit, and kept ones
 
     The limits of our nginx are off. `share` is of (a) under the same load, CPU is microseconds per request of all server
