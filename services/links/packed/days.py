@@ -153,9 +153,13 @@ class DayCounts:
         for is_bot in (False, True):
             for slot, clicks in other.slots(is_bot).items():
                 self.add_slot(slot, is_bot, -clicks)
-            for name in _PLACES:
+            for name, place in _PLACES.items():
+                values = self._parts.setdefault(place + is_bot, {})
                 for value, clicks in other.values(name, is_bot).items():
-                    self.add_value(name, value, is_bot, -clicks, most)
+                    # Those that came before there was room for the value, or while there was none, are in `other`.
+                    named = min(clicks, values.get(value, 0)) if OTHER in values else clicks
+                    _add_value(values, value, -named, most)
+                    _add_value(values, OTHER, named - clicks, most)
         for number, part in self._parts.items():
             if isinstance(part, dict):
                 self._parts[number] = {key: count for key, count in part.items() if count}
