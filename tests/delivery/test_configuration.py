@@ -95,7 +95,9 @@ def test_development_has_a_dashboard_unless_it_is_switched_off() -> None:
     assert "--dashboard=" in without["nginx-files"]["command"]
 
 
-@pytest.mark.parametrize(("line", "runs"), [("", True), ("COMPOSE_PROFILES=dashboard", True), ("COMPOSE_PROFILES=", False)])
+@pytest.mark.parametrize(
+    ("line", "runs"), [("", True), ("COMPOSE_PROFILES=dashboard", True), ("COMPOSE_PROFILES=", False)]
+)
 def test_a_host_has_a_dashboard_unless_it_is_switched_off(tmp_path: Path, line: str, runs: bool) -> None:
     """Compose, and the program that names the services of a release, go by the same line of `host.env`."""
     (tmp_path / "host.env").write_text(f"TINYURL_NAME=x\nREPOSITORY=r\nPUBLIC_BASE_URL=https://sho.rt\n{line}\n")
