@@ -88,6 +88,8 @@ def main(  # noqa: PLR0917  # options, by name
       tinyurl bench --quick
       tinyurl bench --nginx /usr/sbin/nginx --json > bench.json
     """
+    if packed and not clicks:
+        _fail("--packed needs --clicks: only its data can be packed.")
     if clicks:
         _statistics(stats.QUICK if quick else stats.FULL, packed=packed, as_json=as_json)
         return
@@ -173,4 +175,6 @@ def _fail(message: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(main)
+    app()
