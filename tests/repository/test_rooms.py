@@ -33,7 +33,7 @@ BREAKS = [
     ("foundation", "services.links.state", "services.links.keys.authentication"),
     ("worker", "services.links.clicks.rows", "services.links.web.errors"),
     ("worker", "services.links.clicks.worker", "services.links.metrics"),
-    ("parsers", "services.links.clicks.queue", "services.links.clicks.bots"),
+    ("parsers", "services.links.clicks.queue", "shared.bots"),
     ("parsers", "services.links.clicks.suspects", "services.links.clicks.reading"),
     ("journal", "services.redirect.journal.writer", "services.redirect.memory"),
     ("dashboard", "services.dashboard.api.client", "services.dashboard.door.session"),
