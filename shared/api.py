@@ -20,6 +20,14 @@ CodeRefusal = Literal["taken", "reserved", "malformed"]
 """Why a code is not available."""
 
 Bots = Literal["include", "exclude", "only"]
+Device = Literal["mobile", "tablet", "desktop"]
+System = Literal["android", "ios", "windows", "macos", "linux", "chromeos"]
+Browser = Literal[
+    "chrome", "safari", "firefox", "edge", "opera", "samsung", "duckduckgo", "brave", "vivaldi", "yandex", "uc", "ie",
+    "facebook", "instagram",
+]  # fmt: skip
+"""What the rules of a link can ask of a user agent. A browser has one name on all systems."""
+
 Interval = Literal["hour", "day", "week", "month"]
 
 
@@ -45,6 +53,19 @@ LONGEST_TITLE = 512
 
 LONGEST_NOTES = 4000
 """Characters."""
+
+MOST_RULES = 50
+FEWEST_TARGETS, MOST_TARGETS = 2, 20
+"""Of a split."""
+
+MOST_WANTED = 50
+"""Values of a condition of a rule."""
+
+LONGEST_LABEL = 40
+"""Characters of the name of a rule, and of the name of a split's target."""
+
+LONGEST_DECISION = 16 * 1024
+"""Bytes of a link's rules and split together, as JSON without blanks."""
 
 LONGEST_TAG = 64
 MOST_TAGS = 20

@@ -7,6 +7,7 @@ ALTER TABLE links
     ADD COLUMN notes        text,
     ADD COLUMN rules        jsonb,
     ADD COLUMN split        jsonb,
+    ADD COLUMN split_salt   uuid,
     ADD COLUMN max_clicks   bigint CHECK (max_clicks > 0),
     ADD COLUMN password_hash text COLLATE "C";
 
@@ -37,5 +38,6 @@ SELECT domain, code, id, url, status_code, cache_control, valid_from, expires_at
        END AS used_up,
        CASE WHEN password_hash IS NOT NULL
             THEN left(encode(sha256(convert_to(password_hash, 'UTF8')), 'hex'), 16)
-       END AS password
+       END AS password,
+       split_salt::text AS salt
 FROM links;

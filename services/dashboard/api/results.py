@@ -58,6 +58,8 @@ class Link:
     crawlable: bool = False
     preview: bool = True
     notes: str | None = None
+    rules: list[dict[str, Any]] | None = None
+    split: list[dict[str, Any]] | None = None
 
     @property
     def name(self) -> str:

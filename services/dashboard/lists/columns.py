@@ -33,6 +33,8 @@ FIELDS = {
     "crawlable": "crawlable",
     "preview": "preview",
     "notes": "notes, note, comment, comments",
+    "rules": "rules",
+    "split": "split",
     "find_existing": "find existing",
     "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "

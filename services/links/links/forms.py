@@ -1,11 +1,13 @@
 """The fields of a link that clients send and get."""
 
+import json
 from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from services.links.links.conditions import Rule, Rules, Split, SplitTarget
 from services.links.links.rows import DECIDED, KEPT, LinkRow
 from services.links.web.texts import (
     AskedInstant,
@@ -72,6 +74,13 @@ class LinkOptions(BaseModel):
     crawlable: bool = Field(False, description="Let search engines follow the link and keep it.")
     preview: bool = Field(True, description="Show at `/CODE+` where the link leads.")
     notes: OptionalNotes = Field(None, description="A text for yourself; visitors never see it.")
+    rules: Rules | None = Field(
+        None, description="The first rule whose conditions all hold leads the visitor; if none does, `split` or `url`."
+    )
+    split: Split | None = Field(
+        None,
+        description="Targets that share the visitors, instead of `url`: the same visitor always gets the same one.",
+    )
 
 
 class NewPlace(BaseModel):
@@ -171,6 +180,8 @@ class LinkOut(BaseModel):
     crawlable: bool
     preview: bool
     notes: str | None
+    rules: list[Rule] | None
+    split: list[SplitTarget] | None
     owner: str
     clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
     humans: int = Field(0, description="Clicks without those of known bots.")
@@ -189,8 +200,11 @@ class LinkPage(BaseModel):
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
     """Return a stored link as clients get it."""
     kept = zip(_SHOWN, _shown(row), strict=True)
-    decided = zip(DECIDED, _decided(row.fields), strict=True)
-    return LinkOut(short_url=short_url, **dict(kept), **dict(decided))
+    decided = dict(zip(DECIDED, _decided(row.fields), strict=True))
+    for name in ("rules", "split"):
+        if decided[name] is not None:
+            decided[name] = json.loads(decided[name])
+    return LinkOut(short_url=short_url, **dict(kept), **decided)
 
 
 _SHOWN = tuple(name for name in KEPT if name in LinkOut.model_fields)
