@@ -103,6 +103,8 @@ def unpack_reading(packed: bytes) -> VersionedRecord:
         if not isinstance(values, list):
             raise TypeError
         as_of, *fields = values
+        if len(fields) not in (0, _ALWAYS, len(Record._fields)):
+            raise TypeError
         record = Record(*fields) if fields else None
     except (TypeError, OverflowError, msgpack.UnpackException) as error:
         raise ValueError("not a packed reading") from error
@@ -144,8 +146,8 @@ def _is_sound(record: Record) -> bool:
         and (record.expired_url is None or _is_target(record.expired_url))
         and all(isinstance(getattr(record, name), bool) for name in _FLAGS)
         and _is_whole(record.min_reader, LARGEST_BIGINT)
-        # An older release leaves out what raised `min_reader`.
-        and (record.min_reader == 1 or record[_ALWAYS:] != _DEFAULTS)
+        # The release before did not know what raised `min_reader`, and left it out.
+        and (not 1 < record.min_reader <= READER or record[_ALWAYS:] != _DEFAULTS)
         and all(isinstance(value, str | None) for value in (record.rules, record.split, record.password, record.salt))
     )
 

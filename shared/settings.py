@@ -13,7 +13,18 @@ from urllib.parse import urlsplit
 from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
-from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, Origins, PostgresUrl, RedisUrl, RootUrl
+from shared.setting_types import (
+    BaseUrl,
+    EmptyIsNone,
+    Hosts,
+    Listen,
+    Networks,
+    Origins,
+    PostgresUrl,
+    RedisUrl,
+    RootUrl,
+    Schemes,
+)
 
 SECRETS_DIR = Path("/run/secrets")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -88,6 +99,7 @@ class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
     fastapi_secret_key_previous: Annotated[SecretStr | None, EmptyIsNone] = None
     internal_token_previous: Annotated[SecretStr | None, EmptyIsNone] = None
     allow_private_targets: bool = False
+    target_schemes: Schemes = ("http", "https")
     packed_clicks: bool = False
     country_database: Annotated[FilePath | None, EmptyIsNone] = None
 

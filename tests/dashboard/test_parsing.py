@@ -38,6 +38,10 @@ LINKS = st.builds(
     expired_url=st.none() | st.just(B),
     enabled=st.booleans(),
     forward_query=st.booleans(),
+    forward_path=st.booleans(),
+    crawlable=st.booleans(),
+    preview=st.booleans(),
+    notes=st.none() | st.lists(SHOWN, min_size=1, max_size=3).map("\n".join),
     owner=TEXT,
     clicks=st.integers(0),
     version=st.integers(1),
@@ -135,7 +139,7 @@ def test_a_first_line_names_the_columns() -> None:
             ),
             {"domain": "go.example.org", "code": "news"},
         ),
-        (f'"url";"short_id";"note"\n"{A}";"abc";"=1"', {"code": "abc", "title": "=1"}),
+        (f'"url";"short_id";"note"\n"{A}";"abc";"=1"', {"code": "abc", "notes": "=1"}),
         # People's own
         (f"long_url,title\n{A},Hello", {"title": "Hello"}),
         (

@@ -159,7 +159,7 @@ def _value(field: str, cell: str) -> object:
     text = cell.strip()
     if field == "tags":
         return split_tags(cell)
-    if field == "title":
+    if field in {"title", "notes"}:
         return cell
     if field in _NUMBERS:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text

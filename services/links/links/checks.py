@@ -12,7 +12,7 @@ from typing import Any
 import ada_url
 
 from services.links.keys.authentication import Caller
-from services.links.links.conditions import spell_models, targets_of
+from services.links.links.conditions import spell_models, stored_urls, targets_of
 from services.links.links.forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
 from services.links.links.lists import LinkFilter
 from services.links.links.rows import DECIDED, LinkDraft, LinkFields, LinkRow
@@ -81,6 +81,9 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
     errors += _parse_targets(given, site)
     changed = make(**given)
     errors += _check_deciding(changed)
+    urls = [changed.url, *stored_urls(changed.rules), *stored_urls(changed.split)]
+    if changed.forward_path and not all(url.startswith(("http://", "https://")) for url in urls):
+        errors.append(FieldError("forward_path", "needs a target that begins with http:// or https://"))
     if changed.expires_at is not None:
         if "expires_at" in given and changed.expires_at <= datetime.now(UTC):
             errors.append(FieldError("expires_at", "must lie in the future"))

@@ -3,6 +3,7 @@
 `forms.py` has them as fields of a link, and `checks.py` parses their targets. `shared/rules.py` compiles what is stored.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
@@ -227,6 +228,15 @@ def targets_of(rules: Sequence[Rule], split: Sequence[SplitTarget]) -> Iterator[
 def spell_models(models: Sequence[BaseModel]) -> str | None:
     """Return rules or targets as they are stored; None if there are none."""
     return spell_json([each.model_dump(mode="json", exclude_none=True) for each in models]) if models else None
+
+
+def stored_urls(text: str | None) -> Iterator[str]:
+    """The targets of rules or of a split, as they are stored."""
+    for place in json.loads(text or "[]"):
+        if "url" in place:
+            yield place["url"]
+        else:
+            yield from (target["url"] for target in place["split"])
 
 
 def _targets(path: str, targets: Sequence[SplitTarget]) -> Iterator[tuple[str, SplitTarget]]:

@@ -87,7 +87,8 @@ class NewPlace(BaseModel):
     """Where a new link leads from and to."""
 
     url: Url = Field(
-        description="Where the link leads: an absolute http or https URL.", examples=["https://www.python.org/"]
+        description="Where the link leads: an absolute URL, with http or https unless the site allows more.",
+        examples=["https://www.python.org/"],
     )
     code: Code | None = Field(None, description="A code of your own; one is generated if it is left out.")
     domain: Annotated[str | None, BeforeValidator(empty_is_null)] = Field(
