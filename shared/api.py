@@ -64,6 +64,9 @@ MOST_WANTED = 50
 LONGEST_LABEL = 40
 """Characters of the name of a rule, and of the name of a split's target."""
 
+LONGEST_VARIANT_TEXT = 2 * LONGEST_LABEL + 3
+"""Characters of what statistics call a rule and the target of its split together."""
+
 LONGEST_DECISION = 16 * 1024
 """Bytes of a link's rules and split together, as JSON without blanks."""
 

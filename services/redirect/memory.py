@@ -5,9 +5,14 @@ The resolver fills it, the lane looks up answers by a slice of the request itsel
 
 import sys
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from services.redirect.answers import Answer, answer_visit, is_plain
+from services.redirect.answers import Answer, answer_visit, decides, is_plain
+from shared.clicks import Visit
 from shared.records import LinkKey, Record, VersionedRecord, pack_reading, unpack_reading
+
+if TYPE_CHECKING:
+    from services.redirect.rules import LinkDecider
 
 LIFETIME_S = 60.0
 """The longest time until an entry is looked up again. A hit does not make it longer."""
@@ -20,12 +25,17 @@ TABLE_BYTES = 192
 """An entry's share of the table: its nodes, and the room that a growing table keeps free."""
 
 
+DECIDER_BYTES = 4 * 1024
+DECIDER_SHARE = 40
+"""The room that what decides for a link takes at most: so many bytes, and so many more for each byte of its record."""
+
+
 class Entry:
     """A link in memory.
 
     Attributes:
         answered_until: The lane answers with `response` until then (Unix seconds); 0 if it must not.
-        response: The whole answer to a plain GET.
+        response: The whole answer to a plain GET; empty if a `DecidingEntry` has to make it.
         link_id: The link's id, for the click.
         fresh_until: The record is believed until then without asking a store.
         packed: The reading as it is in Redis; as bytes it takes a third of the room.
@@ -45,11 +55,37 @@ class Entry:
         parts = (place, self, self.packed, self.response, self.link_id, self.fresh_until, self.answered_until)
         return TABLE_BYTES + sum(map(sys.getsizeof, parts))
 
+    def answer(self, visit: Visit) -> tuple[bytes, bytes | None]:
+        """Return the whole answer to a plain GET, and the click's variant."""
+        return self.response, None
+
     @property
     def record(self) -> Record:
         record = unpack_reading(self.packed).record
         assert record is not None
         return record
+
+
+class DecidingEntry(Entry):
+    """A link that answers each visitor by itself.
+
+    Attributes:
+        decider: Tells where a visitor goes, and answers for the lane; None until a visit needs it (`rules.py`).
+    """
+
+    __slots__ = ("decider",)
+
+    def __init__(self, packed: bytes, record: Record, fresh_until: float) -> None:
+        super().__init__(packed, record, fresh_until)
+        self.decider: LinkDecider | None = None
+
+    def answer(self, visit: Visit) -> tuple[bytes, bytes | None]:
+        assert self.decider is not None, "nobody asks before"
+        return self.decider.answer(visit)
+
+    def size(self, place: bytes) -> int:
+        """The same, with the room for the decider, whether it is there or not."""
+        return super().size(place) + DECIDER_BYTES + DECIDER_SHARE * len(self.packed)
 
 
 class Memory:
@@ -77,7 +113,8 @@ class Memory:
         """
         if reading.record is None:
             return
-        entry = Entry(pack_reading(reading), reading.record, now + LIFETIME_S)
+        kind = DecidingEntry if decides(reading.record) else Entry
+        entry = kind(pack_reading(reading), reading.record, now + LIFETIME_S)
         self._finish(entry, reading.record, now)
         place = request_slice(key)
         self._remove(place)
@@ -92,6 +129,11 @@ class Memory:
         self._finish(entry, entry.record, now)
         self.bytes += sys.getsizeof(entry.response) - before
         self._shrink()
+
+    def keep_decider(self, entry: DecidingEntry, decider: "LinkDecider", now: float) -> None:
+        """Let an entry answer by what was made of its record."""
+        entry.decider = decider
+        self._finish(entry, decider.record, now)
 
     def forget(self, key: LinkKey) -> None:
         self._remove(request_slice(key))
@@ -111,9 +153,14 @@ class Memory:
 
     def _finish(self, entry: Entry, record: Record, now: float) -> None:
         """Write the answer that the lane gives, and the time until which it may."""
-        if is_plain(record, now):
+        if not is_plain(record, now):
+            return
+        if isinstance(entry, DecidingEntry):
+            if entry.decider is None:
+                return
+        else:
             entry.response = response_bytes(answer_visit(record, query=b"", now=now, error_format="html"))
-            entry.answered_until = min(entry.fresh_until, record.expires_at or entry.fresh_until)
+        entry.answered_until = min(entry.fresh_until, record.expires_at or entry.fresh_until)
 
 
 def request_slice(key: LinkKey) -> bytes:

@@ -81,8 +81,7 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
     errors += _parse_targets(given, site)
     changed = make(**given)
     errors += _check_deciding(changed)
-    urls = [changed.url, *stored_urls(changed.rules), *stored_urls(changed.split)]
-    if changed.forward_path and not all(url.startswith(("http://", "https://")) for url in urls):
+    if changed.forward_path and not all(url.startswith(("http://", "https://")) for url in _urls(changed)):
         errors.append(FieldError("forward_path", "needs a target that begins with http:// or https://"))
     if changed.expires_at is not None:
         if "expires_at" in given and changed.expires_at <= datetime.now(UTC):
@@ -92,6 +91,10 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
     if errors:
         raise InvalidInput(*errors)
     return changed
+
+
+def _urls(fields: LinkFields) -> list[str]:
+    return [fields.url, *stored_urls(fields.rules), *stored_urls(fields.split)]
 
 
 def _parse_targets(given: dict[str, Any], site: Site) -> list[FieldError]:

@@ -118,7 +118,7 @@ def _fill_in(statement: str) -> str:
         .replace("<decided>", ", ".join(DECIDED))
         .replace("<compared>", ", ".join(compared))
         .replace("<wanted>", ", ".join(f"wanted.{name}" for name in compared))
-        .replace("<salt>", "CASE WHEN rules IS NOT NULL OR split IS NOT NULL THEN gen_random_uuid() END")
+        .replace("<decides>", "rules IS NOT NULL OR split IS NOT NULL")
         .replace("<forgotten>", ", ".join(f"{name} = DEFAULT" for name in forgotten))
     )
 
@@ -127,7 +127,8 @@ SELECT = _fill_in("SELECT <columns> FROM links ")
 
 _INSERT = _fill_in("""
     INSERT INTO links (domain, code, owner, <decided>, split_salt)
-    SELECT domain, code, owner, <decided>, <salt> FROM json_populate_recordset(NULL::links, $1::json)
+    SELECT domain, code, owner, <decided>, CASE WHEN <decides> THEN gen_random_uuid() END
+    FROM json_populate_recordset(NULL::links, $1::json)
     ON CONFLICT (domain, code) DO NOTHING
     RETURNING <kept>
 """)
@@ -150,7 +151,8 @@ _FIND = _fill_in("""
 _UPDATE = _fill_in("""
     UPDATE links
     SET (<decided>, split_salt) = (
-            SELECT <decided>, coalesce(links.split_salt, <salt>) FROM json_populate_record(NULL::links, $3::json)),
+            SELECT <decided>, CASE WHEN <decides> THEN coalesce(links.split_salt, gen_random_uuid()) END
+            FROM json_populate_record(NULL::links, $3::json)),
         version = version + 1, updated_at = now()
     WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
     RETURNING <columns>
