@@ -179,7 +179,7 @@ async def test_wrong_rule_is_named(alice: httpx.AsyncClient, rule: dict[str, Any
         ({"rules": [RULE], "cache_control": 0}, {"cache_control"}),
         ({"split": SPLIT, "status_code": 301, "cache_control": 9}, {"cache_control", "status_code"}),
         ({"split": SPLIT, "status_code": 308}, {"status_code"}),
-        ({"rules": [RULE | {"url": URL + "x" * 8000}] * 2, "split": [SPLIT[0], SPLIT[0] | {"name": "y" * 40}]}, {"rules"}),
+        ({"rules": [RULE | {"url": URL + "x" * 8150}] * 2, "split": [SPLIT[0], SPLIT[0] | {"name": "y" * 40}]}, {"rules"}),
     ],
 )  # fmt: skip
 async def test_wrong_fields_are_named(alice: httpx.AsyncClient, fields: dict[str, Any], places: set[str]) -> None:
