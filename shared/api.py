@@ -31,8 +31,17 @@ Browser = Literal[
 Interval = Literal["hour", "day", "week", "month"]
 
 
+UNKNOWN = "unknown"
+"""The value of a dimension that a click does not have."""
+
+
 class Dimensions(NamedTuple):
-    """Clicks are counted by these. The names are those of the columns, and of `dimension` in the counts."""
+    """Clicks are counted by these. The names are those of the columns, and of `dimension` in the counts.
+
+    Attributes:
+        variant: Which rule or target of a split a visitor got. Clicks of other links are not counted by it, so that it costs
+            them nothing. It is the last one.
+    """
 
     country: str
     browser: str
@@ -40,10 +49,10 @@ class Dimensions(NamedTuple):
     device: str
     referrer: str
     language: str
+    variant: str = UNKNOWN
 
 
-UNKNOWN = "unknown"
-"""The value of a dimension that a click does not have."""
+VARIANT = "variant"
 
 LONGEST_URL = 8192
 """Characters of the request, and bytes of the stored target."""

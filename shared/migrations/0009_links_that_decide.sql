@@ -19,6 +19,9 @@ CREATE TABLE link_claims (
 
 GRANT SELECT, INSERT, UPDATE ON link_claims TO tinyurl_links;
 
+-- Which rule or target of a split a click took; clicks of other links have none.
+ALTER TABLE clicks ADD COLUMN variant text COLLATE "C";
+
 -- What only some links have comes last, and raises `min_reader`: an older redirector must not follow such a link. A password is
 -- told by a part of a digest of its hash, which changes with it and tells nobody how to guess it.
 CREATE OR REPLACE VIEW link_records AS

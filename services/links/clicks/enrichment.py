@@ -14,7 +14,7 @@ from publicsuffixlist import PublicSuffixList
 
 from shared.agents import AgentParser
 from shared.api import UNKNOWN, Dimensions
-from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE, ClickParts
+from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE, LONGEST_VARIANT, ClickParts
 from shared.countries import CountryFinder
 
 REMEMBERED_AGENTS = 16_384
@@ -61,6 +61,7 @@ class Enricher:
             agent.device,
             self.parse_referrer(origin_of(parts.referrer or b"")),
             self.parse_language((parts.language or b"")[:LONGEST_LANGUAGE]),
+            UNKNOWN if parts.variant is None else read_variant(parts.variant),
         )
 
 
@@ -68,6 +69,11 @@ def parse_language(raw: bytes) -> str:
     """Returns the primary subtag of the first language of an Accept-Language (RFC 9110, 12.5.4; RFC 5646)."""
     match = _match_language(raw.decode("latin-1"))
     return UNKNOWN if match is None else match[1].lower()
+
+
+def read_variant(raw: bytes) -> str:
+    """Returns what the record of a link calls one of its rules or targets, as text that Postgres takes."""
+    return raw[:LONGEST_VARIANT].decode("utf-8", "replace").replace("\0", " ").strip() or UNKNOWN
 
 
 class ReferrerParser:

@@ -29,6 +29,7 @@ from shared.api import (
     MOST_RULES,
     MOST_TARGETS,
     MOST_WANTED,
+    UNKNOWN,
     Browser,
     Device,
     System,
@@ -86,6 +87,12 @@ def _check_domain(text: str) -> str:
     return domain
 
 
+def _check_label(text: str) -> str:
+    if text == UNKNOWN:
+        raise ValueError(f"must not be {UNKNOWN}, which is what statistics call no name at all")
+    return text
+
+
 def _check_span(text: str) -> str:
     if not _match_span(text) or len(set(read_span(text))) == 1:
         raise ValueError("must be a span of the day such as 09:00-17:30")
@@ -106,6 +113,7 @@ Label = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_LABEL),
     AfterValidator(check_visible),
+    AfterValidator(_check_label),
     BeforeValidator(normalize),
 ]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]

@@ -72,7 +72,9 @@ class DimensionOut(BaseModel):
 
 
 class StatsOut(BaseModel):
-    """Clicks of a range of time; each dimension adds up to the clicks of the range that the dimensions cover."""
+    """Clicks of a range of time; each dimension adds up to the clicks of the range that the dimensions cover, but for
+    `variant`, which counts the clicks of links with rules or a split.
+    """
 
     since: datetime = Field(serialization_alias="from")
     until: datetime = Field(serialization_alias="to")
@@ -141,6 +143,7 @@ class ClickOut(BaseModel):
     device: str
     referrer: str
     language: str
+    variant: str = Field(description="Which rule or target of a split; `unknown` for links without.")
 
 
 class ClickPage(BaseModel):
