@@ -90,7 +90,13 @@ class InternalSettings(Settings):
     internal_token: Annotated[SecretStr | None, EmptyIsNone] = Field(default=None, min_length=32)
 
 
-class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
+class CountrySettings(Settings):
+    """The database with the countries of addresses, for clicks and for rules of links."""
+
+    country_database: Annotated[FilePath | None, EmptyIsNone] = None
+
+
+class LinksSettings(ServerSettings, SiteSettings, InternalSettings, CountrySettings):
     """The write service."""
 
     links_database_url: PostgresUrl
@@ -101,10 +107,9 @@ class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
     allow_private_targets: bool = False
     target_schemes: Schemes = ("http", "https")
     packed_clicks: bool = False
-    country_database: Annotated[FilePath | None, EmptyIsNone] = None
 
 
-class RedirectSettings(ServerSettings, InternalSettings):
+class RedirectSettings(ServerSettings, InternalSettings, CountrySettings):
     """The redirect service."""
 
     redirect_database_url: PostgresUrl

@@ -5,11 +5,16 @@ The resolver fills it, the lane looks up answers by a slice of the request itsel
 
 import sys
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import msgpack
 
-from services.redirect.answers import Answer, answer_visit, is_plain
+from services.redirect.answers import Answer, answer_visit, decides, is_plain
+from shared.clicks import Visit
 from shared.records import LinkKey, Record, VersionedRecord
+
+if TYPE_CHECKING:
+    from services.redirect.rules import LinkDecider
 
 LIFETIME_S = 60.0
 """The longest time until an entry is looked up again. A hit does not make it longer."""
@@ -25,12 +30,17 @@ EVICTED_SHARE = 1024
 """A full memory drops this part of its entries at once: a dict looks for its oldest one behind all that were removed."""
 
 
+DECIDER_BYTES = 4 * 1024
+DECIDER_SHARE = 40
+"""The room that what decides for a link takes at most: so many bytes, and so many more for each byte of its record."""
+
+
 class Entry:
     """A link in memory.
 
     Attributes:
         answered_until: The lane answers with `response` until then (Unix seconds); 0 if it must not.
-        response: The whole answer to a plain GET; empty if there is none.
+        response: The whole answer to a plain GET; empty if there is none, or if a `DecidingEntry` has to make it.
         link_id: The link's id, for the click.
         fresh_until: The record is believed until then without asking a store.
         packed: The record; without its target if the response has it. As bytes it takes a third of the room.
@@ -57,10 +67,41 @@ class Entry:
         parts = (place, self, self.packed, self.response, self.link_id, self.fresh_until, self.answered_until)
         return TABLE_BYTES + sum(map(sys.getsizeof, parts))
 
+    def answer(self, visit: Visit) -> tuple[bytes, bytes | None]:
+        """Return the whole answer to a plain GET, and the click's variant."""
+        return self.response, None
+
     @property
     def record(self) -> Record:
         record = Record(*msgpack.unpackb(self.packed))
         return record if record.url or not self.response else record._replace(url=location(self.response))
+
+
+class DecidingEntry(Entry):
+    """A link that answers each visitor by itself.
+
+    Attributes:
+        decider: Tells where a visitor goes, and answers for the lane; None until a visit needs it (`rules.py`).
+    """
+
+    __slots__ = ("decider",)
+
+    def __init__(self, record: Record, now: float) -> None:
+        self.decider: LinkDecider | None = None
+        super().__init__(record, now)
+
+    def finish(self, record: Record, now: float) -> None:
+        """Let the lane ask the decider, if it is there."""
+        if self.decider is not None and is_plain(record, now):
+            self.answered_until = min(self.fresh_until, record.expires_at or self.fresh_until)
+
+    def answer(self, visit: Visit) -> tuple[bytes, bytes | None]:
+        assert self.decider is not None, "nobody asks before"
+        return self.decider.answer(visit)
+
+    def size(self, place: bytes) -> int:
+        """The same, with the room for the decider, whether it is there or not."""
+        return super().size(place) + DECIDER_BYTES + DECIDER_SHARE * len(self.packed)
 
 
 class Memory:
@@ -88,7 +129,8 @@ class Memory:
         """
         if reading.record is None:
             return
-        entry = Entry(reading.record, now)
+        kind = DecidingEntry if decides(reading.record) else Entry
+        entry = kind(reading.record, now)
         place = request_slice(key)
         self._remove(place)
         self.entries[place] = entry
@@ -102,6 +144,11 @@ class Memory:
         entry.finish(entry.record, now)
         self.bytes += sys.getsizeof(entry.response) - before
         self._shrink()
+
+    def keep_decider(self, entry: DecidingEntry, decider: "LinkDecider", now: float) -> None:
+        """Let an entry answer by what was made of its record."""
+        entry.decider = decider
+        entry.finish(decider.record, now)
 
     def forget(self, key: LinkKey) -> None:
         self._remove(request_slice(key))
