@@ -16,7 +16,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
+    model_serializer,
     model_validator,
 )
 
@@ -50,8 +52,6 @@ _COUNTRIES = """
 """
 COUNTRIES = frozenset(_COUNTRIES.split())
 """ISO 3166-1, and Kosovo as country databases spell it."""
-
-_STRICT = ConfigDict(extra="forbid", strict=True, serialize_by_alias=True)
 
 _match_domain = re.compile(r"(?=.{1,253}$)(?:[0-9a-z_-]{1,63}\.)*[0-9a-z_-]{1,63}").fullmatch
 _match_language = re.compile(LANGUAGE_PATTERN).fullmatch
@@ -121,19 +121,25 @@ ParameterText = Annotated[str, StringConstraints(max_length=256), AfterValidator
 Short = Annotated[str, StringConstraints(max_length=256)]
 
 
-class Parameter(BaseModel):
-    """A parameter of the visitor's query."""
+class _Sparse(BaseModel):
+    """What is left out is left out of answers, too."""
 
-    model_config = _STRICT
+    model_config = ConfigDict(extra="forbid", strict=True, serialize_by_alias=True)
+
+    @model_serializer(mode="wrap")
+    def leave_out(self, write: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # one would describe no field
+        return {name: value for name, value in write(self).items() if value is not None}
+
+
+class Parameter(_Sparse):
+    """A parameter of the visitor's query."""
 
     name: ParameterText
     value: ParameterText | None = Field(None, description="Any value if left out.")
 
 
-class Conditions(BaseModel):
+class Conditions(_Sparse):
     """Conditions of a rule, all of which have to hold. Each has one value or a list, of which one has to apply."""
-
-    model_config = _STRICT
 
     device: Many[Annotated[Device, BeforeValidator(_lower)]] | None = None
     os: Many[Annotated[System, BeforeValidator(_lower)]] | None = None
@@ -173,10 +179,8 @@ class Conditions(BaseModel):
         return self
 
 
-class SplitTarget(BaseModel):
+class SplitTarget(_Sparse):
     """One of the targets of a split."""
-
-    model_config = _STRICT
 
     name: Label = Field(description="Statistics call it so.")
     url: Url
@@ -196,10 +200,8 @@ Split = Annotated[
 ]
 
 
-class Rule(BaseModel):
+class Rule(_Sparse):
     """Where visitors of some kind go: to a target, or to one of the targets of a split."""
-
-    model_config = _STRICT
 
     name: Annotated[Label | None, BeforeValidator(empty_is_null)] = Field(None, description="Statistics call it so.")
     conditions: Conditions = Field(alias="if")
@@ -235,7 +237,7 @@ def targets_of(rules: Sequence[Rule], split: Sequence[SplitTarget]) -> Iterator[
 
 def spell_models(models: Sequence[BaseModel]) -> str | None:
     """Return rules or targets as they are stored; None if there are none."""
-    return spell_json([each.model_dump(mode="json", exclude_none=True) for each in models]) if models else None
+    return spell_json([each.model_dump(mode="json") for each in models]) if models else None
 
 
 def stored_urls(text: str | None) -> Iterator[str]:
