@@ -15,7 +15,7 @@ from services.dashboard.lists.parsing import SLICE_ROWS, parse_rows, results_csv
 from services.links.links.conditions import Rule, SplitTarget
 from services.links.links.exports import BOM, COLUMNS, write_csv
 from services.links.links.forms import LinkIn, LinkOut
-from shared.api import MOST_ROWS
+from shared.api import MOST_CLICKS, MOST_ROWS
 
 A, B = "https://a.example/", "https://b.example/"
 TEXT = st.text(alphabet=st.sampled_from("a,;|\\\"'\r\n\t =+-@＝＋－＠é😀"), min_size=1, max_size=12) | st.text(
@@ -56,6 +56,7 @@ LINKS = st.builds(
         max_size=2,
     ),
     split=st.none() | st.just([SplitTarget(name="=a; '-", url=A, weight=1), SplitTarget(name="b", url=B, weight=0)]),
+    max_clicks=st.none() | st.integers(1, MOST_CLICKS),
     owner=TEXT,
     clicks=st.integers(0),
     version=st.integers(1),
