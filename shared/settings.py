@@ -13,7 +13,18 @@ from urllib.parse import urlsplit
 from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
-from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, Origins, PostgresUrl, RedisUrl, RootUrl
+from shared.setting_types import (
+    BaseUrl,
+    EmptyIsNone,
+    Hosts,
+    Listen,
+    Networks,
+    Origins,
+    PostgresUrl,
+    RedisUrl,
+    RootUrl,
+    Schemes,
+)
 
 SECRETS_DIR = Path("/run/secrets")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -79,7 +90,13 @@ class InternalSettings(Settings):
     internal_token: Annotated[SecretStr | None, EmptyIsNone] = Field(default=None, min_length=32)
 
 
-class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
+class CountrySettings(Settings):
+    """The database with the countries of addresses, for clicks and for rules of links."""
+
+    country_database: Annotated[FilePath | None, EmptyIsNone] = None
+
+
+class LinksSettings(ServerSettings, SiteSettings, InternalSettings, CountrySettings):
     """The write service."""
 
     links_database_url: PostgresUrl
@@ -88,11 +105,11 @@ class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
     fastapi_secret_key_previous: Annotated[SecretStr | None, EmptyIsNone] = None
     internal_token_previous: Annotated[SecretStr | None, EmptyIsNone] = None
     allow_private_targets: bool = False
+    target_schemes: Schemes = ("http", "https")
     packed_clicks: bool = False
-    country_database: Annotated[FilePath | None, EmptyIsNone] = None
 
 
-class RedirectSettings(ServerSettings, InternalSettings):
+class RedirectSettings(ServerSettings, InternalSettings, CountrySettings):
     """The redirect service."""
 
     redirect_database_url: PostgresUrl

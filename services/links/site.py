@@ -19,6 +19,7 @@ class Site:
         self.rules = TargetRules(
             own_domains=(*self.own_domains, *www_aliases(self.own_domains)),
             allow_private=settings.allow_private_targets,
+            schemes=settings.target_schemes,
         )
         previous = settings.fastapi_secret_key_previous
         self.cursors = Cursors(

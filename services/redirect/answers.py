@@ -80,8 +80,13 @@ def answer_visit(
     )
 
 
+def decides(record: Record) -> bool:
+    """Return whether the link has rules or a split, so that where it leads depends on the visitor."""
+    return record.rules is not None or record.split is not None
+
+
 def is_plain(record: Record, now: float) -> bool:
-    """Return whether a GET without a query gets the same answer until the record expires."""
+    """Return whether a GET without a query gets the same answer until the record expires, but for what its rules say."""
     expires_under_browser = record.cache_control is not None and record.expires_at is not None
     return (
         not record.deleted

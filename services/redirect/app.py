@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.redirect.answers import Answer, ErrorFormat, answer_visit, error, read_error_format, spare
+from services.redirect.answers import Answer, ErrorFormat, answer_visit, decides, error, read_error_format, spare
 from services.redirect.cache import open_cache
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.health import health_routes
@@ -27,13 +27,14 @@ from services.redirect.memory import Memory
 from services.redirect.metrics import ClaimsCollector, JournalCollector, RedirectCollector, Visits
 from services.redirect.owner.claims import Claims, open_claims
 from services.redirect.resolver import Resolver, ResolverFull, Unresolved
+from services.redirect.rules import Rules, Undecided
 from services.redirect.source import open_source
 from services.redirect.state import STATE, RedirectState, state_of
 from shared.clicks import RecordClicks, take_parts
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
 from shared.health import OPERATIONS
 from shared.logs import configure_logs
-from shared.records import Record
+from shared.records import READER, Record
 from shared.settings import RedirectSettings, load_settings
 
 FIRST_POLL_TIMEOUT_S = 2.0
@@ -82,8 +83,9 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                     memory=memory, feed=feed, lane=lane, resolver=resolver, cache=cache, source=source, visits=visits
                 )
             )
+            rules = Rules(memory, settings.country_database)
             claims = _open_claims(stack, settings, registry)
-            answered = VisitApp(resolver, visits, record, claims)
+            answered = VisitApp(resolver, visits, record, rules=rules, claims=claims)
             yield {STATE: RedirectState(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)
@@ -101,45 +103,59 @@ class VisitApp:
     """Answers the visits that the lane leaves, over ASGI."""
 
     def __init__(
-        self, resolver: Resolver, visits: Visits, record_clicks: RecordClicks | None, claims: Claims | None
+        self,
+        resolver: Resolver,
+        visits: Visits,
+        record_clicks: RecordClicks | None,
+        *,
+        rules: Rules,
+        claims: Claims | None,
     ) -> None:
         self._resolver = resolver
+        self._rules = rules
         self._visits = visits
         self._record_clicks = record_clicks
         self._claims = claims
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(cast(Iterable[tuple[bytes, bytes]], scope["headers"]))
-        answer, link_id = await self._answer(scope, headers)
+        answer, link_id, variant = await self._answer(scope, headers)
         self._visits.count(answer.status)
         if answer.is_click and scope["method"] == "GET" and self._record_clicks is not None:
-            self._record_clicks([(time(), link_id, take_parts(headers))])
+            self._record_clicks([(time(), link_id, take_parts(headers, variant))])
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Answer, int]:
+    async def _answer(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Answer, int, bytes | None]:
+        """Answer a visit, for a click of a link that went to a variant of it."""
         error_format = read_error_format(headers)
         if scope["method"] not in ("GET", "HEAD"):
-            return error(405, error_format, allow=ALLOW), 0
+            return error(405, error_format, allow=ALLOW), 0, None
         host = _match_host(headers.get(b"host", b""))
         if host is None or sum(name == b"host" for name, _ in scope["headers"]) > 1:
-            return error(400, error_format), 0
+            return error(400, error_format), 0, None
         path, long_path = _match_path(scope["path"]), _match_long_path(scope["raw_path"])
         code = path[1] if path else long_path[1].decode() if long_path else ""
         if not code or is_reserved(code):
-            return error(404, error_format), 0
+            return error(404, error_format), 0, None
         key = (host[1].decode().lower(), code)
         try:
             record = await self._resolver.resolve(key)
         except Unresolved as unresolved:
-            return error(503, error_format, is_busy=isinstance(unresolved, ResolverFull)), 0
+            return error(503, error_format, is_busy=isinstance(unresolved, ResolverFull)), 0, None
+        variant = None
+        if record is not None and decides(record) and record.min_reader <= READER:
+            try:
+                record, variant = await self._rules.choose(key, record, headers, scope["query_string"])
+            except Undecided:
+                return error(503, error_format), 0, None
         # What trails a code is removed, but not from a path that the link passes on.
         is_long = long_path is not None and (path is None or (record is not None and record.forward_path))
         rest = long_path[2] if long_path is not None and is_long else b""
         answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format, rest=rest)
         if record is not None and record.limited and answer.is_click:
             answer = await self._claim(answer, record, scope["method"], headers, error_format)
-        return answer, record.link_id if record is not None else 0
+        return answer, record.link_id if record is not None else 0, variant
 
     async def _claim(
         self, answer: Answer, record: Record, method: str, headers: dict[bytes, bytes], error_format: ErrorFormat

@@ -7,6 +7,7 @@ ALTER TABLE links
     ADD COLUMN notes        text,
     ADD COLUMN rules        jsonb,
     ADD COLUMN split        jsonb,
+    ADD COLUMN split_salt   uuid,
     ADD COLUMN max_clicks   bigint CHECK (max_clicks > 0),
     ADD COLUMN password_hash text COLLATE "C";
 
@@ -18,6 +19,9 @@ CREATE TABLE link_claims (
 ) WITH (fillfactor = 50);
 
 GRANT SELECT, INSERT, UPDATE ON link_claims TO tinyurl_links;
+
+-- Which rule or target of a split a click took; clicks of other links have none.
+ALTER TABLE clicks ADD COLUMN variant text COLLATE "C";
 
 -- What only some links have comes last, and raises `min_reader`: an older redirector must not follow such a link. A password is
 -- told by a part of a digest of its hash, which changes with it and tells nobody how to guess it.
@@ -38,5 +42,6 @@ SELECT domain, code, id, url, status_code, cache_control, valid_from, expires_at
        END AS used_up,
        CASE WHEN password_hash IS NOT NULL
             THEN left(encode(sha256(convert_to(password_hash, 'UTF8')), 'hex'), 16)
-       END AS password
+       END AS password,
+       split_salt::text AS salt
 FROM links;

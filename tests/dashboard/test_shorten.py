@@ -43,12 +43,15 @@ def test_the_options_are_stored(stack: Stack) -> None:
     page.datetime_input[0].set_value(EXPIRY.replace(tzinfo=None))
     labelled(page.text_input, "Where it leads after that").set_value("https://www.example.com/gone")
     labelled(page.selectbox, "Kind of redirect").set_value(308)
-    page.checkbox[0].check()
+    for switch in page.checkbox:
+        switch.set_value(not switch.value)
+    labelled(page.text_area, "Notes").set_value("Two\nlines")
     shorten(page.run())
     with stack.client() as client:
         link = client.link("mine", "go.example.org")
 
-    assert (link.title, link.tags, link.status_code, link.forward_query) == ("A title", ("new", "newer"), 308, True)
+    assert (link.title, link.tags, link.status_code, link.notes) == ("A title", ("new", "newer"), 308, "Two\nlines")
+    assert (link.forward_query, link.forward_path, link.crawlable, link.preview) == (True, True, True, False)
     assert link.expires_at == EXPIRY
     assert link.expired_url == "https://www.example.com/gone"
 

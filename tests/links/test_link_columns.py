@@ -16,12 +16,27 @@ from services.links.links.rows import (
     insert_links,
     lock_link,
     select_link,
+    spell_json,
     update_link,
 )
 from shared.postgres import Connection
 from shared.records import Record
 
 KEY = ("sho.rt", "code")
+RULES = [
+    {"name": "\u00e4", "if": {"language": ["de"], "query": [{"name": "a", "value": ""}]}, "url": "https://www.example.com/de"},
+    {
+        "if": {"after": "2031-01-02T03:04:05.678901Z", "weekday": ["sat", "sun"], "time_zone": "Europe/Berlin"},
+        "split": [
+            {"name": "a", "url": "https://www.example.com/a", "weight": 0},
+            {"name": "b", "url": "https://www.example.com/b", "weight": 7},
+        ],
+    },
+]  # fmt: skip
+SPLIT = [
+    {"name": "one", "url": "https://www.example.com/1", "weight": 3},
+    {"name": "two", "url": "https://www.example.com/2", "weight": 10_000},
+]
 PLAIN = LinkFields("https://www.example.com/")
 FULL = LinkFields(
     url="https://www.example.com/\u00e4?a='\"\\",
@@ -39,6 +54,8 @@ FULL = LinkFields(
     preview=False,
     notes="several\nlines",
     max_clicks=1_000_000_000,
+    rules=spell_json(RULES),
+    split=spell_json(SPLIT),
 )
 
 
@@ -76,10 +93,13 @@ def test_requests_are_spelled_alike_by_every_release() -> None:
         "preview": False,
         "notes": "several\nlines",
         "max_clicks": 7,
+        "rules": RULES,
+        "split": SPLIT,
         "find_existing": True,
     }
 
-    assert LinkIn.model_validate(body).model_dump_json(exclude_defaults=True) == json.dumps(body, separators=(",", ":"))
+    spelled = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    assert LinkIn.model_validate(body).model_dump_json(exclude_defaults=True) == spelled
 
 
 async def test_columns_come_back_as_they_were(conn: Connection) -> None:
@@ -105,9 +125,11 @@ async def test_tombstone_keeps_what_redirect_reads(conn: Connection) -> None:
 
     assert row is not None
     assert set(DECIDED) | set(KEPT) - {"clicks_left"} <= set(row.keys())
-    kept = {name: row[name] for name in DECIDED if name in Record._fields and name != "url"}
-    assert kept == {name: getattr(FULL, name) for name in kept}
-    assert not any(row[name] for name in DECIDED if name not in kept)
+    kept = {name: row[name] for name in DECIDED if name in Record._fields and name not in Record._field_defaults}
+    assert kept == {name: getattr(FULL, name) for name in kept} | {"url": ""}
+    forgotten = {name: row[name] for name in DECIDED if name not in kept}
+    assert forgotten == {name: getattr(PLAIN, name) for name in forgotten} | {"tags": []}
+    assert row["split_salt"] is None
 
 
 async def test_search_is_a_look_up(owner: Connection) -> None:

@@ -342,7 +342,7 @@ async def test_domains_have_their_own_links(site: NginxSite) -> None:
 
 async def test_errors_of_the_edge(site: NginxSite) -> None:
     """nginx's own errors are pages for browsers and problem+json for programs, with their status and headers."""
-    for path, status, title in (("/a/b", 404, "Link not found"), ("/" + "a" * 9000, 414, "Address too long")):
+    for path, status, title in (("/a.b", 404, "Link not found"), ("/" + "a" * 9000, 414, "Address too long")):
         page = await site.client.get(path, headers=BROWSER)
         problem = await site.client.get(path, headers={"Accept": "application/json"})
         assert (page.status_code, problem.status_code) == (status, status)

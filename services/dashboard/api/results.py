@@ -60,6 +60,8 @@ class Link:
     notes: str | None = None
     max_clicks: int | None = None
     clicks_left: int | None = None
+    rules: list[dict[str, Any]] | None = None
+    split: list[dict[str, Any]] | None = None
 
     @property
     def name(self) -> str:

@@ -34,6 +34,8 @@ FIELDS = {
     "preview": "preview",
     "notes": "notes, note, comment, comments",
     "max_clicks": "max clicks, max visits, click limit, clicks limit, visit limit, maximum clicks, maximum visits",
+    "rules": "rules",
+    "split": "split",
     "find_existing": "find existing",
     "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "

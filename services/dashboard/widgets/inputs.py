@@ -13,6 +13,7 @@ from shared.api import (
     CODE_TAKEN,
     FIRST_YEAR,
     LAST_YEAR,
+    LONGEST_NOTES,
     LONGEST_TITLE,
     LONGEST_URL,
     MOST_CLICKS,
@@ -55,6 +56,14 @@ def show_other_errors(errors: Mapping[str, str], fields: Sequence[str]) -> None:
             st.error(plain(f"{field} {reason}".strip()), icon=":material/error:")
 
 
+_SWITCHES = {
+    "forward_query": "Pass the visitor's query parameters on",
+    "forward_path": "Pass on the path behind the code",
+    "crawlable": "Let search engines follow it",
+    "preview": "Show at the address with a + where it leads",
+}
+
+
 class LinkInputs:
     """Inputs for what a link has beside its target and code.
 
@@ -66,7 +75,10 @@ class LinkInputs:
         errors: Of the last try.
     """
 
-    names = ("title", "tags", "expires_at", "max_clicks", "expired_url", "status_code", "forward_query")
+    names = (
+        *("title", "notes", "tags", "expires_at", "max_clicks", "expired_url", "status_code"),
+        *("forward_query", "forward_path", "crawlable", "preview"),
+    )
 
     def __init__(
         self, prefix: str, link: Link | None, known_tags: Sequence[str], zone: ZoneInfo, errors: Mapping[str, str]
@@ -85,17 +97,31 @@ class LinkInputs:
         """
         return {
             "title": self._title(),
+            "notes": self._notes(),
             "tags": self._tags(),
             "expires_at": self._expires_at(),
             "max_clicks": self._max_clicks(),
             "expired_url": self._expired_url(),
             "status_code": self._status_code(),
-            "forward_query": st.checkbox(
-                "Pass the visitor's query parameters on",
-                value=self._link.forward_query if self._link else False,
-                key=f"{self._prefix}_forward_query",
-            ),
+            **{name: self._switch(name, label) for name, label in _SWITCHES.items()},
         }
+
+    def _switch(self, name: str, label: str) -> bool:
+        is_on = getattr(self._link, name) if self._link else name == "preview"
+        switched = st.checkbox(label, value=is_on, key=f"{self._prefix}_{name}")
+        show_error(self._errors, name, "This")
+        return switched
+
+    def _notes(self) -> str | None:
+        notes = st.text_area(
+            "Notes",
+            value=(self._link.notes or "") if self._link else "",
+            max_chars=LONGEST_NOTES,
+            key=f"{self._prefix}_notes",
+            placeholder="For yourself; visitors never see them",
+        )
+        show_error(self._errors, "notes", "The notes")
+        return (notes or "").strip() or None
 
     def _title(self) -> str | None:
         title = st.text_input(

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import ada_url
 
 from services.links.keys.authentication import Caller
+from services.links.links.conditions import spell_models, stored_urls, targets_of
 from services.links.links.forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
 from services.links.links.lists import LinkFilter
 from services.links.links.rows import DECIDED, LinkDraft, LinkFields, LinkRow
@@ -18,10 +20,11 @@ from services.links.links.search import read_search
 from services.links.links.targets import TargetRefused
 from services.links.site import Site
 from services.links.web.errors import FieldError, Forbidden, InvalidInput, NotFound
+from shared.api import LONGEST_DECISION
 from shared.codes import is_code
 from shared.records import LinkKey
 
-DECIDING = ("max_clicks",)
+DECIDING = ("rules", "split", "max_clicks")
 """The fields by which a link decides anew at each visit, so that no browser may keep its answer."""
 
 _DECIDED = frozenset(DECIDED)
@@ -75,22 +78,51 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
                 given[name] = site.rules.parse(given[name])
             except TargetRefused as error:
                 errors.append(FieldError(name, str(error)))
+    errors += _parse_targets(given, site)
     changed = make(**given)
+    errors += _check_deciding(changed)
+    if changed.forward_path and not all(url.startswith(("http://", "https://")) for url in _urls(changed)):
+        errors.append(FieldError("forward_path", "needs a target that begins with http:// or https://"))
     if changed.expires_at is not None:
         if "expires_at" in given and changed.expires_at <= datetime.now(UTC):
             errors.append(FieldError("expires_at", "must lie in the future"))
         if changed.valid_from is not None and changed.valid_from >= changed.expires_at:
             errors.append(FieldError("valid_from", "must lie before expires_at"))
-    for name in DECIDING:
-        if getattr(changed, name) is None:
-            continue
-        if changed.cache_control is not None:
-            errors.append(FieldError("cache_control", f"must be left out beside {name}: browsers ask every time"))
-        if changed.status_code in (301, 308):
-            errors.append(FieldError("status_code", f"must be 302 or 307 beside {name}: browsers keep the others"))
+    errors += _check_deciding(changed)
     if errors:
         raise InvalidInput(*errors)
     return changed
+
+
+def _urls(fields: LinkFields) -> list[str]:
+    return [fields.url, *stored_urls(fields.rules), *stored_urls(fields.split)]
+
+
+def _parse_targets(given: dict[str, Any], site: Site) -> list[FieldError]:
+    """Parse the targets of rules and splits, and spell both as they are stored."""
+    errors = []
+    for path, place in targets_of(given.get("rules") or (), given.get("split") or ()):
+        try:
+            place.url = site.rules.parse(place.url or "")
+        except TargetRefused as error:
+            errors.append(FieldError(path, str(error)))
+    for name in ("rules", "split"):
+        if name in given:
+            given[name] = spell_models(given[name] or ())
+    return errors
+
+
+def _check_deciding(fields: LinkFields) -> list[FieldError]:
+    """Find what lets a browser keep the answer of a link that decides."""
+    deciding = " and ".join(name for name in DECIDING if getattr(fields, name) is not None)
+    errors = []
+    if len(f"{fields.rules or ''}{fields.split or ''}".encode()) > LONGEST_DECISION:
+        errors.append(FieldError("rules", f"and split must not be larger together than {LONGEST_DECISION} bytes"))
+    if deciding and fields.cache_control is not None:
+        errors.append(FieldError("cache_control", f"must be null beside {deciding}: browsers ask every time"))
+    if deciding and fields.status_code not in (302, 307):
+        errors.append(FieldError("status_code", f"must be 302 or 307 beside {deciding}: browsers keep the others"))
+    return errors
 
 
 def check_seen(row: LinkRow | None, caller: Caller) -> LinkRow:

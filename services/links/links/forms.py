@@ -1,11 +1,13 @@
 """The fields of a link that clients send and get."""
 
+import json
 from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from services.links.links.conditions import Rule, Rules, Split, SplitTarget
 from services.links.links.rows import DECIDED, KEPT, LinkRow
 from services.links.web.texts import (
     AskedInstant,
@@ -79,13 +81,21 @@ class LinkOptions(BaseModel):
         description="So many visitors get to the target; for the others the link has expired. HEAD, known bots, link previews "
         "and prefetches do not count. A larger number lets more through. Not with `cache_control` or the status 301 or 308.",
     )
+    rules: Rules | None = Field(
+        None, description="The first rule whose conditions all hold leads the visitor; if none does, `split` or `url`."
+    )
+    split: Split | None = Field(
+        None,
+        description="Targets that share the visitors, instead of `url`: the same visitor always gets the same one.",
+    )
 
 
 class NewPlace(BaseModel):
     """Where a new link leads from and to."""
 
     url: Url = Field(
-        description="Where the link leads: an absolute http or https URL.", examples=["https://www.python.org/"]
+        description="Where the link leads: an absolute URL, with http or https unless the site allows more.",
+        examples=["https://www.python.org/"],
     )
     code: Code | None = Field(None, description="A code of your own; one is generated if it is left out.")
     domain: Annotated[str | None, BeforeValidator(empty_is_null)] = Field(
@@ -179,6 +189,8 @@ class LinkOut(BaseModel):
     preview: bool
     notes: str | None
     max_clicks: int | None = None
+    rules: list[Rule] | None
+    split: list[SplitTarget] | None
     owner: str
     clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
     humans: int = Field(0, description="Clicks without those of known bots.")
@@ -198,8 +210,11 @@ class LinkPage(BaseModel):
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
     """Return a stored link as clients get it."""
     kept = zip(_SHOWN, _shown(row), strict=True)
-    decided = zip(DECIDED, _decided(row.fields), strict=True)
-    return LinkOut(short_url=short_url, **dict(kept), **dict(decided))
+    decided = dict(zip(DECIDED, _decided(row.fields), strict=True))
+    for name in ("rules", "split"):
+        if decided[name] is not None:
+            decided[name] = json.loads(decided[name])
+    return LinkOut(short_url=short_url, **dict(kept), **decided)
 
 
 _SHOWN = tuple(name for name in KEPT if name in LinkOut.model_fields)

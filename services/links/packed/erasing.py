@@ -12,6 +12,7 @@ from services.links.packed import chunks, days
 from services.links.packed.chunks import Chunk, drop_link
 from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
 from services.links.packed.rows import lock_days, select_days, write_days
+from services.links.packed.unnamed import RawValues
 from shared.api import Dimensions
 from shared.postgres import Connection
 
@@ -54,10 +55,11 @@ async def erase_some(conn: Connection) -> bool:
             """
         )
         if erasure is not None:
-            await lock_days(conn)
             if erasure["link_id"]:
                 await _erase_counts(conn, erasure["link_id"], erasure["owner"])
-            elif not await _note_links(conn, erasure["owner"], erasure["last_link"]):
+                return True
+            await lock_days(conn)
+            if not await _note_links(conn, erasure["owner"], erasure["last_link"]):
                 await _erase_visitors(conn, erasure["owner"], erasure["last_day"])
             return True
     async with conn.transaction():
@@ -81,7 +83,13 @@ async def _erase_counts(conn: Connection, link_id: int, owner: str) -> None:
     if day is None:
         await conn.execute("DELETE FROM click_erasures WHERE link_id = $1", link_id)
         return
+    values = RawValues(conn, link_id, day)
+    # A link with many clicks takes long: nobody waits for it, and what came meanwhile is little.
+    await values.read()
+    await lock_days(conn)
+    await values.read()
     taken = await _take_counts(conn, link_id, day)
+    values.name(taken)
     number = (day - FIRST_DAY).days
     kept = await select_days(conn, number, [owner])
     counts = kept.get(owner) or DayCounts()
