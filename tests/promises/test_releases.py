@@ -127,6 +127,8 @@ DECIDING: dict[str, tuple[dict[str, object], str, tuple[int, str | None]]] = {
     "path": ({"forward_path": True}, "/x", (302, "https://www.example.com/a/x?own=1#f")),
     "crawlable": ({"crawlable": True}, "", (302, URL)),
     "private": ({"preview": False}, "", (302, URL)),
+    # Who names no browser is no visitor.
+    "limited": ({"max_clicks": 100}, "", (403, None)),
 }
 """What a link decides by, by name: its fields, what follows its code in a visit, and the answer."""
 
