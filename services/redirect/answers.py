@@ -62,7 +62,7 @@ def answer_visit(
     if record.min_reader > READER:
         # A newer release wrote a field that this one does not know, so another process has to answer.
         return error(503, error_format)
-    if record.deleted or not record.enabled or _is_expired(record, now):
+    if has_ended(record, now):
         if record.expired_url is not None:
             return _redirect(302, record.expired_url.encode(), NO_STORE)
         return error(410, error_format)
@@ -78,6 +78,11 @@ def answer_visit(
     return _redirect(
         record.status_code, target, _cache_control(record, now), is_click=True, is_crawlable=record.crawlable
     )
+
+
+def has_ended(record: Record, now: float) -> bool:
+    """Return whether a link leads nobody to its target any more."""
+    return record.deleted or not record.enabled or record.used_up or _is_expired(record, now)
 
 
 def is_plain(record: Record, now: float) -> bool:

@@ -25,6 +25,7 @@ from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
 from services.redirect.memory import Memory
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
+from services.redirect.preview import Previews, match_preview
 from services.redirect.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.source import open_source
 from services.redirect.state import STATE, RedirectState, state_of
@@ -80,7 +81,8 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                     memory=memory, feed=feed, lane=lane, resolver=resolver, cache=cache, source=source, visits=visits
                 )
             )
-            answered = VisitApp(resolver, visits, record)
+            previews = Previews(source) if settings.previews else None
+            answered = VisitApp(resolver, visits, record, previews)
             yield {STATE: RedirectState(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)
@@ -97,8 +99,15 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
 class VisitApp:
     """Answers the visits that the lane leaves, over ASGI."""
 
-    def __init__(self, resolver: Resolver, visits: Visits, record_clicks: RecordClicks | None) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        visits: Visits,
+        record_clicks: RecordClicks | None,
+        previews: Previews | None,
+    ) -> None:
         self._resolver = resolver
+        self._previews = previews
         self._visits = visits
         self._record_clicks = record_clicks
 
@@ -119,7 +128,8 @@ class VisitApp:
         if host is None or sum(name == b"host" for name, _ in scope["headers"]) > 1:
             return error(400, error_format), 0
         path, long_path = _match_path(scope["path"]), _match_long_path(scope["raw_path"])
-        code = path[1] if path else long_path[1].decode() if long_path else ""
+        preview = match_preview(scope["path"]) if path is None and self._previews is not None else None
+        code = path[1] if path else long_path[1].decode() if long_path else preview[1] if preview else ""
         if not code or is_reserved(code):
             return error(404, error_format), 0
         key = (host[1].decode().lower(), code)
@@ -127,6 +137,8 @@ class VisitApp:
             record = await self._resolver.resolve(key)
         except Unresolved as unresolved:
             return error(503, error_format, is_busy=isinstance(unresolved, ResolverFull)), 0
+        if preview is not None and self._previews is not None:
+            return await self._previews.answer(key, record, now=time(), error_format=error_format), 0
         # What trails a code is removed, but not from a path that the link passes on.
         is_long = long_path is not None and (path is None or (record is not None and record.forward_path))
         rest = long_path[2] if long_path is not None and is_long else b""
