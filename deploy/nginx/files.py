@@ -91,7 +91,9 @@ class NginxFiles:
             "ERROR_KINDS": _map_statuses({status: each.kind for status, each in VISIT_PROBLEMS.items()}),
             "ERROR_TITLES": _map_statuses({status: each.title for status, each in VISIT_PROBLEMS.items()}),
             "ERROR_DETAILS": _map_statuses({status: each.detail for status, each in VISIT_PROBLEMS.items()}),
-            "ERROR_PAGE": _quote(PAGE.format(title="$error_title", detail="$error_detail")),
+            "ERROR_PAGE": _quote(
+                PAGE.format(name="$error_title", look="", title="$error_title", detail="$error_detail")
+            ),
             "KEEPALIVE_MIN_TIMEOUT": (
                 f"keepalive_min_timeout {self.keepalive_min_timeout};" if self.keepalive_min_timeout else ""
             ),

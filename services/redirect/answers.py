@@ -102,7 +102,8 @@ def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None,
     """Return an error: a small page for a browser, problem+json (RFC 9457) for everyone else."""
     kind, title, detail = VISIT_PROBLEMS[status]
     if error_format == "html":
-        content_type, body = b"text/html; charset=utf-8", PAGE.format(title=title, detail=detail).encode()
+        page = PAGE.format(name=title, look="", title=title, detail=detail)
+        content_type, body = b"text/html; charset=utf-8", page.encode()
     else:
         problem = {"type": problem_type(kind), "title": title, "status": status, "detail": detail}
         content_type, body = b"application/problem+json", json.dumps(problem).encode()

@@ -17,7 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.redirect.answers import Answer, answer_visit, error, read_error_format
 from services.redirect.cache import open_cache
-from services.redirect.feed import Feed, FeedReader
+from services.redirect.domains.decisions import Domains, dress
+from services.redirect.domains.paths import DomainPaths
+from services.redirect.feed import Feed, FeedReader, Followers
 from services.redirect.health import health_routes
 from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
@@ -27,7 +29,7 @@ from services.redirect.memory import Memory
 from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
 from services.redirect.preview import Previews, match_preview
 from services.redirect.resolver import Resolver, ResolverFull, Unresolved
-from services.redirect.source import open_source
+from services.redirect.source import Source, SourceUnavailable, open_source
 from services.redirect.state import STATE, RedirectState, state_of
 from shared.clicks import RecordClicks, take_parts
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
@@ -60,7 +62,8 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, RedirectState]]:
         memory = Memory(settings.memory_mb * 2**20)
-        feed = Feed(memory)
+        domains = Domains()
+        feed = Feed(Followers(memory, domains))
         registry = CollectorRegistry()
         async with AsyncExitStack() as stack:
             # The journal is opened first, so it is closed last, when no visit is answered any more.
@@ -71,9 +74,9 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
             source = await stack.enter_async_context(open_source(database_url))
             reader = FeedReader(database_url, feed, on_success=source.trust_again)
             stack.callback(reader.close)
-            await _begin(reader)
-            follower = asyncio.create_task(reader.follow())
-            stack.callback(follower.cancel)
+            await _begin(reader, domains, source)
+            for follower in (reader.follow(), domains.follow(source)):
+                stack.callback(asyncio.create_task(follower).cancel)
             resolver = Resolver(memory=memory, cache=cache, source=source, feed=feed)
             visits = Visits()
             registry.register(
@@ -82,8 +85,11 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                 )
             )
             previews = Previews(source) if settings.previews else None
-            answered = VisitApp(resolver, visits, record, previews)
-            yield {STATE: RedirectState(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
+            answered = VisitApp(resolver, visits, record, domains=domains, paths=DomainPaths(source), previews=previews)
+            state = RedirectState(
+                answered, lane=lane, feed=feed, domains=domains, registry=registry, release=settings.release
+            )
+            yield {STATE: state}
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)
 
@@ -104,9 +110,14 @@ class VisitApp:
         resolver: Resolver,
         visits: Visits,
         record_clicks: RecordClicks | None,
+        *,
+        domains: Domains,
+        paths: DomainPaths,
         previews: Previews | None,
     ) -> None:
         self._resolver = resolver
+        self._domains = domains
+        self._paths = paths
         self._previews = previews
         self._visits = visits
         self._record_clicks = record_clicks
@@ -127,23 +138,28 @@ class VisitApp:
         host = _match_host(headers.get(b"host", b""))
         if host is None or sum(name == b"host" for name, _ in scope["headers"]) > 1:
             return error(400, error_format), 0
+        name = host[1].decode().lower()
+        domain = self._domains.get(name)
         path, long_path = _match_path(scope["path"]), _match_long_path(scope["raw_path"])
         preview = match_preview(scope["path"]) if path is None and self._previews is not None else None
         code = path[1] if path else long_path[1].decode() if long_path else preview[1] if preview else ""
         if not code or is_reserved(code):
-            return error(404, error_format), 0
-        key = (host[1].decode().lower(), code)
+            answer = await self._paths.answer(name, domain, scope["path"], error_format)
+            return dress(answer, domain, error_format), 0
+        key = (name, code)
         try:
             record = await self._resolver.resolve(key)
         except Unresolved as unresolved:
-            return error(503, error_format, is_busy=isinstance(unresolved, ResolverFull)), 0
+            answer = error(503, error_format, is_busy=isinstance(unresolved, ResolverFull))
+            return dress(answer, domain, error_format), 0
         if preview is not None and self._previews is not None:
-            return await self._previews.answer(key, record, now=time(), error_format=error_format), 0
+            answer = await self._previews.answer(key, record, now=time(), error_format=error_format)
+            return dress(answer, domain, error_format), 0
         # What trails a code is removed, but not from a path that the link passes on.
         is_long = long_path is not None and (path is None or (record is not None and record.forward_path))
         rest = long_path[2] if long_path is not None and is_long else b""
         answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format, rest=rest)
-        return answer, record.link_id if record is not None else 0
+        return dress(answer, domain, error_format, code), record.link_id if record is not None else 0
 
 
 async def _open_journal(
@@ -158,10 +174,11 @@ async def _open_journal(
     return journal.record
 
 
-async def _begin(reader: FeedReader) -> None:
-    """Read the feed before the first visit, but do not wait long: without Postgres, Redis may still know the links."""
+async def _begin(reader: FeedReader, domains: Domains, source: Source) -> None:
+    """Read the feed and the domains before the first visit, but not for long: without Postgres, Redis may still know links."""
     try:
         async with asyncio.timeout(FIRST_POLL_TIMEOUT_S):
             await reader.begin()
-    except TimeoutError:
+            await domains.read(source)
+    except (TimeoutError, SourceUnavailable):
         log.warning("started_without_feed")
