@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.clicks import HEADERS
 from shared.codes import nginx_trail_pattern
-from shared.domains import www_aliases
+from shared.domains import FILES, www_aliases
 from shared.problems import PAGE, VISIT_PROBLEMS
 
 MAIN = "nginx.conf"
@@ -115,6 +115,10 @@ class NginxFiles:
             "SERVER_NAMES": " ".join(dict.fromkeys([*own, *self.aliases])),
             "CODE_TRAIL": nginx_trail_pattern(),
             "VISIT_HEADERS": "\n".join(f"proxy_set_header {each.name} {each.variable};" for each in HEADERS),
+            "DOMAIN_FILES": "\n".join(
+                f"location = /.well-known/{name} {{ include redirect.conf; proxy_pass http://redirect; }}"
+                for name in FILES
+            ),
             "CERTIFICATE": self.certificate,
             "CHALLENGES": self.challenges,
             "ROOT_URL": DOCUMENTATION if self.root_url == DASHBOARD and not self.dashboard else self.root_url,

@@ -67,7 +67,7 @@ async def test_every_location_and_method_has_a_limit(front: Front) -> None:
     assert {
         "/",
         "/robots.txt",
-        "/.well-known/",
+        "/.well-known/security.txt",
         "/favicon.ico",
         "/api/",
         "/docs",

@@ -356,7 +356,8 @@ async def test_domains_have_their_own_links(site: NginxSite) -> None:
 async def test_domain_has_its_own_root_robots_and_files(site: NginxSite) -> None:
     """What is decided about a domain is there within a second, under `www.`, too; the other domain stays as it was."""
     headers = {"Authorization": f"Bearer {site.key}"}
-    decided = {"root_url": URL, "not_found_url": f"{URL}?{{code}}", "page_title": "Example"}
+    root = "https://root.example.com/"
+    decided = {"root_url": root, "not_found_url": f"{root}?{{code}}", "page_title": "Example"}
     await site.create(url=URL, code="found", crawlable=True)
     before = await site.client.get("/")
     assert (await site.client.patch("/api/v1/domains/sho.rt", json=decided, headers=headers)).status_code == 200
@@ -369,7 +370,7 @@ async def test_domain_has_its_own_root_robots_and_files(site: NginxSite) -> None
     other = {"Host": "go.example.org"}
 
     assert before.headers["location"] == "/docs"
-    assert [answer.headers["location"] for answer in answers] == [URL, f"{URL}?none"]
+    assert [answer.headers["location"] for answer in answers] == [root, f"{root}?none"]
     assert "Allow: /found$" in (await site.client.get("/robots.txt")).text
     assert "Allow: /found$" not in (await site.client.get("/robots.txt", headers=other)).text
     assert (await site.client.get("/", headers=other)).headers["location"] == "/docs"
