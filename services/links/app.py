@@ -20,6 +20,7 @@ from services.links import health
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
+from services.links.domains import routes as domain_routes
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
@@ -69,6 +70,7 @@ ROUTERS = (
     qr.router,
     exports.router,
     tags.router,
+    domain_routes.router,
     key_routes.router,
     click_routes.router,
     claims.router,

@@ -62,7 +62,7 @@ def answer_visit(
     if record.min_reader > READER:
         # A newer release wrote a field that this one does not know, so another process has to answer.
         return error(503, error_format)
-    if record.deleted or not record.enabled or record.used_up or _is_expired(record, now):
+    if has_ended(record, now):
         if record.expired_url is not None:
             return _redirect(302, record.expired_url.encode(), NO_STORE)
         return error(410, error_format)
@@ -83,6 +83,11 @@ def answer_visit(
 def decides(record: Record) -> bool:
     """Return whether the link has rules or a split, so that where it leads depends on the visitor."""
     return record.rules is not None or record.split is not None
+
+
+def has_ended(record: Record, now: float) -> bool:
+    """Return whether a link leads nobody to its target any more."""
+    return record.deleted or not record.enabled or record.used_up or _is_expired(record, now)
 
 
 def is_plain(record: Record, now: float) -> bool:
@@ -119,7 +124,8 @@ def _explain(
 ) -> Answer:
     kind, title, detail = problem
     if error_format == "html":
-        content_type, body = b"text/html; charset=utf-8", PAGE.format(title=title, detail=detail).encode()
+        page = PAGE.format(name=title, look="", title=title, detail=detail)
+        content_type, body = b"text/html; charset=utf-8", page.encode()
     else:
         fields = {"type": problem_type(kind), "title": title, "status": status, "detail": detail}
         content_type, body = b"application/problem+json", json.dumps(fields).encode()

@@ -22,6 +22,7 @@ BREAKS = [
     ("keys", "services.links.keys.rows", "services.links.links.rows"),
     ("links", "services.links.links.checks", "services.links.clicks.rows"),
     ("links", "services.links.links.checks", "services.links.stats.intervals"),
+    ("domains", "services.links.domains.rows", "services.links.links.rows"),
     ("clicks", "services.links.clicks.routes", "services.links.keys.authentication"),
     ("clicks", "services.links.clicks.rows", "services.links.links.rows"),
     ("packed", "services.links.packed.rows", "services.links.clicks.counts"),

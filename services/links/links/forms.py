@@ -118,7 +118,7 @@ class LinkIn(LinkOptions, NewPlace):
     find_existing: bool = Field(False, description="Answer 200 with your link of the same target and fields, if any.")
 
 
-def _drop_defaults(schema: dict[str, Any]) -> None:
+def drop_defaults(schema: dict[str, Any]) -> None:
     """Remove the defaults from the schema of an edit. A generated client would send them for fields that are left out."""
     for field in schema["properties"].values():
         field.pop("default", None)
@@ -127,7 +127,7 @@ def _drop_defaults(schema: dict[str, Any]) -> None:
 class LinkPatch(LinkOptions, ChangedPlace):
     """Fields of a link to change; what is left out stays, null takes away."""
 
-    model_config = ConfigDict(**_STRICT, json_schema_extra=_drop_defaults)
+    model_config = ConfigDict(**_STRICT, json_schema_extra=drop_defaults)
 
 
 class LinkQuery(BaseModel):
