@@ -1,6 +1,6 @@
 """The contract of claims: redirect asks links, for each visitor of a limited link, whether the visitor may pass.
 
-`services/redirect/owner/claims.py` asks, and `services/links/links/claims.py` answers. A request is a line for each claim, and
+`services/redirect/owner/claims.py` asks, and `services/links/claims/` answers. A request is a line for each claim, and
 its answer a digit for each of them.
 """
 

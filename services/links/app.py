@@ -17,6 +17,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.links import health
+from services.links.claims import routes as claim_routes
+from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
@@ -24,10 +26,9 @@ from services.links.domains import routes as domain_routes
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
-from services.links.links import availability, batch, claims, exports, qr, tags
+from services.links.links import availability, batch, exports, qr, tags
 from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
-from services.links.links.claims import CLAIMING, Claimer
 from services.links.links.creation import Creator
 from services.links.links.exports import ExportGate
 from services.links.metrics import Metrics, MetricsMiddleware
@@ -73,7 +74,7 @@ ROUTERS = (
     domain_routes.router,
     key_routes.router,
     click_routes.router,
-    claims.router,
+    claim_routes.router,
     health.router,
 )
 

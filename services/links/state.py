@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi import Request
 
+    from services.links.claims.claimer import Claimer
     from services.links.clicks.queue import ClickQueue
     from services.links.clicks.routes import InternalTokens
     from services.links.keys.authentication import Keyring
     from services.links.links.batch import BatchGate
-    from services.links.links.claims import Claimer
     from services.links.links.creation import Creator
     from services.links.links.exports import ExportGate
     from services.links.metrics import Metrics

@@ -13,6 +13,7 @@ from time import monotonic
 import asyncpg
 import structlog
 
+from services.links.claims.rows import delete_old_claims
 from services.links.clicks.upkeep import (
     STEP_IDS,
     create_partitions,
@@ -22,7 +23,6 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
-from services.links.links.claims import delete_old_claims
 from services.links.packed.erasing import erase_some
 from services.links.packed.moving import CountMover
 from services.links.web.idempotency import delete_old_requests

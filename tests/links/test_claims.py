@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from services.links.app import create_app
+from services.links.claims.claimer import CLAIMING, Claimer
+from services.links.claims.rows import decide_claims, delete_old_claims
 from services.links.keys.rows import create_key
-from services.links.links.claims import CLAIMING, Claimer, decide_claims, delete_old_claims
 from services.links.upkeep import forget_claims
 from services.links.web.errors import Busy
 from shared.claims import LARGEST_CLAIMS_BYTES, MOST_CLAIMS, PATH, Claim, write_claims

@@ -23,6 +23,7 @@ BREAKS = [
     ("links", "services.links.links.checks", "services.links.clicks.rows"),
     ("links", "services.links.links.checks", "services.links.stats.intervals"),
     ("domains", "services.links.domains.rows", "services.links.links.rows"),
+    ("claims", "services.links.claims.rows", "services.links.links.rows"),
     ("clicks", "services.links.clicks.routes", "services.links.keys.authentication"),
     ("clicks", "services.links.clicks.rows", "services.links.links.rows"),
     ("packed", "services.links.packed.rows", "services.links.clicks.counts"),

@@ -14,11 +14,11 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import AfterValidator, WithJsonSchema
 from starlette.responses import Response
 
+from services.links.claims.rows import lock_count
 from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayRead, MayWrite
 from services.links.keys.direct_routes import DirectRoute
 from services.links.links.checks import changed_fields, check_filter, check_seen, link_key, new_draft
-from services.links.links.claims import lock_count
 from services.links.links.creation import announce_links, store_links
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
 from services.links.links.lists import select_links, sort_value

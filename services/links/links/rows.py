@@ -74,7 +74,7 @@ class LinkRow:
 
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
-        clicks_left: Of a limit, which `claims.py` counts.
+        clicks_left: Of a limit, which the room of claims counts.
     """
 
     fields: LinkFields

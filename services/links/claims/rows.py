@@ -1,106 +1,19 @@
-"""Limited links: `POST /internal/claims` decides for redirect which visitors pass. nginx lets nobody else reach it.
+"""The tables of claims: how many visitors each limited link has let through, and which requests these were.
 
-The claims of all redirectors that arrive while one transaction runs are decided by the next one (`shared/joiner.py`). A link
-lets exactly as many visitors through as its limit says, because each transaction locks the links' rows before it counts.
+A link lets exactly as many visitors through as its limit says, because each transaction locks the links' rows before it counts.
 """
 
-import asyncio
 from collections.abc import Sequence
-from http import HTTPStatus
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
-
-from services.links.state import state_of
-from services.links.web.bodies import read_body
-from services.links.web.errors import BodyTooSlow, Busy, Problem, Unavailable
 from shared.changes import insert_changes
-from shared.claims import LARGEST_CLAIMS_BYTES, MOST_CLAIMS, PATH, Claim, read_claims, write_verdicts
-from shared.joiner import Joiner, TooManyWaiting, Waiting
-from shared.postgres import Connection, Pool, connection
+from shared.claims import Claim
+from shared.postgres import Connection
 from shared.records import LinkKey
 
 REMEMBERED = "1 minute"
 """The time for which a request id that was let through uses no other click. nginx repeats a visit for some 8 s."""
 
 DELETED_AT_ONCE = 5_000
-
-BATCHES_IN_FLIGHT = 2
-DEADLINE_S = 1.0
-"""Less than the deadline of redirect, which may not give up what is stored afterwards."""
-
-CLAIMING = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-"""Settings of the sessions. The tables change so much that their statistics are always old, and a look-up is always right."""
-
-router = APIRouter(include_in_schema=False)
-
-
-class MalformedClaims(Problem):
-    status, kind, title = HTTPStatus.BAD_REQUEST, "malformed-claims", "Malformed claims"
-
-
-class Claimer:
-    """Decides claims together, at most two batches at once.
-
-    Args:
-        pool: Connections of its own, so that a link that many visit takes none from the API.
-        waiting_limit: The most claims that wait.
-    """
-
-    def __init__(self, pool: Pool, *, waiting_limit: int = 10_000) -> None:
-        self._pool = pool
-        self._joiner: Joiner[Claim, bool] = Joiner(
-            self._decide, batches_in_flight=BATCHES_IN_FLIGHT, batch_size=MOST_CLAIMS, waiting_limit=waiting_limit
-        )
-
-    async def claim(self, claims: Sequence[Claim]) -> list[bool]:
-        """Decide claims. When this returns, those that were granted are committed.
-
-        Returns:
-            Whether each was granted.
-
-        Raises:
-            Busy: Too many wait already.
-            TimeoutError: It takes too long. Those that wait are dropped; a redirector that asks again learns the rest.
-        """
-        joined: list[asyncio.Future[bool]] = []
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                joined.extend(map(self._joiner.join, claims))
-                return await asyncio.gather(*joined)
-        except TooManyWaiting:
-            raise Busy("Too many visitors of limited links wait.") from None
-        finally:
-            for future in joined:
-                future.cancel()
-
-    async def _decide(self, batch: Sequence[Waiting[Claim, bool]]) -> None:
-        # Nobody waits for the others any more, so they must not use up a click.
-        awaited = [(claim, future) for claim, future in batch if not future.done()]
-        if not awaited:
-            return
-        async with connection(self._pool, deadline_s=DEADLINE_S) as conn:
-            granted = await decide_claims(conn, [claim for claim, _ in awaited])
-        for claim, future in awaited:
-            if not future.done():
-                future.set_result(claim in granted)
-
-
-@router.post(PATH)
-async def take_claims(request: Request) -> Response:
-    """Take claims, and answer with a list of 1 (the visitor passes) and 0. After any other status, ask again."""
-    state = state_of(request)
-    state.internal_tokens.check(request)
-    try:
-        claims = read_claims(await read_body(request, LARGEST_CLAIMS_BYTES, DEADLINE_S, name="The claims"))
-    except BodyTooSlow:
-        # The sender is a redirector of this site, which sends them again.
-        raise Unavailable("The claims did not come in time.") from None
-    except ValueError:
-        raise MalformedClaims("The body is no list of claims.") from None
-    verdicts = await state.claimer.claim(claims)
-    state.metrics.count_claims(verdicts)
-    return Response(write_verdicts(verdicts), media_type="text/plain")
 
 
 async def decide_claims(conn: Connection, claims: Sequence[Claim]) -> set[Claim]:
