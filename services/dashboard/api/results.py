@@ -159,6 +159,29 @@ class Domains:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainFile:
+    """A file of a domain, without its content."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain, and what was decided about it."""
+
+    domain: str
+    root_url: str | None
+    not_found_url: str | None
+    expired_url: str | None
+    page_title: str | None
+    page_colour: str | None
+    robots: str | None
+    files: tuple[DomainFile, ...]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tag:
     tag: str
     links: int
