@@ -20,6 +20,7 @@ from services.links import health
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
+from services.links.decisions import routes as decision_routes
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
@@ -65,6 +66,7 @@ ROUTERS = (
     erasures.router,
     stats_routes.router,
     availability.router,
+    decision_routes.router,
     qr.router,
     exports.router,
     tags.router,
