@@ -56,7 +56,7 @@ def test_click_of_the_release_before_is_read() -> None:
 @pytest.mark.parametrize("body", [b"", b"\x01", b"\xc1", *map(msgpack.packb, [[1], [(1, 2)], [(1, 2, 3)], {"a": 1}])])
 def test_what_is_no_list_of_clicks_is_refused(body: bytes) -> None:
     """Other things than clicks raise one error."""
-    with pytest.raises(ValueError):  # its text is msgpack's
+    with pytest.raises(ValueError):  # noqa: PT011  # its text is msgpack's
         unpack_clicks(body)
 
 

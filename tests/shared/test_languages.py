@@ -69,7 +69,7 @@ def test_lookup_is_the_model(ranges: list[tuple[str, str]], tags: set[str]) -> N
         subtags = name.split("-")
         shortened = [subtags[:length] for length in range(len(subtags), 0, -1)]
         # A shortened range never ends with a single character, which begins what was cut off.
-        kept = [each for each in shortened if each == subtags or len(each[-1]) > 1 or len(each) == 1]
+        kept = [each for each in shortened if each == subtags or len(each[-1]) > 1]
         candidates.append((weight, ["-".join(each) for each in kept]))
     heaviest_first = [names for weight, names in sorted(candidates, key=lambda each: -each[0]) if weight]
     expected = next((name for names in heaviest_first for name in names if name in tags and name not in refused), None)
