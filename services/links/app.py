@@ -22,6 +22,7 @@ from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
+from services.links.decisions import routes as decision_routes
 from services.links.domains import routes as domain_routes
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
@@ -68,6 +69,7 @@ ROUTERS = (
     erasures.router,
     stats_routes.router,
     availability.router,
+    decision_routes.router,
     qr.router,
     exports.router,
     tags.router,

@@ -22,6 +22,7 @@ from services.dashboard.api.results import (
     CodeAvailability,
     Domain,
     Domains,
+    Explanation,
     Key,
     Keys,
     Link,
@@ -112,6 +113,10 @@ class Client:
         """Tell whether a code is available, on the site's first domain if none is given."""
         asked: Parameters = {"domain": domain} if domain else {}
         return self._get(CodeAvailability, f"/links/{quote(code, safe='')}/availability", asked)
+
+    def explain(self, link: Link, visit: Mapping[str, str]) -> Explanation:
+        """Explain where a link leads a visit, of which some things are known."""
+        return self._get(Explanation, f"{_path(link)}/decide", {**visit, "domain": link.domain})
 
     def qr(self, link: Link, kind: Literal["svg", "png"]) -> bytes:
         """Draw the QR code of a link's short URL."""

@@ -144,6 +144,41 @@ class BatchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class DecidedTarget:
+    """A target that a visitor may get, and its share of the visitors."""
+
+    variant: str
+    url: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedCondition:
+    condition: str
+    holds: bool
+    wanted: tuple[str, ...]
+    found: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedRule:
+    number: int
+    name: str
+    holds: bool
+    wins: bool
+    conditions: tuple[DecidedCondition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where a link leads a visit, and why: the number of the rule that wins, if any."""
+
+    rule: int | None
+    targets: tuple[DecidedTarget, ...]
+    rules: tuple[DecidedRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CodeAvailability:
     """Whether a code is available; if not, the reason says why."""
 
