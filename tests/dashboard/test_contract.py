@@ -56,7 +56,7 @@ ANSWERS: list[tuple[str, str, str, Any]] = [
 """Method, path and status, and what the client reads the answer as."""
 
 SENT = {
-    "LinkIn": {*shorten.FIELDS, *COLUMN_FIELDS} - {"", "short_url"},
+    "LinkIn": {*shorten.FIELDS, *COLUMN_FIELDS} - {"", "short_url", "has_password"},
     "LinkPatch": {*editor.FIELDS, *table.EDITABLE.values()},
     "KeyIn": set(keys.FIELDS),
     "DomainPatch": set(domains.FIELDS),

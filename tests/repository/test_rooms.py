@@ -31,6 +31,7 @@ BREAKS = [
     ("stats", "services.links.stats.rows", "services.links.clicks.enrichment"),
     ("stats", "services.links.stats.routes", "services.links.links.routes"),
     ("decisions", "services.links.decisions.routes", "services.links.links.routes"),
+    ("unlocks", "services.links.unlocks.tries", "services.links.links.checks"),
     ("foundation", "services.links.site", "services.links.keys.rows"),
     ("foundation", "services.links.metrics", "services.links.clicks.pipe"),
     ("foundation", "services.links.state", "services.links.keys.authentication"),

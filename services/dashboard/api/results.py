@@ -62,6 +62,7 @@ class Link:
     clicks_left: int | None = None
     rules: list[dict[str, Any]] | None = None
     split: list[dict[str, Any]] | None = None
+    has_password: bool = False
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from shared.api import (
     LAST_YEAR,
     LONGEST_DECISION,
     LONGEST_NOTES,
+    LONGEST_PASSWORD,
     LONGEST_TITLE,
     LONGEST_URL,
     MOST_CLICKS,
@@ -99,7 +100,7 @@ class LinkInputs:
 
     names = (
         *("title", "notes", "tags", "expires_at", "max_clicks", "expired_url", "status_code"),
-        *("forward_query", "forward_path", "crawlable", "preview", "rules", "split"),
+        *("forward_query", "forward_path", "crawlable", "preview", "rules", "split", "password"),
     )
 
     def __init__(
@@ -115,9 +116,9 @@ class LinkInputs:
         """Draw the inputs.
 
         Returns:
-            The fields as the API takes them.
+            The fields as the API takes them; a password only if it is to change.
         """
-        return {
+        fields: Fields = {
             "title": self._title(),
             "notes": self._notes(),
             "tags": self._tags(),
@@ -128,6 +129,7 @@ class LinkInputs:
             **{name: self._switch(name, label) for name, label in _SWITCHES.items()},
             **self._deciding(),
         }
+        return fields | self._password()
 
     def _switch(self, name: str, label: str) -> bool:
         is_on = getattr(self._link, name) if self._link else name == "preview"
@@ -274,3 +276,21 @@ class LinkInputs:
         )
         show_error(self._errors, "status_code", "The kind")
         return code
+
+    def _password(self) -> Fields:
+        has_password = self._link.has_password if self._link else False
+        is_removed = has_password and st.checkbox("Remove the password", key=f"{self._prefix}_password_removed")
+        password = st.text_input(
+            "New password" if has_password else "Password",
+            type="password",
+            max_chars=LONGEST_PASSWORD,
+            key=f"{self._prefix}_password",
+            placeholder="Empty: it stays as it is" if has_password else "Empty: everybody may follow the link",
+            help="Visitors have to know it. Nobody can read it here again.",
+            autocomplete="new-password",
+            disabled=is_removed,
+        )
+        show_error(self._errors, "password", "The password")
+        if is_removed:
+            return {"password": None}
+        return {"password": password} if password else {}
