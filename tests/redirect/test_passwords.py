@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from services.redirect.owner.passwords import MOST_AT_ONCE, Passwords, Visit
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +21,7 @@ from starlette.types import Message
 from services.redirect.answers import Answer
 from services.redirect.app import create_app
 from services.redirect.lane import LaneProtocol
+from services.redirect.owner.passwords import MOST_AT_ONCE, Passwords, Visit
 from shared.clicks import Click
 from shared.settings import RedirectSettings
 from shared.unlocks import LARGEST_FORM, password_tag, sign_unlock
