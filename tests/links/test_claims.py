@@ -160,6 +160,21 @@ async def test_limit_is_edited(alice: httpx.AsyncClient, owner: Connection, link
     assert await announced(owner) == ["x"] * 8
 
 
+async def test_used_up_link_is_listed_as_expired(alice: httpx.AsyncClient, links: Connection) -> None:
+    """A list by state has a used-up link among the expired ones, and one with a visit left among the active ones."""
+    for code in ("used", "fresh", "begun"):
+        await alice.post(LINKS, json={"url": URL, "code": code, "max_clicks": 2})
+    ids = {row["code"]: row["id"] for row in await links.fetch("SELECT code, id FROM links")}
+    await decide_claims(links, [*claims_of(ids["used"], 2), *claims_of(ids["begun"], 1)])
+
+    async def listed(state: str) -> set[str]:
+        return {link["code"] for link in (await alice.get(LINKS, params={"state": state})).json()["items"]}
+
+    assert await listed("expired") == {"used"}
+    assert await listed("active") == {"fresh", "begun"}
+    assert (await alice.get("/api/v1/exports?state=expired")).text.count("\n") == 2
+
+
 async def test_edit_and_claim_are_one_after_the_other(alice: httpx.AsyncClient, owner: Connection) -> None:
     """An edit of the limit waits for claims that are being counted, so that one of both announces the end."""
     await alice.post(LINKS, json={"url": URL, "code": "x", "max_clicks": 9})
@@ -168,10 +183,12 @@ async def test_edit_and_claim_are_one_after_the_other(alice: httpx.AsyncClient, 
     async with owner.transaction():
         await owner.execute("UPDATE link_claims SET used = 3 WHERE link_id = $1", link)
         lowering = asyncio.create_task(alice.patch(f"{LINKS}/x", json={"max_clicks": 3}))
-        while not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        while not lowering.done() and not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.01)
+        has_waited = not lowering.done()
     answer = await lowering
 
+    assert has_waited
     assert answer.json()["clicks_left"] == 0
     assert await is_used_up(owner, "x")
 
