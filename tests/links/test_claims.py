@@ -91,6 +91,26 @@ async def test_second_try_uses_none(owner: Connection, links: Connection) -> Non
     assert await decide_claims(links, [Claim(second, one.request_id)]) == {Claim(second, one.request_id)}
 
 
+async def test_same_request_at_once_uses_none(owner: Connection, pool: Pool) -> None:
+    """Two batches that decide the same requests at once let the same ones through, and count each once."""
+    link = await add_limited(owner, "three", 3)
+    claims = claims_of(link, 5)
+    await owner.execute("INSERT INTO link_claims (link_id) VALUES ($1)", link)
+
+    async def decide() -> set[Claim]:
+        async with connection(pool, deadline_s=30) as conn:
+            return await decide_claims(conn, claims)
+
+    async with owner.transaction():
+        await owner.execute("UPDATE link_claims SET used = 1 WHERE link_id = $1", link)
+        both = [asyncio.create_task(decide()) for _ in range(2)]
+        while await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+            await asyncio.sleep(0.01)
+
+    assert await asyncio.gather(*both) == [{*claims[:2]}, {*claims[:2]}]
+    assert await used(owner, link) == 3
+
+
 async def test_exactly_as_many_pass_at_once(owner: Connection, pool: Pool) -> None:
     """Batches with the same links in every order, from four connections at once, grant exactly the limits."""
     limits = {await add_limited(owner, f"link-{limit}", limit): limit for limit in (1, 7, 100, 300)}
