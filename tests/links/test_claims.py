@@ -91,6 +91,26 @@ async def test_second_try_uses_none(owner: Connection, links: Connection) -> Non
     assert await decide_claims(links, [Claim(second, one.request_id)]) == {Claim(second, one.request_id)}
 
 
+async def test_same_request_at_once_uses_none(owner: Connection, pool: Pool) -> None:
+    """Two batches that decide the same requests at once let the same ones through, and count each once."""
+    link = await add_limited(owner, "three", 3)
+    claims = claims_of(link, 5)
+    await owner.execute("INSERT INTO link_claims (link_id) VALUES ($1)", link)
+
+    async def decide() -> set[Claim]:
+        async with connection(pool, deadline_s=30) as conn:
+            return await decide_claims(conn, claims)
+
+    async with owner.transaction():
+        await owner.execute("UPDATE link_claims SET used = 1 WHERE link_id = $1", link)
+        both = [asyncio.create_task(decide()) for _ in range(2)]
+        while await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+            await asyncio.sleep(0.01)
+
+    assert await asyncio.gather(*both) == [{*claims[:2]}, {*claims[:2]}]
+    assert await used(owner, link) == 3
+
+
 async def test_exactly_as_many_pass_at_once(owner: Connection, pool: Pool) -> None:
     """Batches with the same links in every order, from four connections at once, grant exactly the limits."""
     limits = {await add_limited(owner, f"link-{limit}", limit): limit for limit in (1, 7, 100, 300)}
@@ -160,6 +180,21 @@ async def test_limit_is_edited(alice: httpx.AsyncClient, owner: Connection, link
     assert await announced(owner) == ["x"] * 8
 
 
+async def test_used_up_link_is_listed_as_expired(alice: httpx.AsyncClient, links: Connection) -> None:
+    """A list by state has a used-up link among the expired ones, and one with a visit left among the active ones."""
+    for code in ("used", "fresh", "begun"):
+        await alice.post(LINKS, json={"url": URL, "code": code, "max_clicks": 2})
+    ids = {row["code"]: row["id"] for row in await links.fetch("SELECT code, id FROM links")}
+    await decide_claims(links, [*claims_of(ids["used"], 2), *claims_of(ids["begun"], 1)])
+
+    async def listed(state: str) -> set[str]:
+        return {link["code"] for link in (await alice.get(LINKS, params={"state": state})).json()["items"]}
+
+    assert await listed("expired") == {"used"}
+    assert await listed("active") == {"fresh", "begun"}
+    assert (await alice.get("/api/v1/exports?state=expired")).text.count("\n") == 2
+
+
 async def test_edit_and_claim_are_one_after_the_other(alice: httpx.AsyncClient, owner: Connection) -> None:
     """An edit of the limit waits for claims that are being counted, so that one of both announces the end."""
     await alice.post(LINKS, json={"url": URL, "code": "x", "max_clicks": 9})
@@ -168,10 +203,12 @@ async def test_edit_and_claim_are_one_after_the_other(alice: httpx.AsyncClient, 
     async with owner.transaction():
         await owner.execute("UPDATE link_claims SET used = 3 WHERE link_id = $1", link)
         lowering = asyncio.create_task(alice.patch(f"{LINKS}/x", json={"max_clicks": 3}))
-        while not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        while not lowering.done() and not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.01)
+        has_waited = not lowering.done()
     answer = await lowering
 
+    assert has_waited
     assert answer.json()["clicks_left"] == 0
     assert await is_used_up(owner, "x")
 

@@ -188,13 +188,14 @@ class LinkOut(BaseModel):
     expired_url: str | None
     enabled: bool
     forward_query: bool
-    forward_path: bool
-    crawlable: bool
-    preview: bool
-    notes: str | None
+    # What came later has a default: the answer that a release before stored for a repeated request does not have it.
+    forward_path: bool = False
+    crawlable: bool = False
+    preview: bool = True
+    notes: str | None = None
     max_clicks: int | None = None
-    rules: list[Rule] | None
-    split: list[SplitTarget] | None
+    rules: list[Rule] | None = None
+    split: list[SplitTarget] | None = None
     has_password: bool = False
     owner: str
     clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
