@@ -20,11 +20,28 @@ CodeRefusal = Literal["taken", "reserved", "malformed"]
 """Why a code is not available."""
 
 Bots = Literal["include", "exclude", "only"]
+Device = Literal["mobile", "tablet", "desktop"]
+System = Literal["android", "ios", "windows", "macos", "linux", "chromeos"]
+Browser = Literal[
+    "chrome", "safari", "firefox", "edge", "opera", "samsung", "duckduckgo", "brave", "vivaldi", "yandex", "uc", "ie",
+    "facebook", "instagram",
+]  # fmt: skip
+"""What the rules of a link can ask of a user agent. A browser has one name on all systems."""
+
 Interval = Literal["hour", "day", "week", "month"]
 
 
+UNKNOWN = "unknown"
+"""The value of a dimension that a click does not have."""
+
+
 class Dimensions(NamedTuple):
-    """Clicks are counted by these. The names are those of the columns, and of `dimension` in the counts."""
+    """Clicks are counted by these. The names are those of the columns, and of `dimension` in the counts.
+
+    Attributes:
+        variant: Which rule or target of a split a visitor got. Clicks of other links are not counted by it, so that it costs
+            them nothing. It is the last one.
+    """
 
     country: str
     browser: str
@@ -32,10 +49,10 @@ class Dimensions(NamedTuple):
     device: str
     referrer: str
     language: str
+    variant: str = UNKNOWN
 
 
-UNKNOWN = "unknown"
-"""The value of a dimension that a click does not have."""
+VARIANT = "variant"
 
 LONGEST_URL = 8192
 """Characters of the request, and bytes of the stored target."""
@@ -46,6 +63,21 @@ LONGEST_TITLE = 512
 LONGEST_NOTES = 4000
 """Characters."""
 
+MOST_RULES = 50
+FEWEST_TARGETS, MOST_TARGETS = 2, 20
+"""Of a split."""
+
+MOST_WANTED = 50
+"""Values of a condition of a rule."""
+
+LONGEST_LABEL = 40
+"""Characters of the name of a rule, and of the name of a split's target."""
+
+LONGEST_VARIANT_TEXT = 2 * LONGEST_LABEL + 3
+"""Characters of what statistics call a rule and the target of its split together."""
+
+LONGEST_DECISION = 16 * 1024
+"""Bytes of a link's rules and split together, as JSON without blanks."""
 LONGEST_PASSWORD = 64
 """Characters of a link's password."""
 
@@ -57,6 +89,9 @@ LONGEST_SEARCH = 1000
 
 FIRST_YEAR, LAST_YEAR = 2000, 2199
 """Of every time that is sent."""
+
+MOST_CLICKS = 1_000_000_000
+"""The largest limit of a link."""
 
 MOST_ROWS = 10_000
 """Links in a batch."""

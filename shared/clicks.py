@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.api import LONGEST_VARIANT_TEXT
+
 
 class ClickParts(NamedTuple):
     """The parts of a visit that a click has, in the order of the journal; None where nothing was sent.
 
     A new part goes to the end. An older release ignores it, and it is None in the clicks of an older release. A part that
     nobody reads any more keeps its place, because the previous release finds the others by their number.
+
+    Attributes:
+        variant: Which rule or target of a split the visitor got; redirect tells it, and no header does.
     """
 
     unused_target: bytes | None = None
@@ -24,6 +29,18 @@ class ClickParts(NamedTuple):
     language: bytes | None = None
     unused_error_format: bytes | None = None
     purpose: bytes | None = None
+    variant: bytes | None = None
+
+
+class Visit(NamedTuple):
+    """What the rules of a link ask of a visit: four headers as nginx sends them, the query, and the time (Unix seconds)."""
+
+    address: bytes | None
+    agent: bytes | None
+    referrer: bytes | None
+    language: bytes | None
+    query: bytes
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,9 @@ LONGEST_AGENT = 512
 
 LONGEST_LANGUAGE = 64
 
+LONGEST_VARIANT = 4 * LONGEST_VARIANT_TEXT
+"""Bytes in UTF-8."""
+
 _TEXT = r"\S.*"
 
 HEADERS = (
@@ -76,7 +96,10 @@ It must not wait and must not raise: a redirect never fails because of clicks.
 """
 
 _RECORDED = {header.part: header for header in HEADERS if header.part is not None}
-_LONGEST = tuple(_RECORDED[part].longest if part in _RECORDED else 0 for part in ClickParts._fields)
+_LONGEST = tuple(
+    LONGEST_VARIANT if part == "variant" else _RECORDED[part].longest if part in _RECORDED else 0
+    for part in ClickParts._fields
+)
 _HEADER_OF_PART = tuple(
     _RECORDED[part].name.lower().encode() if part in _RECORDED else b"" for part in ClickParts._fields
 )
@@ -88,9 +111,10 @@ LARGEST_CLICK_BYTES = sum(_LONGEST) + 64
 """The bytes of a click in the journal: its parts and their lengths, the time, the link, and the frame of the record."""
 
 
-def take_parts(headers: dict[bytes, bytes]) -> tuple[bytes | None, ...]:
-    """Take the parts of a click from the headers of a visit, whose names are in lower case."""
-    return cut_parts(headers.get(name) for name in _HEADER_OF_PART)
+def take_parts(headers: dict[bytes, bytes], variant: bytes | None = None) -> tuple[bytes | None, ...]:
+    """Take the parts of a click from the headers of a visit, whose names are in lower case, and what redirect adds."""
+    *sent, _ = (headers.get(name) for name in _HEADER_OF_PART)
+    return cut_parts((*sent, variant))
 
 
 def cut_parts(parts: Iterable[bytes | None]) -> tuple[bytes | None, ...]:

@@ -9,16 +9,16 @@ PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>{title}</title>
+<title>{name}</title>
 <style>
 :root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }}
 body {{ display: grid; place-content: center; min-height: 90vh; margin: 0 1.5rem; text-align: center }}
 </style>
-<h1>{title}</h1>
+{look}<h1>{title}</h1>
 <p>{detail}</p>
 </html>
 """
-"""The page for a browser. Other clients get problem+json (RFC 9457)."""
+"""The page for a browser, with a name for its tab and the look of a domain. Other clients get problem+json (RFC 9457)."""
 
 
 class VisitProblem(NamedTuple):
@@ -34,6 +34,13 @@ class VisitProblem(NamedTuple):
     title: str
     detail: str
 
+
+LIMITED = VisitProblem(
+    "limited",
+    "A link for a limited number of visitors",
+    "Previews, scanners and programs get no further, so that they use up no visit. Open the link in a browser.",
+)
+"""The 403 of a visit that must not count."""
 
 VISIT_PROBLEMS = {
     400: VisitProblem("bad-request", "Bad request", "The request is not one that this server understands."),

@@ -40,10 +40,11 @@ class Record(NamedTuple):
     not packed, so that the records of all other links are the same to every release.
 
     Attributes:
-        rules, split: As JSON.
+        rules, split: As JSON (`shared/rules.py`).
         limited: Each visitor has to be let through by the owner of links.
         used_up: None is let through any more.
         password: Changes with the link's password; None if it has none.
+        salt: The key of the link's splits.
     """
 
     link_id: int
@@ -65,6 +66,7 @@ class Record(NamedTuple):
     limited: bool = False
     used_up: bool = False
     password: str | None = None
+    salt: str | None = None
 
 
 _DEFAULTS = tuple(Record._field_defaults.values())
@@ -101,6 +103,8 @@ def unpack_reading(packed: bytes) -> VersionedRecord:
         if not isinstance(values, list):
             raise TypeError
         as_of, *fields = values
+        if len(fields) not in (0, _ALWAYS, len(Record._fields)):
+            raise TypeError
         record = Record(*fields) if fields else None
     except (TypeError, OverflowError, msgpack.UnpackException) as error:
         raise ValueError("not a packed reading") from error
@@ -115,7 +119,7 @@ async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[Link
         """
         SELECT r.domain, r.code, r.id, r.url, r.status_code, r.cache_control, r.valid_from, r.expires_at,
                r.expired_url, r.enabled, r.forward_query, r.deleted, r.min_reader,
-               r.forward_path, r.crawlable, r.preview, r.rules, r.split, r.limited, r.used_up, r.password
+               r.forward_path, r.crawlable, r.preview, r.rules, r.split, r.limited, r.used_up, r.password, r.salt
         FROM unnest($1::text[], $2::text[]) AS k (domain, code)
         JOIN link_records r ON r.domain = k.domain AND r.code = k.code
         """,
@@ -142,9 +146,9 @@ def _is_sound(record: Record) -> bool:
         and (record.expired_url is None or _is_target(record.expired_url))
         and all(isinstance(getattr(record, name), bool) for name in _FLAGS)
         and _is_whole(record.min_reader, LARGEST_BIGINT)
-        # An older release leaves out what raised `min_reader`.
-        and (record.min_reader == 1 or record[_ALWAYS:] != _DEFAULTS)
-        and all(isinstance(value, str | None) for value in (record.rules, record.split, record.password))
+        # The release before did not know what raised `min_reader`, and left it out.
+        and (not 1 < record.min_reader <= READER or record[_ALWAYS:] != _DEFAULTS)
+        and all(isinstance(value, str | None) for value in (record.rules, record.split, record.password, record.salt))
     )
 
 

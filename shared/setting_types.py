@@ -8,11 +8,29 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import Annotated
 
 from ada_url import idna
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from shared.listen import parse_address
 
+FORBIDDEN_SCHEMES = frozenset(
+    {
+        "about",
+        "blob",
+        "data",
+        "file",
+        "filesystem",
+        "jar",
+        "javascript",
+        "livescript",
+        "mocha",
+        "vbscript",
+        "view-source",
+    }
+)
+"""No setting allows targets with these: they run as code, or show what is on the visitor's machine."""
+
+_match_scheme = re.compile(r"[a-z][0-9a-z+.-]{0,31}").fullmatch
 _match_label = re.compile(r"[0-9a-z]([0-9a-z-]{0,61}[0-9a-z])?").fullmatch
 _match_url = re.compile(
     r"(?P<scheme>[a-z]+)://"
@@ -88,6 +106,15 @@ def _check_origin(value: str) -> str:
     return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{int(port)}"
 
 
+def _check_scheme(value: str) -> str:
+    scheme = value.lower()
+    if not _match_scheme(scheme):
+        raise ValueError(f"must be schemes such as https,mailto,tel, without a colon, not {value!r}")
+    if scheme in FORBIDDEN_SCHEMES:
+        raise ValueError(f"{scheme} is never allowed: such an address runs as code or shows the visitor's own files")
+    return scheme
+
+
 def _check_root_url(value: str) -> str:
     if not re.fullmatch(r"(/|https?://)[!#%&'()*+,./0-9:=?@A-Z_a-z~-]*", value):
         raise ValueError("must be a path or an http(s) URL, percent-encoded")
@@ -135,3 +162,6 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_check_network)], ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], NoDecode, BeforeValidator(_split)]
+Schemes = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_scheme)], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
+]

@@ -13,7 +13,18 @@ from urllib.parse import urlsplit
 from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
-from shared.setting_types import BaseUrl, EmptyIsNone, Hosts, Listen, Networks, Origins, PostgresUrl, RedisUrl, RootUrl
+from shared.setting_types import (
+    BaseUrl,
+    EmptyIsNone,
+    Hosts,
+    Listen,
+    Networks,
+    Origins,
+    PostgresUrl,
+    RedisUrl,
+    RootUrl,
+    Schemes,
+)
 
 SECRETS_DIR = Path("/run/secrets")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -79,7 +90,13 @@ class InternalSettings(Settings):
     internal_token: Annotated[SecretStr | None, EmptyIsNone] = Field(default=None, min_length=32)
 
 
-class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
+class CountrySettings(Settings):
+    """The database with the countries of addresses, for clicks and for rules of links."""
+
+    country_database: Annotated[FilePath | None, EmptyIsNone] = None
+
+
+class LinksSettings(ServerSettings, SiteSettings, InternalSettings, CountrySettings):
     """The write service."""
 
     links_database_url: PostgresUrl
@@ -88,17 +105,18 @@ class LinksSettings(ServerSettings, SiteSettings, InternalSettings):
     fastapi_secret_key_previous: Annotated[SecretStr | None, EmptyIsNone] = None
     internal_token_previous: Annotated[SecretStr | None, EmptyIsNone] = None
     allow_private_targets: bool = False
+    target_schemes: Schemes = ("http", "https")
     packed_clicks: bool = False
-    country_database: Annotated[FilePath | None, EmptyIsNone] = None
 
 
-class RedirectSettings(ServerSettings, InternalSettings):
+class RedirectSettings(ServerSettings, InternalSettings, CountrySettings):
     """The redirect service."""
 
     redirect_database_url: PostgresUrl
     redis_url: RedisUrl
     memory_mb: int = Field(default=64, ge=0, le=65536)
     fast_lane: bool = True
+    previews: bool = True
     journal_dir: Annotated[Path | None, EmptyIsNone] = None
     journal_max_bytes: int = Field(default=2**30, ge=2**20, le=2**50)
     links_address: Annotated[Listen | None, EmptyIsNone] = None

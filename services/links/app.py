@@ -17,9 +17,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.links import health
+from services.links.claims import routes as claim_routes
+from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
+from services.links.decisions import routes as decision_routes
+from services.links.domains import routes as domain_routes
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
@@ -68,11 +72,14 @@ ROUTERS = (
     erasures.router,
     stats_routes.router,
     availability.router,
+    decision_routes.router,
     qr.router,
     exports.router,
     tags.router,
+    domain_routes.router,
     key_routes.router,
     click_routes.router,
+    claim_routes.router,
     unlock_routes.router,
     health.router,
 )
@@ -81,6 +88,7 @@ KEY_POOL_SIZE = 2
 LIST_POOL_SIZE = 4
 EXPORT_POOL_SIZE = 2
 STATS_POOL_SIZE = 4
+CLAIM_POOL_SIZE = 2
 UNLOCK_POOL_SIZE = 2
 """Connections beside `LINKS_POOL_SIZE`. With pools of their own, slow requests stop neither creations nor checks of keys."""
 
@@ -120,7 +128,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, LinksState]]:
         async with AsyncExitStack() as stack:
             url = settings.links_database_url.get_secret_value()
-            pool, key_pool, list_pool, export_pool, stats_pool, unlock_pool = [
+            pool, key_pool, list_pool, export_pool, stats_pool, claim_pool, unlock_pool = [
                 await stack.enter_async_context(open_pool(url, size=size, application=application, settings=session))
                 for size, application, session in (
                     (settings.links_pool_size, "links", {}),
@@ -128,6 +136,7 @@ def create_app(
                     (LIST_POOL_SIZE, "links lists", ASKING),
                     (EXPORT_POOL_SIZE, "links exports", ASKING),
                     (STATS_POOL_SIZE, "links stats", ASKING),
+                    (CLAIM_POOL_SIZE, "links claims", CLAIMING),
                     (UNLOCK_POOL_SIZE, "links unlocks", {}),
                 )
             ]
@@ -157,6 +166,7 @@ def create_app(
                 memory=memory or AnswerMemory(),
                 keyring=Keyring(key_pool),
                 creator=Creator(pool),
+                claimer=Claimer(claim_pool),
                 hashing=hashing,
                 unlocker=unlocker,
                 batch_gate=batches,

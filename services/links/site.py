@@ -21,9 +21,11 @@ class Site:
         base = urlsplit(settings.public_base_url)
         self.default_domain = settings.default_domain
         self.own_domains = settings.own_domains
+        self.aliases = www_aliases(self.own_domains)
         self.rules = TargetRules(
-            own_domains=(*self.own_domains, *www_aliases(self.own_domains)),
+            own_domains=(*self.own_domains, *self.aliases),
             allow_private=settings.allow_private_targets,
+            schemes=settings.target_schemes,
         )
         previous = settings.fastapi_secret_key_previous
         self.cursors = Cursors(

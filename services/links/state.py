@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi import Request
 
+    from services.links.claims.claimer import Claimer
     from services.links.clicks.queue import ClickQueue
     from services.links.clicks.routes import InternalTokens
     from services.links.keys.authentication import Keyring
@@ -48,6 +49,7 @@ class LinksState:
     memory: AnswerMemory
     keyring: Keyring
     creator: Creator
+    claimer: Claimer
     hashing: HashGate
     unlocker: Unlocker
     batch_gate: BatchGate

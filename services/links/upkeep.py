@@ -13,6 +13,7 @@ from time import monotonic
 import asyncpg
 import structlog
 
+from services.links.claims.rows import delete_old_claims
 from services.links.clicks.upkeep import (
     STEP_IDS,
     create_partitions,
@@ -98,6 +99,11 @@ async def sort_clicks(pool: Pool) -> None:
             is_more = await sort_clicked(conn)
 
 
+async def forget_claims(pool: Pool) -> None:
+    async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+        await delete_old_claims(conn)
+
+
 async def move_counts(pool: Pool) -> None:
     """Move counts of rows into packed days."""
     await _work_and_rest(pool, CountMover().move_some)
@@ -126,7 +132,7 @@ WORKS: Sequence[Work] = (
     sort_old_counts,
     erase_clicks,
 )
-FREQUENT_WORKS: Sequence[Work] = (sort_clicks,)
+FREQUENT_WORKS: Sequence[Work] = (sort_clicks, forget_claims)
 PACKED_WORKS: Sequence[Work] = (move_counts,)
 """Where PACKED_CLICKS is on."""
 

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from services.redirect.breaker import Breaker
 from shared.records import (
     ABSENT_LIFETIME_S,
+    READER,
     RECORD_LIFETIME_S,
     LinkKey,
     VersionedRecord,
@@ -68,11 +69,16 @@ class Cache:
         return found
 
     async def put_many(self, readings: Mapping[LinkKey, VersionedRecord]) -> None:
-        """Store readings in one round trip. The absence of a code is stored only if Redis holds nothing for it."""
+        """Store readings in one round trip. The absence of a code is stored only if Redis holds nothing for it.
+
+        A record that only a newer release understands is not stored: what this one read of it is not all.
+        """
         if not readings or not self._breaker.allows():
             return
         pipeline = self._redis.pipeline(transaction=False)
         for key, reading in readings.items():
+            if reading.record is not None and reading.record.min_reader > READER:
+                continue
             is_absent = reading.record is None
             lifetime_s = ABSENT_LIFETIME_S if is_absent else RECORD_LIFETIME_S * random.uniform(0.9, 1.0)
             pipeline.set(redis_key(key), pack_reading(reading), px=int(lifetime_s * 1000), nx=is_absent)

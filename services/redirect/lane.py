@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from services.redirect.memory import Memory
 from services.redirect.protocol import VisitProtocol
 from services.redirect.state import state_of
-from shared.clicks import HEADERS, LONGEST_LANGUAGE, UNCUT_BYTES, Click, RecordClicks, cut_parts
+from shared.clicks import HEADERS, LONGEST_LANGUAGE, UNCUT_BYTES, Click, RecordClicks, Visit, cut_parts
 from shared.codes import CODE_PATTERN
 from shared.health import is_draining
 
@@ -109,13 +109,16 @@ class LaneProtocol(VisitProtocol):
                 and data.translate(_CONTROLS) is data
                 and data.count(b"\r") == data.count(b"\n")
             ):
+                response, variant = entry.response, None
+                if not response:
+                    response, variant = entry.answer(Visit(address, agent, referrer, language, b"", now))
                 # In the order of `ClickParts`; to make one of those would take a tenth of the visit's time.
-                parts: tuple[bytes | None, ...] = (None, address, None, agent, referrer, language, None, None)
+                parts: tuple[bytes | None, ...] = (None, address, None, agent, referrer, language, None, None, variant)
                 if len(data) > UNCUT_BYTES or (language is not None and len(language) > LONGEST_LANGUAGE):
                     parts = cut_parts(parts)
                 if not self._owed:
                     self._lane.flush_soon()
-                self._owed.append((self._write, entry.response, (now, entry.link_id, parts)))
+                self._owed.append((self._write, response, (now, entry.link_id, parts)))
                 self._was_used = True
                 return
         self._lane.flush()

@@ -7,16 +7,21 @@ ALTER TABLE links
     ADD COLUMN notes        text,
     ADD COLUMN rules        jsonb,
     ADD COLUMN split        jsonb,
+    ADD COLUMN split_salt   uuid,
     ADD COLUMN max_clicks   bigint CHECK (max_clicks > 0),
     ADD COLUMN password_hash text COLLATE "C";
 
--- The visitors that a limited link has let through. Not in the link's row, which every click changes.
+-- The visitors that a limited link has let through. Not in the link's row, which every click changes. Half of a page is kept
+-- free, so that the new version of a row finds room beside the old one and needs no new entry in the index.
 CREATE TABLE link_claims (
     link_id bigint PRIMARY KEY,
     used    bigint NOT NULL DEFAULT 0
-);
+) WITH (fillfactor = 50);
 
 GRANT SELECT, INSERT, UPDATE ON link_claims TO tinyurl_links;
+
+-- Which rule or target of a split a click took; clicks of other links have none.
+ALTER TABLE clicks ADD COLUMN variant text COLLATE "C";
 
 -- What only some links have comes last, and raises `min_reader`: an older redirector must not follow such a link. A password is
 -- told by a part of a digest of its hash, which changes with it and tells nobody how to guess it.
@@ -37,5 +42,6 @@ SELECT domain, code, id, url, status_code, cache_control, valid_from, expires_at
        END AS used_up,
        CASE WHEN password_hash IS NOT NULL
             THEN left(encode(sha256(convert_to(password_hash, 'UTF8')), 'hex'), 16)
-       END AS password
+       END AS password,
+       split_salt::text AS salt
 FROM links;

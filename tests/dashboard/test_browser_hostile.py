@@ -97,7 +97,7 @@ def store_clicks(site: DashboardSite, short_url: str) -> None:
 
     link = site.query(read_id)
     now = int(datetime.now(UTC).timestamp() * 1_000_000)
-    clicks = [EnrichedClick(now, link, LOCAL_OWNER, text.encode(), False, Dimensions(*[text] * 6)) for text in TEXTS]
+    clicks = [EnrichedClick(now, link, LOCAL_OWNER, text.encode(), False, Dimensions(*[text] * 7)) for text in TEXTS]
     site.store_clicks(clicks)
 
 

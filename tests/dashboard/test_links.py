@@ -212,14 +212,16 @@ def test_the_editor_changes_all_fields(stack: Stack) -> None:
         refused = [error.value for error in page.error]
         labelled(page.text_input, "Leads to").set_value("https://new.example/")
         labelled(page.text_input, "Title").set_value("New")
-        labelled(page.selectbox, "Kind of redirect").set_value(308)
+        labelled(page.selectbox, "Kind of redirect").set_value(307)
+        labelled(page.number_input, "Most visitors").set_value(7)
         labelled(page.button, "Save").click().run()
         link = client.link("one", "sho.rt")
 
     assert not page.exception
     assert len(refused) == 1
     assert refused[0].startswith("The address ")
-    assert (link.url, link.title, link.status_code) == ("https://new.example/", "New", 308)
+    assert (link.url, link.title, link.status_code) == ("https://new.example/", "New", 307)
+    assert (link.max_clicks, link.clicks_left) == (7, 7)
 
 
 def test_the_editor_sets_and_removes_a_password(stack: Stack) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from services.dashboard.api.results import FieldProblem, RowProblem, RowResult
 from services.dashboard.lists.encodings import RowsRefused
 from services.dashboard.lists.parsing import SLICE_ROWS, parse_rows, results_csv, slices
+from services.links.links.conditions import Rule, SplitTarget
 from services.links.links.exports import BOM, COLUMNS, write_csv
 from services.links.links.forms import LinkIn, LinkOut
-from shared.api import MOST_PASSWORDS, MOST_ROWS
+from shared.api import MOST_CLICKS, MOST_PASSWORDS, MOST_ROWS
 
 A, B = "https://a.example/", "https://b.example/"
 TEXT = st.text(alphabet=st.sampled_from("a,;|\\\"'\r\n\t =+-@＝＋－＠é😀"), min_size=1, max_size=12) | st.text(
@@ -38,6 +39,24 @@ LINKS = st.builds(
     expired_url=st.none() | st.just(B),
     enabled=st.booleans(),
     forward_query=st.booleans(),
+    forward_path=st.booleans(),
+    crawlable=st.booleans(),
+    preview=st.booleans(),
+    notes=st.none() | st.lists(SHOWN, min_size=1, max_size=3).map("\n".join),
+    rules=st.none()
+    | st.lists(
+        st.builds(
+            lambda name, value: Rule.model_validate(
+                {"name": f"n{name}"[:30], "if": {"query": [{"name": value}], "time": "09:00-17:00"}, "url": A}
+            ),
+            st.sampled_from(["", "=1", ";'+x", '"', "é"]),
+            TEXT.filter(lambda text: "\0" not in text and len(text) < 250),
+        ),
+        min_size=1,
+        max_size=2,
+    ),
+    split=st.none() | st.just([SplitTarget(name="=a; '-", url=A, weight=1), SplitTarget(name="b", url=B, weight=0)]),
+    max_clicks=st.none() | st.integers(1, MOST_CLICKS),
     owner=TEXT,
     clicks=st.integers(0),
     version=st.integers(1),
@@ -135,7 +154,7 @@ def test_a_first_line_names_the_columns() -> None:
             ),
             {"domain": "go.example.org", "code": "news"},
         ),
-        (f'"url";"short_id";"note"\n"{A}";"abc";"=1"', {"code": "abc", "title": "=1"}),
+        (f'"url";"short_id";"note"\n"{A}";"abc";"=1"', {"code": "abc", "notes": "=1"}),
         # People's own
         (f"long_url,title\n{A},Hello", {"title": "Hello"}),
         (
@@ -237,8 +256,8 @@ def test_import_is_the_inverse_of_export(links: list[LinkOut], mark: str) -> Non
     written = mark + ",".join(COLUMNS) + "\r\n" + write_csv(links)
     sent = [
         {
-            name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
-            for name, value in vars(link).items()
+            name: value
+            for name, value in link.model_dump(mode="json").items()
             if name not in NOT_SETTABLE and value not in (None, [])
         }
         for link in links

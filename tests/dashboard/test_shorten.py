@@ -44,12 +44,15 @@ def test_the_options_are_stored(stack: Stack) -> None:
     labelled(page.text_input, "Where it leads after that").set_value("https://www.example.com/gone")
     labelled(page.selectbox, "Kind of redirect").set_value(307)
     labelled(page.text_input, "Password").set_value("s3cret")
-    labelled(page.checkbox, "Pass the visitor's query parameters on").check()
+    for switch in page.checkbox:
+        switch.set_value(not switch.value)
+    labelled(page.text_area, "Notes").set_value("Two\nlines")
     shorten(page.run())
     with stack.client() as client:
         link = client.link("mine", "go.example.org")
 
-    assert (link.title, link.tags, link.status_code, link.forward_query) == ("A title", ("new", "newer"), 307, True)
+    assert (link.title, link.tags, link.status_code, link.notes) == ("A title", ("new", "newer"), 307, "Two\nlines")
+    assert (link.forward_query, link.forward_path, link.crawlable, link.preview) == (True, True, True, False)
     assert link.has_password
     assert link.expires_at == EXPIRY
     assert link.expired_url == "https://www.example.com/gone"

@@ -46,8 +46,9 @@ def click(
     agent: bytes | None = CHROME,
     referrer: bytes | None = None,
     language: bytes | None = None,
+    variant: bytes | None = None,
 ) -> Click:
-    parts = ClickParts(address=address, agent=agent, referrer=referrer, language=language)
+    parts = ClickParts(address=address, agent=agent, referrer=referrer, language=language, variant=variant)
     return time() if at is None else at, link_id, parts
 
 
@@ -94,6 +95,11 @@ async def check_sums(conn: Connection) -> int:
             )
             kept = f"SELECT {whose}, day, is_bot, value, clicks FROM click_dimensions_{counts} WHERE dimension = $1"
             assert await _pairs(conn, kept, dimension) == await _pairs(conn, by_value + " GROUP BY 1, 2, 3, 4")
+        by_variant = f"SELECT {whose}, (clicked_at AT TIME ZONE 'UTC')::date, is_bot, variant, count(*) FROM clicks"
+        kept = f"SELECT {whose}, day, is_bot, value, clicks FROM click_dimensions_{counts} WHERE dimension = 'variant'"
+        assert await _pairs(conn, kept) == await _pairs(
+            conn, by_variant + " WHERE variant IS NOT NULL GROUP BY 1, 2, 3, 4"
+        )
         visitors = f"""
             SELECT {whose}, (clicked_at AT TIME ZONE 'UTC')::date, is_bot, count(DISTINCT visitor) FROM clicks
             WHERE visitor IS NOT NULL GROUP BY 1, 2, 3

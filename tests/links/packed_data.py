@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from services.links.packed.chunks import ChunkClicks, ChunkLinks, cut_visitor
 from services.links.packed.days import DayCounts
-from shared.api import Dimensions
+from shared.api import UNKNOWN, Dimensions
 from shared.postgres import Connection
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,7 +47,8 @@ async def select_raw(conn: Connection) -> list[StoredClick]:
     """Every raw click, out of rows and out of chunks."""
     rows = await conn.fetch(
         """
-        SELECT clicked_at, link_id, owner, visitor, is_bot, country, browser, os, device, referrer, language FROM clicks
+        SELECT clicked_at, link_id, owner, visitor, is_bot, country, browser, os, device, referrer, language,
+               coalesce(variant, 'unknown') FROM clicks
         """
     )
     found = [
@@ -98,6 +99,8 @@ def count_raw(clicks: list[StoredClick]) -> StoredCounts:
             slot = EPOCH + (click.at - EPOCH) // timedelta(minutes=15) * timedelta(minutes=15)
             counts.slots[who, slot, click.is_bot] += 1
             for name, value in click.dimensions._asdict().items():
+                if (name, value) == ("variant", UNKNOWN):
+                    continue
                 counts.values[who, click.day, name, value, click.is_bot] += 1
         seen = {(getattr(each, whose), each.day, each.is_bot, each.visitor) for each in clicks if each.visitor}
         counts.visitors.update((who, day, is_bot) for who, day, is_bot, _ in seen)

@@ -12,7 +12,7 @@ from services.links.clicks.batches import Store
 from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.packing import pack_clicks
 from services.links.clicks.rows import insert_clicks
-from shared.api import Dimensions
+from shared.api import UNKNOWN, Dimensions
 from tests.conftest import Database
 from tests.links.click_data import make_links
 
@@ -79,6 +79,8 @@ def unique_visitors(clicks: Sequence[Known]) -> int:
 def top_values(wanted: Sequence[Known], dimension: str, top: int) -> list[tuple[str, int]]:
     """The most frequent values among the clicks that are wanted, by frequency and then by name."""
     counter = Counter(getattr(click.dimensions, dimension) for click in wanted)
+    if dimension == "variant":
+        del counter[UNKNOWN]
     return sorted(counter.items(), key=lambda item: (-item[1], item[0].encode()))[:top]
 
 
@@ -101,5 +103,6 @@ def _click(choose: random.Random) -> Known:
             device=choose.choice(["desktop", "mobile"]),
             referrer=choose.choice(["direct", *(f"{letter}.example" for letter in "abcdefgh")]),
             language=choose.choice(["de", "en", "=cmd|'/C calc'!A0"]),
+            variant=choose.choice([UNKNOWN, UNKNOWN, "rule 1", "Ünï / b"]),
         ),
     )

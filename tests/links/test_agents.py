@@ -4,7 +4,7 @@ from ua_parser import Domain
 from ua_parser.loaders import load_lazy_builtins
 from ua_parser.regex import Resolver
 
-from services.links.clicks.agents import LONGEST_NAMES, load_matchers
+from shared.agents import LONGEST_NAMES, load_matchers
 from tests.agents import read_agents
 
 

@@ -10,8 +10,8 @@ import pytest
 from crawlerdetect.providers.crawlers import data as crawlers
 from crawlerdetect.providers.exclusions import data as exclusions
 
-from services.links.clicks.agents import AgentParser
-from services.links.clicks.bots import NAMES_OF_THINGS, PEOPLE, PROGRAMS, BotMatcher
+from shared.agents import AgentParser
+from shared.bots import NAMES_OF_THINGS, PEOPLE, PROGRAMS, BotMatcher
 from tests.agents import hostile_agents, read_agents
 
 RANDOM_AGENTS = 100_000

@@ -35,6 +35,7 @@ _clicks = st.builds(
     agent=_texts,
     referrer=st.one_of(_texts, st.sampled_from([b"https://www.example.co.uk/x"])),
     language=_texts,
+    variant=st.sampled_from([None, b"rule 1", b"a\0b\xff", b"", b"unknown", b"x" * 999]),
 )
 
 
@@ -72,7 +73,12 @@ async def test_a_click_is_stored_as_it_was(links: Connection, enricher: Enricher
     """The columns of a click; its address is in none of them."""
     (link,) = await make_links(links, 1)
     one = click(
-        link, at=NOON + 0.123456, agent=IPHONE, referrer=b"https://m.news.example.co.uk/a", language=b"pt-BR,pt"
+        link,
+        at=NOON + 0.123456,
+        agent=IPHONE,
+        referrer=b"https://m.news.example.co.uk/a",
+        language=b"pt-BR,pt",
+        variant="Ünï / b".encode(),
     )
     await take(links, enricher, [one])
     row = await links.fetchrow("SELECT * FROM clicks")
@@ -92,6 +98,7 @@ async def test_a_click_is_stored_as_it_was(links: Connection, enricher: Enricher
         "device": "mobile",
         "referrer": "example.co.uk",
         "language": "pt",
+        "variant": "Ünï / b",
     }
     assert len(visitor) == 16
     assert b"203.0.113.7" not in visitor

@@ -74,7 +74,17 @@ async def test_csv_pages_follow_each_other(reader: httpx.AsyncClient, clicks: li
         path = str(response.links["next"]["url"]) if "next" in response.links else ""
 
     assert len(rows) == sum(not click.is_bot for click in clicks)
-    assert set(rows[0]) == {"clicked_at", "is_bot", "country", "browser", "os", "device", "referrer", "language"}
+    assert set(rows[0]) == {
+        "clicked_at",
+        "is_bot",
+        "country",
+        "browser",
+        "os",
+        "device",
+        "referrer",
+        "language",
+        "variant",
+    }
     assert {row["language"] for row in rows} == {"de", "en", "'=cmd|'/C calc'!A0"}
 
 

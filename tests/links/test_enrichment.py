@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
-from services.links.clicks.agents import Agent
-from services.links.clicks.enrichment import COUNTRIES, Enricher, VisitorHash
+from services.links.clicks.enrichment import Enricher, VisitorHash
+from shared.agents import Agent
 from shared.api import UNKNOWN
 from shared.clicks import ClickParts
+from shared.countries import COUNTRIES
 
 IPAD = (
     b"Mozilla/5.0 (iPad; CPU OS 16_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "

@@ -125,3 +125,64 @@ def test_alias_of_a_domain_is_ours() -> None:
     for name in ("www.sho.rt", "WWW.go.example.org", "www.sho.rt."):
         with pytest.raises(TargetRefused, match="short link of this site"):
             Site(settings).rules.parse(f"https://{name}/abc")
+
+
+APPS = TargetRules(
+    own_domains=["sho.rt"],
+    allow_private=False,
+    schemes=["http", "https", "mailto", "tel", "sms", "intent", "myapp", "feed"],
+)
+APP_TARGETS = [
+    ("mailto:a@example.com?subject=data: x", "mailto:a@example.com?subject=data:%20x"),
+    ("MailTo:Ä <a@example.com>", "mailto:%C3%84%20<a@example.com>"),
+    ("tel:+43 1 234", "tel:+43%201%20234"),
+    ("sms:+431234?body=hi", "sms:+431234?body=hi"),
+    ("myapp://open/x?y#z", "myapp://open/x?y#z"),
+    (
+        "intent://scan/#Intent;scheme=zxing;S.browser_fallback_url=https%3A%2F%2Fexample.com;end",
+        "intent://scan/#Intent;scheme=zxing;S.browser_fallback_url=https%3A%2F%2Fexample.com;end",
+    ),
+]
+APP_REFUSED = [
+    *(
+        "javascript:alert(1)",
+        "JaVaScRiPt:x",
+        "java\tscript:x",
+        "data:text/html,x",
+        "file:///etc",
+        "vbscript:x",
+        "blob:x",
+    ),
+    *("ftp://example.com/", "ssh://example.com/", "view-source:https://example.com/", "about:blank"),
+    *("feed:javascript:alert(1)", "feed:%6aavascript:alert(1)", "feed://data:text/html,x", "feed:java%0Ascript:x"),
+    *("intent:#Intent;scheme=javascript;end", "intent://x#Intent;SCHEME=%66ile;end", "intent:data:x#Intent;end"),
+    "intent://x#Intent;S.browser_fallback_url=javascript%3Aalert(1);end",
+    "intent://x#Intent;S.browser_fallback_url=http%3A%2F%2F127.0.0.1;end",
+    *("myapp://user:password@open/", "http://127.0.0.1/", "https://sho.rt/x", "tel:" + "1" * LONGEST_URL),
+]
+
+
+@pytest.mark.parametrize(("text", "href"), APP_TARGETS)
+def test_operator_may_allow_addresses_of_apps(text: str, href: str) -> None:
+    """Schemes that are named are taken, and stored as a header can carry them; without the setting they are not."""
+    assert APPS.parse(text) == APPS.parse(href) == href
+    with pytest.raises(TargetRefused, match=r"must begin with http:// or https://$"):
+        RULES.parse(text)
+
+
+@pytest.mark.parametrize("text", APP_REFUSED)
+def test_what_runs_is_refused_however_it_is_spelled(text: str) -> None:
+    """No setting lets an address run as code, read files, or carry one that does."""
+    with pytest.raises(TargetRefused):
+        APPS.parse(text)
+
+
+@given(text=st.text(max_size=60), scheme=st.sampled_from(["mailto", "tel", "intent", "myapp", "feed"]))
+def test_address_of_an_app_is_printable_and_stable(text: str, scheme: str) -> None:
+    """Whatever is accepted fits into a header, and is the same when it is parsed again."""
+    try:
+        href = APPS.parse(f"{scheme}:{text}")
+    except TargetRefused:
+        return
+    assert all("!" <= character <= "~" for character in href)
+    assert APPS.parse(href) == href

@@ -224,6 +224,13 @@ ROUTES = [
     ("GET", "/docs", 200),
     ("GET", "/openapi.json", 200),
     ("GET", "/robots.txt", 200),
+    ("HEAD", "/", 302),
+    ("POST", "/", 302),
+    ("POST", "/robots.txt", 200),
+    ("GET", "/.well-known/security.txt", 404),
+    ("GET", "/.well-known/acme-challenge/x", 404),
+    ("GET", "/.well-known", 404),
+    ("POST", "/.well-known/security.txt", 405),
     ("GET", "/favicon.ico", 204),
     ("GET", "/api/v1/links", 401),
     ("GET", "/api/v1/nothing", 404),
@@ -233,6 +240,8 @@ ROUTES = [
     ("GET", "/metrics", 404),
     ("GET", "/internal", 404),
     ("GET", "/internal/clicks", 404),
+    ("GET", "/internal/claims", 404),
+    ("POST", "/internal/claims", 404),
     ("POST", "/internal/clicks?segment=00000000-0000-0000-0000-000000000001&offset=16", 404),
     ("POST", "/internal%2fclicks", 404),
     ("POST", "/api/../internal/clicks", 404),
@@ -267,6 +276,14 @@ ROUTES = [
     ("GET", "/api.", 404),
     ("POST", "/mine/", 405),
     ("GET", "/mine/x", 404),
+    ("GET", "/mine+", 200),
+    ("HEAD", "/mine%2B", 200),
+    ("GET", "/mine+.", 200),
+    ("POST", "/mine+", 405),
+    ("GET", "/none+", 404),
+    ("GET", "/mine++", 404),
+    ("GET", "/mine+/x", 404),
+    ("GET", "/docs+", 404),
     ("GET", "/mine%2f", 302),
     ("GET", "/mine%00", 400),
     ("GET", "/mine%0d%0a", 302),
@@ -370,9 +387,57 @@ async def test_domains_have_their_own_links(site: NginxSite) -> None:
         assert (await site.client.get("/both", headers={"Host": host})).headers["location"] == url
 
 
+async def test_domain_has_its_own_root_robots_and_files(site: NginxSite) -> None:
+    """What is decided about a domain is there within a second, under `www.`, too; the other domain stays as it was."""
+    headers = {"Authorization": f"Bearer {site.key}"}
+    root = "https://root.example.com/"
+    decided = {"root_url": root, "not_found_url": f"{root}?{{code}}", "page_title": "Example"}
+    await site.create(url=URL, code="found", crawlable=True)
+    before = await site.client.get("/")
+    assert (await site.client.patch("/api/v1/domains/sho.rt", json=decided, headers=headers)).status_code == 200
+    stored = await site.client.put("/api/v1/domains/sho.rt/files/security.txt", content="Contact: x", headers=headers)
+    assert stored.status_code == 204
+    async with asyncio.timeout(1):
+        while (await site.client.get("/.well-known/security.txt")).status_code != 200:
+            await asyncio.sleep(0.01)
+    answers = [await site.client.get(path, headers={"Host": "www.sho.rt"}) for path in ("/", "/none")]
+    other = {"Host": "go.example.org"}
+
+    assert before.headers["location"] == "/docs"
+    assert [answer.headers["location"] for answer in answers] == [root, f"{root}?none"]
+    assert "Allow: /found$" in (await site.client.get("/robots.txt")).text
+    assert "Allow: /found$" not in (await site.client.get("/robots.txt", headers=other)).text
+    assert (await site.client.get("/", headers=other)).headers["location"] == "/docs"
+    assert (await site.client.get("/none", headers=other)).status_code == 404
+
+
+async def test_root_and_robots_without_redirectors(start_front: StartFront, tmp_path: Path) -> None:
+    """While the redirect service is away `/` leads where the setting says, and robots.txt keeps crawlers from the rest."""
+    front = await asyncio.to_thread(start_front, redirect=[tmp_path / "gone"], links=[tmp_path / "gone"])
+    async with front.client() as client:
+        root, robots, file = [await client.get(path) for path in ("/", "/robots.txt", "/.well-known/security.txt")]
+
+    assert (root.status_code, root.headers["location"]) == (302, "/docs")
+    assert (robots.status_code, robots.headers["content-type"]) == (200, "text/plain")
+    assert robots.text == "User-agent: *\nDisallow: /api/\nDisallow: /dashboard/\n"
+    assert file.status_code == 503
+
+
+async def test_redirectors_of_the_release_before(recorders: list[Recorder], start_front: StartFront) -> None:
+    """A redirector that knows no domains answers 404 there; visitors get what they always got."""
+    for recorder in recorders:
+        recorder.answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+    paths = [recorder.path for recorder in recorders]
+    front = await asyncio.to_thread(start_front, redirect=paths, links=paths)
+    async with front.client() as client:
+        root, robots = await client.get("/"), await client.get("/robots.txt")
+
+    assert (root.status_code, robots.status_code) == (302, 200)
+
+
 async def test_errors_of_the_edge(site: NginxSite) -> None:
     """nginx's own errors are pages for browsers and problem+json for programs, with their status and headers."""
-    for path, status, title in (("/a/b", 404, "Link not found"), ("/" + "a" * 9000, 414, "Address too long")):
+    for path, status, title in (("/a.b", 404, "Link not found"), ("/" + "a" * 9000, 414, "Address too long")):
         page = await site.client.get(path, headers=BROWSER)
         problem = await site.client.get(path, headers={"Accept": "application/json"})
         assert (page.status_code, problem.status_code) == (status, status)

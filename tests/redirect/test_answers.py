@@ -3,11 +3,12 @@
 import json
 from urllib.parse import parse_qsl, urlsplit
 
+import ada_url
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.redirect.answers import Answer, add_query, answer_visit, error, is_plain
+from services.redirect.answers import LONGEST_LOCATION, Answer, add_path, add_query, answer_visit, error, is_plain
 from shared.records import READER, Record
 
 NOW = 1_800_000_000.0
@@ -26,8 +27,8 @@ PLAIN = Record(
 )
 
 
-def visit(record: Record | None, query: bytes = b"", now: float = NOW) -> Answer:
-    return answer_visit(record, query=query, now=now, error_format="html")
+def visit(record: Record | None, query: bytes = b"", now: float = NOW, rest: bytes = b"") -> Answer:
+    return answer_visit(record, query=query, now=now, error_format="html", rest=rest)
 
 
 def header(answer: Answer, name: bytes) -> bytes | None:
@@ -62,10 +63,17 @@ def test_browser_keeps_nothing_past_the_links_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"enabled": False}, {"deleted": True, "url": ""}, {"expires_at": NOW}, {"expires_at": 0.0}]
+    "change",
+    [
+        {"enabled": False},
+        {"deleted": True, "url": ""},
+        {"expires_at": NOW},
+        {"expires_at": 0.0},
+        {"limited": True, "used_up": True},
+    ],
 )
 def test_link_that_is_over(change: dict[str, object]) -> None:
-    """Disabled, deleted and expired links answer 410, or lead where they say; neither is a click."""
+    """Disabled, deleted, expired and used-up links answer 410, or lead where they say; neither is a click."""
     over = PLAIN._replace(**change)  # type: ignore[arg-type]  # fields of the record
     elsewhere = visit(over._replace(expired_url="https://www.example.com/over"))
 
@@ -73,6 +81,14 @@ def test_link_that_is_over(change: dict[str, object]) -> None:
     assert (elsewhere.status, elsewhere.is_click) == (302, False)
     assert header(elsewhere, b"location") == b"https://www.example.com/over"
     assert header(elsewhere, b"cache-control") == b"private, no-store"
+
+
+def test_limited_link_is_kept_nowhere() -> None:
+    """The answer of a limited link depends on each visit: neither the lane nor a browser keeps it."""
+    limited = PLAIN._replace(cache_control=60, limited=True)
+
+    assert (is_plain(PLAIN, NOW), is_plain(limited, NOW)) == (True, False)
+    assert header(visit(limited), b"cache-control") == b"private, no-store"
 
 
 def test_link_begins_and_ends_on_time() -> None:
@@ -106,7 +122,9 @@ def test_record_of_a_newer_release_is_not_followed() -> None:
         enabled=st.booleans(),
         deleted=st.booleans(),
         forward_query=st.booleans(),
-        min_reader=st.integers(1, 2),
+        limited=st.booleans(),
+        used_up=st.booleans(),
+        min_reader=st.integers(READER, READER + 1),
     ),
     later=st.floats(0, 200),
 )
@@ -115,6 +133,63 @@ def test_plain_means_one_answer_until_the_end(record: Record, later: float) -> N
     if is_plain(record, NOW) and (record.expires_at is None or NOW + later < record.expires_at):
         assert visit(record, now=NOW + later) == visit(record)
         assert visit(record).is_click
+
+
+# RFC 3986, section 5.4: what comes of the relative references that a path behind a code can spell.
+JOINED = [
+    ("http://a/b/c", b"/g", b"http://a/b/c/g"),
+    ("http://a/b/c/", b"/g/", b"http://a/b/c/g/"),
+    ("http://a/b/c?q#f", b"/g;x=1/y", b"http://a/b/c/g;x=1/y?q#f"),
+    ("http://a/", b"/g;x=1/../y", b"http://a/y"),
+    ("http://a/b", b"/./g/.", b"http://a/b/g/"),
+    ("http://a/b", b"/g/./h", b"http://a/b/g/h"),
+    ("http://a/b", b"/g/../h", b"http://a/b/h"),
+    ("http://a/b", b"/../../../g", b"http://a/b/g"),
+    ("http://a/b", b"/..", b"http://a/b/"),
+    ("http://a/b", b"/g.", b"http://a/b/g."),
+    ("http://a/b", b"/..g/g..", b"http://a/b/..g/g.."),
+    ("http://a/b", b"/%2e%2E/%2e/.%2e/g", b"http://a/b/g"),
+    ("http://a/b", b"/%252e%252e/g", b"http://a/b/%252e%252e/g"),
+    ("http://a/", b"//evil.example/", b"http://a//evil.example/"),
+    ("http://a/", b"/\\evil.example", b"http://a/%5Cevil.example"),
+    ("http://a/?x=/y#/z", b"/g", b"http://a/g?x=/y#/z"),
+    ("http://a/#?z", b"/g", b"http://a/g#?z"),
+    ("http://a/b", b'/a%2Fb%zz"<>', b"http://a/b/a%2Fb%zz%22%3C%3E"),
+]
+
+
+@pytest.mark.parametrize(("target", "rest", "location"), JOINED)
+def test_path_is_added_to_the_targets_own(target: str, rest: bytes, location: bytes) -> None:
+    """What follows the code is joined as RFC 3986 says, and the target's query and fragment stay last."""
+    assert add_path(target.encode(), rest) == location
+    assert header(visit(PLAIN._replace(url=target, forward_path=True), rest=rest), b"location") == location
+
+
+@given(rest=st.text(st.sampled_from("./\\%2eE:@?#a\u00e4"), max_size=30), base=st.sampled_from(["", "/b", "/b/c/"]))
+def test_added_path_stays_within_the_targets(rest: str, base: str) -> None:
+    """As browsers read it, no path leads to another host or out of the target's own path."""
+    location = add_path(f"https://www.example.com{base or '/'}?q#f".encode(), b"/" + rest.encode()).decode()
+    parsed = ada_url.parse_url(location)
+
+    assert parsed["host"] == "www.example.com"
+    assert str(parsed["pathname"]).startswith(base.removesuffix("/") + "/")
+    assert (parsed["search"], parsed["hash"]) == ("?q", "#f")
+    assert parsed["href"] == location
+
+
+def test_path_of_a_link_that_passes_none_on_is_unknown() -> None:
+    """Only a link that says so has addresses below its own; one that is too long is none of them."""
+    assert visit(PLAIN, rest=b"/x").status == 404
+    assert visit(PLAIN._replace(forward_path=True, enabled=False), rest=b"/x").status == 410
+    assert visit(PLAIN._replace(forward_path=True), rest=b"/" + b"x" * LONGEST_LOCATION).status == 414
+
+
+def test_crawlers_are_told_what_the_link_says() -> None:
+    """A link that may be crawled has no `X-Robots-Tag`; its errors do."""
+    crawlable = PLAIN._replace(crawlable=True)
+
+    assert header(visit(crawlable), b"x-robots-tag") is None
+    assert header(visit(crawlable._replace(enabled=False)), b"x-robots-tag") == b"noindex"
 
 
 FORWARDED = [

@@ -99,15 +99,15 @@ async def test_other_methods_are_refused(visitor: httpx.AsyncClient, add_link: A
 NO_CODES = [
     "/",
     "//a",
-    "/a/b",
     "/%2e%2e",
     "/..%2fa",
     "/a%00",
     "/%20a",
-    "/a/.php",
     "/a.php",
     "/a." + "." * 16,
     "/docs/",
+    "/docs/a",
+    "/internal/a",
     "/API.",
     "/a%FF",
     "/%C3%A4",
@@ -168,6 +168,39 @@ async def test_what_trails_a_code_is_taken_off(
     assert statuses[0] == statuses[1] == [b"HTTP/1.1 302 Found", b"location: " + URL.encode()]
     assert [status[0][9:12] for status in statuses[2:]] == [b"404"] * 3
     assert len(clicks) == 1
+
+
+@pytest.mark.parametrize(
+    "passed",
+    [
+        ("/a", "https://www.example.com/b?q#f"),
+        ("/a/", "https://www.example.com/b?q#f"),
+        ("/a.", "https://www.example.com/b?q#f"),
+        ("/a/x/y?z", "https://www.example.com/b/x/y?q#f"),
+        ("/a/x.", "https://www.example.com/b/x.?q#f"),
+        ("/a/).", "https://www.example.com/b/).?q#f"),
+        ("/a/%C3%A4%2F", "https://www.example.com/b/%C3%A4%2F?q#f"),
+        ("/a/../x", "https://www.example.com/b/x?q#f"),
+    ],
+)
+async def test_path_behind_a_code_is_passed_on(
+    visitor: httpx.AsyncClient, add_link: AddLink, clicks: list[Click], socket: Path, passed: tuple[str, str]
+) -> None:
+    """A link that passes paths on gets all of a longer path, and a click; to others nothing leads but the code."""
+    path, location = passed
+    await add_link("a", "https://www.example.com/b?q#f", forward_path=True)
+    await add_link("b", URL)
+    answers = []
+    for code in ("a", "b"):
+        reader, writer = await asyncio.open_unix_connection(str(socket))
+        writer.write(f"GET /{code}{path[2:]} HTTP/1.1\r\nHost: sho.rt\r\n\r\n".encode())
+        async with asyncio.timeout(30):
+            answers.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n"))
+        writer.close()
+
+    assert answers[0][:2] == [b"HTTP/1.1 302 Found", b"location: " + location.encode()]
+    assert answers[1][0][9:12] in ((b"302",) if path.strip(".") in ("/a", "/a/", "/a/)") else (b"404",))
+    assert len(clicks) == 1 + (answers[1][0][9:12] == b"302")
 
 
 async def test_broken_record_in_redis_is_a_miss(

@@ -21,7 +21,7 @@ from starlette.types import Message
 from services.redirect.answers import Answer
 from services.redirect.app import create_app
 from services.redirect.lane import LaneProtocol
-from services.redirect.passwords import MOST_AT_ONCE, Passwords, Visit
+from services.redirect.owner.passwords import MOST_AT_ONCE, Passwords, Visit
 from shared.clicks import Click
 from shared.settings import RedirectSettings
 from shared.unlocks import LARGEST_FORM, password_tag, sign_unlock
@@ -175,7 +175,8 @@ async def test_passwords_under_way_are_bounded(links: UnlockServer, socket: Path
         raise AssertionError("a GET has no form")
 
     async def visit() -> Answer:
-        asked = Visit("GET", ("sho.rt", "a"), b"/a", headers, receive, "json")
+        scope = {"method": "GET", "query_string": b""}
+        asked = Visit(scope, ("sho.rt", "a"), headers, receive, "json")
         return await passwords.guard(Answer(302, (), is_click=True), password_tag(HASH), asked)
 
     waiting = [asyncio.create_task(visit()) for _ in range(MOST_AT_ONCE)]

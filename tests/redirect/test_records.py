@@ -8,11 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.records import Record, VersionedRecord, pack_reading, unpack_reading
+from shared.records import READER, Record, VersionedRecord, pack_reading, unpack_reading
 from tests.redirect.test_answers import NOW, PLAIN
 
 FULL = PLAIN._replace(
-    cache_control=60, valid_from=NOW - 5, expires_at=NOW + 5, expired_url="https://www.example.com/over"
+    cache_control=60,
+    valid_from=NOW - 5,
+    expires_at=NOW + 5,
+    expired_url="https://www.example.com/over",
+    min_reader=READER,
+    forward_path=True,
+    crawlable=True,
+    preview=False,
+    rules="[]",
+    split="[]",
+    limited=True,
+    used_up=True,
+    password="0123456789abcdef",  # noqa: S106  # what the view tells of a password
+    salt="00000000-0000-0000-0000-000000000000",
 )
 NOTHING_LIKE_IT: list[object] = [
     [],
@@ -36,6 +49,9 @@ NOTHING_LIKE_IT: list[object] = [
 ]
 # Where one of these is what the field may hold.
 SOUND = [("valid_from", 1.5), ("expires_at", 1.5), ("url", "x"), ("expired_url", "x")]
+SOUND += [
+    (name, text) for name in ("rules", "split", "password", "salt") for text in NOTHING_LIKE_IT if isinstance(text, str)
+]
 
 
 def wrong_fields() -> Iterator[bytes]:
@@ -52,8 +68,8 @@ def wrong_fields() -> Iterator[bytes]:
                 yield msgpack.packb((*fields[:place], value, *fields[place + 1 :]))
 
 
-OPTIONAL = ("cache_control", "valid_from", "expires_at", "expired_url")
-FLAGS = ("enabled", "forward_query", "deleted")
+OPTIONAL = ("cache_control", "valid_from", "expires_at", "expired_url", "rules", "split", "password", "salt")
+FLAGS = ("enabled", "forward_query", "deleted", "forward_path", "crawlable", "preview", "limited", "used_up")
 
 
 def is_sound(packed: bytes) -> bool:
@@ -85,7 +101,11 @@ def test_wrong_length_is_no_reading() -> None:
     """A record that is cut, goes on, or has a field more or less is none: another release has another format."""
     packed = pack_reading(VersionedRecord(7, FULL))
     wrong = [packed[:end] for end in range(len(packed))] + [packed + b"\x00", packed + packed]
-    wrong += [msgpack.packb((7, *FULL)[:n]) for n in range(2, 12)] + [msgpack.packb((7, *FULL, 1)), b"", b"\xc1"]
+    wrong += [msgpack.packb((7, *FULL)[:n]) for n in range(2, 21)] + [
+        msgpack.packb((7, *FULL, 1)),
+        b"",
+        b"\xc1",
+    ]
 
     assert [each for each in wrong if is_sound(each)] == []
 
@@ -94,3 +114,10 @@ def test_wrong_length_is_no_reading() -> None:
 def test_any_bytes_are_a_reading_or_a_miss(packed: bytes) -> None:
     """Whatever Redis holds, it is a reading or a ValueError."""
     is_sound(packed)
+
+
+def test_record_that_an_older_release_read_is_a_miss() -> None:
+    """The release before reads a record without what raised `min_reader`, and must not hand it to this one."""
+    assert is_sound(pack_reading(VersionedRecord(7, PLAIN)))
+    assert not is_sound(pack_reading(VersionedRecord(7, PLAIN._replace(min_reader=2))))
+    assert is_sound(pack_reading(VersionedRecord(7, PLAIN._replace(min_reader=READER + 1))))

@@ -17,7 +17,7 @@ from services.redirect.feed import Feed, FeedReader
 from services.redirect.memory import Memory
 from services.redirect.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.source import Source, open_source
-from shared.records import Record, VersionedRecord, pack_reading, redis_key, unpack_reading
+from shared.records import READER, Record, VersionedRecord, pack_reading, redis_key, unpack_reading
 from tests.conftest import Database
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.redirect.conftest import AddLink
@@ -154,6 +154,17 @@ async def test_absent_code_is_remembered_in_redis_for_seconds(parts: Parts, add_
     assert isinstance(packed, bytes)
     assert unpack_reading(packed).record is not None
     assert 9 * 60_000 <= await admin.pttl(redis_key(("sho.rt", "b"))) <= 10 * 60_000
+
+
+async def test_what_only_a_newer_release_understands_is_not_in_redis(
+    parts: Parts, add_link: AddLink, admin: Redis
+) -> None:
+    """This release may have read less of such a record than the newer one needs."""
+    await add_link("a", URL, min_reader=READER + 1)
+
+    assert await parts.url_of() == URL
+    assert parts.resolver.postgres_reads == 1
+    assert await admin.get(redis_key(KEY)) is None
 
 
 async def test_custom_code_is_found_although_it_was_absent(

@@ -17,10 +17,11 @@ def test_parts_keep_their_places() -> None:
 
 
 def test_every_header_of_a_click_is_a_part_of_it() -> None:
-    """Each part that is in use comes from one header, and the others are empty."""
+    """Each part that is in use comes from one header, or from redirect itself, and the others are empty."""
     parts = [header.part for header in HEADERS if header.part is not None]
     sent = {header.name.lower().encode(): b"x" for header in HEADERS}
-    taken = ClickParts(*take_parts(sent))
+    taken = ClickParts(*take_parts(sent, b"x"))
+    parts.append("variant")
 
     assert sorted(parts) == sorted(name for name in ClickParts._fields if not name.startswith("unused"))
     assert taken == ClickParts(**dict.fromkeys(parts, b"x"))

@@ -37,6 +37,7 @@ records = st.builds(
     limited=st.booleans(),
     used_up=st.booleans(),
     password=st.none() | st.text(max_size=16),
+    salt=st.none() | st.uuids().map(str),
 )
 plain_records = records.map(lambda record: Record(*record[:10], min_reader=1))
 records = (records | plain_records).map(lambda record: record._replace(url="") if record.deleted else record)

@@ -80,6 +80,7 @@ BAD = [
     ("LINKS_POOL_SIZE", "0"),
     ("LOG_LEVEL", "loud"),
     ("ALLOW_PRIVATE_TARGETS", "perhaps"),
+    *(("TARGET_SCHEMES", schemes) for schemes in ("", "https,JavaScript", "data", "https://", "tel, file", "-x")),
     ("PACKED_CLICKS", "perhaps"),
 ]
 
@@ -97,7 +98,7 @@ def test_bad_setting_ends_the_start_with_its_name(
     assert error.value.code == 2
     assert line.startswith(f"setting {name} (in the environment): ")
     assert "Value error" not in line
-    assert value not in line or name in ("LISTEN", "PUBLIC_BASE_URL", "DOMAINS")
+    assert value not in line or name in ("LISTEN", "PUBLIC_BASE_URL", "DOMAINS", "TARGET_SCHEMES")
 
 
 def test_international_domain_is_answered_with_what_to_write(

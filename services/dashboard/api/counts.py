@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.api import Bots, Interval
+from shared.api import UNKNOWN, Bots, Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Click:
     device: str
     referrer: str
     language: str
+    variant: str = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 `encodings.py` decodes the file, and `layouts.py` finds the columns. Nothing here knows of pages.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ SLICE_ROWS = 500
 SLICE_CHARACTERS = 500_000
 """Of targets and titles in one request; a slice ends with whichever comes first."""
 
-_NUMBERS = frozenset({"status_code", "cache_control"})
+_NUMBERS = frozenset({"status_code", "cache_control", "max_clicks"})
 _TRUTHS = frozenset(
     {"enabled", "forward_query", "forward_path", "crawlable", "preview", "has_password", "find_existing"}
 )
+_JSON = frozenset({"rules", "split"})
 _TRUTH_WORDS = {
     **dict.fromkeys(("true", "yes", "on", "1", "wahr", "vrai", "verdadero", "vero", "prawda", "waar"), True),
     **dict.fromkeys(("false", "no", "off", "0", "falsch", "faux", "falso", "fałsz", "onwaar"), False),
@@ -167,14 +169,23 @@ def _value(field: str, cell: str) -> object:
     text = cell.strip()
     if field == "tags":
         return split_tags(cell)
-    if field in ("title", "password"):
+    if field in {"title", "notes", "password"}:
         return cell
     if field in _NUMBERS:
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else text
+    if field in _JSON:
+        return _read_json(text)
     if field in _TRUTHS:
         return _TRUTH_WORDS.get(text.lower(), text)
     # YOURLS' plugin for exports writes /code/.
     return text.strip("/") if field == "code" else text
+
+
+def _read_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _code_of(short_url: str) -> str:

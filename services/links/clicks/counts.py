@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import NamedTuple
 
-from shared.api import Dimensions
+from shared.api import UNKNOWN, VARIANT, Dimensions
 
 SECOND_US = 1_000_000
 SLOT_S = 900
@@ -102,6 +102,10 @@ def _count_dimensions(
     whose: Sequence[object], days: Sequence[int], values: Iterable[tuple[str, Sequence[str]]], bots: Sequence[bool]
 ) -> DimensionCounts:
     counters = [(name, Counter(zip(whose, days, column, bots, strict=True))) for name, column in values]
+    for name, counter in counters:
+        if name == VARIANT:
+            for key in [key for key in counter if key[2] == UNKNOWN]:
+                del counter[key]
     kinds = sorted({(day, name, value, is_bot) for name, counter in counters for _, day, value, is_bot in counter})
     numbers = {kind: number for number, kind in enumerate(kinds, 1)}
     rows = [

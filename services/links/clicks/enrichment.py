@@ -10,16 +10,12 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-import maxminddb
-import structlog
 from publicsuffixlist import PublicSuffixList
 
-from services.links.clicks.agents import AgentParser
+from shared.agents import AgentParser
 from shared.api import UNKNOWN, Dimensions
-from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE, ClickParts
-
-COUNTRIES = Path(__file__).parents[1] / "vendor" / "countries.mmdb"
-"""The database that is part of every release. `COUNTRY_DATABASE` may name another one."""
+from shared.clicks import LONGEST_AGENT, LONGEST_LANGUAGE, LONGEST_VARIANT, ClickParts
+from shared.countries import CountryFinder
 
 REMEMBERED_AGENTS = 16_384
 REMEMBERED_ORIGINS = 16_384
@@ -32,7 +28,6 @@ LONGEST_ORIGIN = 320
 _match_origin = re.compile(rb"([a-z-]{4,11})://(?:[^/?#\\]*@)?([0-9a-z_.-]{1,255})(?::[0-9]*)?(?:[/?#\\]|$)").match
 _match_host = re.compile(r"(?:[0-9a-z_-]{1,63}\.)*[0-9a-z_-]{1,63}").fullmatch
 _match_language = re.compile(r"\s*([A-Za-z]{2,8})(?=[-_,;\s]|$)").match
-_match_country = re.compile(r"[A-Z]{2}").fullmatch
 
 _APPS = frozenset({b"android-app", b"ios-app"})
 """The schemes by which apps name themselves: Android's by package, iOS's by number or bundle.
@@ -40,8 +35,6 @@ _APPS = frozenset({b"android-app", b"ios-app"})
 https://developer.android.com/reference/android/app/Activity#getReferrer() and
 https://developers.google.com/search/docs/appearance (App Indexing) describe them.
 """
-
-log = structlog.get_logger()
 
 
 class Enricher:
@@ -52,7 +45,7 @@ class Enricher:
     """
 
     def __init__(self, country_database: Path | None = None) -> None:
-        self._countries = _open_countries(country_database)
+        self.find_country = CountryFinder(country_database).find
         self.parse_agent = lru_cache(REMEMBERED_AGENTS)(AgentParser().parse)
         self.parse_referrer = lru_cache(REMEMBERED_ORIGINS)(ReferrerParser().parse)
         self.parse_language = lru_cache(REMEMBERED_LANGUAGES)(parse_language)
@@ -62,34 +55,25 @@ class Enricher:
         agent = self.parse_agent((parts.agent or b"")[:LONGEST_AGENT])
         is_prefetch = parts.purpose is not None
         return agent.is_bot or is_prefetch, Dimensions(
-            self.find_country(parts.address) if self._countries is not None else UNKNOWN,
+            self.find_country(parts.address),
             agent.browser,
             agent.os,
             agent.device,
             self.parse_referrer(origin_of(parts.referrer or b"")),
             self.parse_language((parts.language or b"")[:LONGEST_LANGUAGE]),
+            UNKNOWN if parts.variant is None else read_variant(parts.variant),
         )
-
-    def find_country(self, address: bytes | None) -> str:
-        """Returns the ISO 3166 code of an address's country."""
-        if self._countries is None or not address:
-            return UNKNOWN
-        try:
-            found = self._countries.get(address.decode("ascii", "replace").removeprefix("::ffff:"))
-        except (ValueError, maxminddb.InvalidDatabaseError):
-            return UNKNOWN
-        if not isinstance(found, dict):
-            return UNKNOWN
-        # MaxMind's and DB-IP's files nest it; those of ip-location-db have one field.
-        country = found.get("country", found.get("country_code"))
-        code = country.get("iso_code") if isinstance(country, dict) else country
-        return code if isinstance(code, str) and _match_country(code) else UNKNOWN
 
 
 def parse_language(raw: bytes) -> str:
     """Returns the primary subtag of the first language of an Accept-Language (RFC 9110, 12.5.4; RFC 5646)."""
     match = _match_language(raw.decode("latin-1"))
     return UNKNOWN if match is None else match[1].lower()
+
+
+def read_variant(raw: bytes) -> str:
+    """Returns what the record of a link calls one of its rules or targets, as text that Postgres takes."""
+    return raw[:LONGEST_VARIANT].decode("utf-8", "replace").replace("\0", " ").strip() or UNKNOWN
 
 
 class ReferrerParser:
@@ -138,13 +122,3 @@ class VisitorHash:
         # An older release recorded the agent uncut, and the visitor is the same.
         state.update((parts.address or b"") + b"\0" + (parts.agent or b"")[:LONGEST_AGENT])
         return state.digest()
-
-
-def _open_countries(path: Path | None) -> maxminddb.Reader | None:
-    if path is None:
-        return None
-    try:
-        return maxminddb.open_database(path)
-    except (OSError, maxminddb.InvalidDatabaseError) as error:
-        log.error("country_database_unreadable", error=type(error).__name__)
-        return None

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from services.links.clicks.counts import Columns, DimensionCounts, EnrichedClick, count_clicks
 from services.links.packed.rows import Counted, share_days
+from shared.api import UNKNOWN, VARIANT
 from shared.journal import HEADER
 from shared.postgres import Connection
 
@@ -19,7 +20,7 @@ FIRST_DAY = EPOCH.date()
 KEY_BYTES = 32
 
 _CLICK_COLUMNS = ("clicked_at", "link_id", "owner", "visitor", "is_bot", "country", "browser", "os", "device", "referrer",
-                  "language")  # fmt: skip
+                  "language", VARIANT)  # fmt: skip
 
 
 async def lock_segment(conn: Connection, segment: UUID) -> int:
@@ -82,7 +83,8 @@ async def insert_clicks(conn: Connection, clicks: Sequence[EnrichedClick]) -> No
     counts = count_clicks(clicks)
     await share_days(conn)
     await conn.copy_records_to_table("clicks", columns=_CLICK_COLUMNS, records=[
-        (EPOCH + timedelta(microseconds=time_us), link_id, owner, visitor, is_bot, *dimensions)
+        (EPOCH + timedelta(microseconds=time_us), link_id, owner, visitor, is_bot, *dimensions[:-1],
+         None if dimensions.variant == UNKNOWN else dimensions.variant)
         for time_us, link_id, owner, visitor, is_bot, dimensions in clicks
     ])  # fmt: skip
     await _add_totals_by_link(conn, counts.totals_by_link)

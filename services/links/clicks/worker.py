@@ -23,13 +23,14 @@ import structlog
 import uvloop
 
 from services.links.clicks.batches import BatchRefused, Store, decompress, take_batch
-from services.links.clicks.enrichment import COUNTRIES, Enricher
+from services.links.clicks.enrichment import Enricher
 from services.links.clicks.packing import pack_clicks
 from services.links.clicks.pipe import PACKED, BatchPart, TakenBatch, WorkerMark
 from services.links.clicks.rows import insert_clicks
 from services.links.clicks.upkeep import create_partitions
 from shared.child import limit_child, open_pipes
 from shared.clicks import ClickParts
+from shared.countries import COUNTRIES
 from shared.frames import read_frame, write_frame
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, OwnConnection, connect

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import ada_url
 
 from services.links.keys.authentication import Caller
+from services.links.links.conditions import spell_models, stored_urls, targets_of
 from services.links.links.forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
 from services.links.links.lists import LinkFilter
 from services.links.links.rows import DECIDED, LinkDraft, LinkFields, LinkRow
@@ -18,16 +20,17 @@ from services.links.links.search import read_search
 from services.links.links.targets import TargetRefused
 from services.links.site import Site
 from services.links.web.errors import FieldError, Forbidden, InvalidInput, NotFound
+from shared.api import LONGEST_DECISION
 from shared.codes import is_code
 from shared.records import LinkKey
+
+DECIDING = ("rules", "split", "max_clicks", "password_hash")
+"""The fields by which a link decides anew at each visit, so that no browser may keep its answer."""
 
 _DECIDED = frozenset(DECIDED)
 
 _UNHASHED = ""
 """Stands for the hash of a password until that is made. No password has it."""
-
-DECIDING = ("password_hash",)
-"""The fields by which a link decides about each visit anew. No browser may keep its answer."""
 
 _NO_LINK = "There is no such link."
 
@@ -94,7 +97,11 @@ def _check_fields(
                 given[name] = site.rules.parse(given[name])
             except TargetRefused as error:
                 errors.append(FieldError(name, str(error)))
+    errors += _parse_targets(given, site)
     changed = make(**given)
+    errors += _check_deciding(changed)
+    if changed.forward_path and not all(url.startswith(("http://", "https://")) for url in _urls(changed)):
+        errors.append(FieldError("forward_path", "needs a target that begins with http:// or https://"))
     if changed.expires_at is not None:
         if "expires_at" in given and changed.expires_at <= datetime.now(UTC):
             errors.append(FieldError("expires_at", "must lie in the future"))
@@ -106,14 +113,34 @@ def _check_fields(
     return changed
 
 
-def _check_deciding(fields: LinkFields) -> list[FieldError]:
-    """Refuse what lets a browser keep the answer of a link that decides."""
-    deciding = [name.removesuffix("_hash") for name in DECIDING if getattr(fields, name) is not None]
+def _urls(fields: LinkFields) -> list[str]:
+    return [fields.url, *stored_urls(fields.rules), *stored_urls(fields.split)]
+
+
+def _parse_targets(given: dict[str, Any], site: Site) -> list[FieldError]:
+    """Parse the targets of rules and splits, and spell both as they are stored."""
     errors = []
+    for path, place in targets_of(given.get("rules") or (), given.get("split") or ()):
+        try:
+            place.url = site.rules.parse(place.url or "")
+        except TargetRefused as error:
+            errors.append(FieldError(path, str(error)))
+    for name in ("rules", "split"):
+        if name in given:
+            given[name] = spell_models(given[name] or ())
+    return errors
+
+
+def _check_deciding(fields: LinkFields) -> list[FieldError]:
+    """Find what lets a browser keep the answer of a link that decides."""
+    deciding = " and ".join(name.removesuffix("_hash") for name in DECIDING if getattr(fields, name) is not None)
+    errors = []
+    if len(f"{fields.rules or ''}{fields.split or ''}".encode()) > LONGEST_DECISION:
+        errors.append(FieldError("rules", f"and split must not be larger together than {LONGEST_DECISION} bytes"))
     if deciding and fields.cache_control is not None:
-        errors.append(FieldError("cache_control", f"must be null beside {deciding[0]}"))
-    if deciding and fields.status_code in (301, 308):
-        errors.append(FieldError("status_code", f"must be 302 or 307 beside {deciding[0]}"))
+        errors.append(FieldError("cache_control", f"must be null beside {deciding}: browsers ask every time"))
+    if deciding and fields.status_code not in (302, 307):
+        errors.append(FieldError("status_code", f"must be 302 or 307 beside {deciding}: browsers keep the others"))
     return errors
 
 

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import AfterValidator, SecretStr, WithJsonSchema
 from starlette.responses import Response
 
+from services.links.claims.rows import lock_count
 from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayRead, MayWrite
 from services.links.keys.direct_routes import DirectRoute
@@ -31,8 +32,9 @@ from services.links.links.rows import (
 from services.links.site import Site
 from services.links.state import state_of
 from services.links.web.cursors import CursorRefused, Position
-from services.links.web.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch, refuse_costly
+from services.links.web.errors import CodeTaken, FieldError, InvalidInput, refuse_costly
 from services.links.web.idempotency import StoredAnswer, recall_or_begin, store_answer
+from services.links.web.versions import check_version, etag
 from shared.changes import insert_change
 from shared.postgres import Connection, connection
 
@@ -149,9 +151,11 @@ async def edit_link(
     password_hash = None if body.password is None else await _hash(request, caller, body.password)
     async with _transaction(request, caller) as conn:
         row = check_seen(await lock_link(conn, key), caller)
-        _check_version(row, if_match)
+        check_version(row.version, if_match)
         fields = changed_fields(row.fields, body, site, password_hash)
         if fields != row.fields:
+            if fields.max_clicks != row.fields.max_clicks:
+                await lock_count(conn, row.id)
             row = await update_link(conn, key, fields)
             await insert_change(conn, key)
     return _found(row, site)
@@ -164,7 +168,7 @@ async def remove_link(
     """Delete a link for good. Its code answers 410 and is never given to another link."""
     key = link_key(code, domain, state_of(request).site)
     async with _transaction(request, caller) as conn:
-        _check_version(check_seen(await lock_link(conn, key), caller), if_match)
+        check_version(check_seen(await lock_link(conn, key), caller).version, if_match)
         await delete_link(conn, key)
         await insert_change(conn, key)
 
@@ -184,17 +188,6 @@ async def _hash(request: Request, caller: Caller, password: SecretStr) -> str:
         return await state.hashing.hash(password.get_secret_value())
 
 
-def _check_version(row: LinkRow, if_match: str | None) -> None:
-    if if_match is None or if_match.strip() == "*":
-        return
-    if _etag(row.version) not in (tag.strip() for tag in if_match.split(",")):
-        raise VersionMismatch(f"The link is at version {row.version}.")
-
-
-def _etag(version: int) -> str:
-    return f'"{version}"'
-
-
 def _created(row: LinkRow, site: Site) -> Response:
     return _link_response(link_out(row, site.short_url(row.key)), 201)
 
@@ -204,7 +197,7 @@ def _found(row: LinkRow, site: Site) -> Response:
 
 
 def _link_response(link: LinkOut, status: int) -> Response:
-    headers = {"ETag": _etag(link.version)}
+    headers = {"ETag": etag(link.version)}
     if status == 201:
         headers["Location"] = f"{router.prefix}/{link.code}?{urlencode({'domain': link.domain})}"
     return Response(link.model_dump_json(), status, headers, media_type="application/json")

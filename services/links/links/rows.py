@@ -19,7 +19,11 @@ from shared.records import LinkKey, Record
 
 @dataclass(frozen=True, slots=True)
 class LinkFields:
-    """What a client decides about a link: a column for each field."""
+    """What a client decides about a link: a column for each field.
+
+    Attributes:
+        rules, split: As JSON in one spelling (`spell_json`).
+    """
 
     url: str
     title: str | None = None
@@ -35,6 +39,9 @@ class LinkFields:
     crawlable: bool = False
     preview: bool = True
     notes: str | None = None
+    max_clicks: int | None = None
+    rules: str | None = None
+    split: str | None = None
     # Not in any text or log, though nobody guesses a good password from it.
     password_hash: str | None = field(default=None, repr=False)
 
@@ -76,6 +83,7 @@ class LinkRow:
 
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
+        clicks_left: Of a limit, which the room of claims counts.
     """
 
     fields: LinkFields
@@ -90,6 +98,7 @@ class LinkRow:
     updated_at: datetime
     clicks_sorted: int
     humans_sorted: int
+    clicks_left: int | None
 
     @property
     def key(self) -> LinkKey:
@@ -106,6 +115,10 @@ _decided = itemgetter(*DECIDED)
 _values = attrgetter(*DECIDED)
 _kept = itemgetter(*KEPT)
 _TAGS = DECIDED.index("tags")
+_JSON = tuple((name, DECIDED.index(name)) for name in ("rules", "split"))
+
+_CLICKS_LEFT = """CASE WHEN max_clicks IS NOT NULL THEN greatest(
+    max_clicks - coalesce((SELECT used FROM link_claims WHERE link_id = links.id), 0), 0) END AS clicks_left"""
 
 _write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).encode
 
@@ -114,12 +127,14 @@ def _fill_in(statement: str) -> str:
     compared = [name for name in DECIDED if name != "tags"]
     # A redirector reads the rest of a tombstone, too: where its visitors go.
     forgotten = [name for name in DECIDED if name not in Record._fields or name in Record._field_defaults]
+    kept = ", ".join(_CLICKS_LEFT if name == "clicks_left" else name for name in KEPT)
     return (
-        statement.replace("<columns>", ", ".join(KEPT + DECIDED))
-        .replace("<kept>", ", ".join(KEPT))
+        statement.replace("<columns>", "<kept>, <decided>")
+        .replace("<kept>", kept)
         .replace("<decided>", ", ".join(DECIDED))
         .replace("<compared>", ", ".join(compared))
         .replace("<wanted>", ", ".join(f"wanted.{name}" for name in compared))
+        .replace("<decides>", "rules IS NOT NULL OR split IS NOT NULL")
         .replace("<forgotten>", ", ".join(f"{name} = DEFAULT" for name in forgotten))
     )
 
@@ -127,8 +142,9 @@ def _fill_in(statement: str) -> str:
 SELECT = _fill_in("SELECT <columns> FROM links ")
 
 _INSERT = _fill_in("""
-    INSERT INTO links (domain, code, owner, <decided>)
-    SELECT domain, code, owner, <decided> FROM json_populate_recordset(NULL::links, $1::json)
+    INSERT INTO links (domain, code, owner, <decided>, split_salt)
+    SELECT domain, code, owner, <decided>, CASE WHEN <decides> THEN gen_random_uuid() END
+    FROM json_populate_recordset(NULL::links, $1::json)
     ON CONFLICT (domain, code) DO NOTHING
     RETURNING <kept>
 """)
@@ -147,9 +163,12 @@ _FIND = _fill_in("""
     ORDER BY wanted.ordinality, found.id
 """)
 
+# A split keeps its salt through every edit, so that its visitors stay where they are.
 _UPDATE = _fill_in("""
     UPDATE links
-    SET (<decided>) = (SELECT <decided> FROM json_populate_record(NULL::links, $3::json)),
+    SET (<decided>, split_salt) = (
+            SELECT <decided>, CASE WHEN <decides> THEN coalesce(links.split_salt, gen_random_uuid()) END
+            FROM json_populate_record(NULL::links, $3::json)),
         version = version + 1, updated_at = now()
     WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
     RETURNING <columns>
@@ -157,7 +176,7 @@ _UPDATE = _fill_in("""
 
 _DELETE = _fill_in("""
     UPDATE links
-    SET url = '', <forgotten>, version = version + 1, updated_at = now(), deleted_at = now()
+    SET url = '', <forgotten>, split_salt = NULL, version = version + 1, updated_at = now(), deleted_at = now()
     WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
 """)
 
@@ -265,7 +284,15 @@ def link_of(row: asyncpg.Record) -> LinkRow:
     """Read a row that has all columns."""
     decided = list(_decided(row))
     decided[_TAGS] = tuple(decided[_TAGS])
+    for _, place in _JSON:
+        if decided[place] is not None:
+            decided[place] = spell_json(json.loads(decided[place]))
     return LinkRow(LinkFields(*decided), *_kept(row))
+
+
+def spell_json(value: object) -> str:
+    """Spell JSON in one way, however it was written and whatever Postgres made of it."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _columns(draft: LinkDraft, key: LinkKey) -> dict[str, object]:
@@ -274,4 +301,8 @@ def _columns(draft: LinkDraft, key: LinkKey) -> dict[str, object]:
 
 
 def _decided_columns(decided: LinkFields) -> dict[str, object]:
-    return dict(zip(DECIDED, _values(decided), strict=True))
+    columns: dict[str, object] = dict(zip(DECIDED, _values(decided), strict=True))
+    for name, _ in _JSON:
+        if isinstance(text := columns[name], str):
+            columns[name] = json.loads(text)
+    return columns

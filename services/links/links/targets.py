@@ -6,12 +6,16 @@ Stands between the API's input and the links table; the attacks it answers are l
 import re
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import unquote
 
 import ada_url
 
 from shared.api import LONGEST_URL
+from shared.setting_types import FORBIDDEN_SCHEMES
 
 _ATTRIBUTES = ("href", "protocol", "username", "password", "hostname", "host_type")
+_WEB = ("http", "https")
+_NO_SCHEME = re.compile(r"[^0-9A-Za-z+.-]+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -25,11 +29,13 @@ class TargetRules:
     Args:
         own_domains: The hosts of our short links, which may not lead to each other.
         allow_private: Whether a link may lead into a private network.
+        schemes: That a target may have; those of `FORBIDDEN_SCHEMES` are not among them.
     """
 
-    def __init__(self, *, own_domains: Iterable[str], allow_private: bool) -> None:
+    def __init__(self, *, own_domains: Iterable[str], allow_private: bool, schemes: Iterable[str] = _WEB) -> None:
         self._own_domains = frozenset(own_domains)
         self._allow_private = allow_private
+        self._schemes = tuple(dict.fromkeys(schemes))
 
     def parse(self, text: str) -> str:
         """Parse a target as the WHATWG URL standard says.
@@ -38,7 +44,7 @@ class TargetRules:
             The URL's `href`: ASCII, printable, at most 8 KiB.
 
         Raises:
-            TargetRefused: It is no absolute http(s) URL, or it leads where no link may lead.
+            TargetRefused: It is no absolute URL of an allowed scheme, or it leads where no link may lead.
         """
         if _CONTROLS.search(text):
             raise TargetRefused("must not contain control characters")
@@ -46,19 +52,44 @@ class TargetRules:
             url = ada_url.parse_url(text, attributes=_ATTRIBUTES)
         except ValueError:
             raise TargetRefused("is not an absolute URL") from None
-        href = str(url["href"])
-        if url["protocol"] not in ("http:", "https:"):
-            raise TargetRefused("must begin with http:// or https://")
+        # The parser leaves a blank in a path that has no slashes, as in `sms:`.
+        href = str(url["href"]).replace(" ", "%20")
+        scheme = str(url["protocol"]).removesuffix(":")
+        if scheme not in self._schemes:
+            raise TargetRefused(f"must begin with {' or '.join(map(_beginning, self._schemes))}")
         if url["username"] or url["password"]:
             raise TargetRefused("must not contain a user name or password")
         if len(href) > LONGEST_URL:
             raise TargetRefused(f"must not be longer than {LONGEST_URL} bytes")
+        if scheme not in _WEB:
+            self._check_wrapped(scheme, href)
+            return href
         host = str(url["hostname"]).rstrip(".")
         if host in self._own_domains:
             raise TargetRefused("must not be a short link of this site")
         if not self._allow_private and is_private(host, is_name=url["host_type"] == ada_url.HostType.DEFAULT):
             raise TargetRefused("must not lead to a private, loopback or link-local host")
         return href
+
+    def _check_wrapped(self, scheme: str, href: str) -> None:
+        """Refuse an address of an app that carries another address, which no link may lead to."""
+        rest = unquote(href).partition(":")[2].lstrip("/").lower()
+        wrapped = [rest]
+        if scheme == "intent":
+            # https://developer.chrome.com/docs/android/intents: `#Intent;scheme=…;S.browser_fallback_url=…;end`.
+            extras = [part.partition("=") for part in href.rpartition("#")[2].split(";")]
+            wrapped += [f"{value}:" for name, _, value in extras if name.lower() == "scheme"]
+            fallbacks = [unquote(value) for name, _, value in extras if name.lower() == "s.browser_fallback_url"]
+            for fallback in fallbacks:
+                self.parse(fallback)
+        for address in wrapped:
+            inner = _NO_SCHEME.sub("", unquote(address).partition(":")[0]).lower()
+            if ":" in address and inner in FORBIDDEN_SCHEMES:
+                raise TargetRefused(f"must not carry an address that begins with {inner}:")
+
+
+def _beginning(scheme: str) -> str:
+    return f"{scheme}://" if scheme in _WEB else f"{scheme}:"
 
 
 # Which hosts are of this machine, a private network or nobody's is a table of our own: what the standard library calls

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from shared.api import UNKNOWN, Dimensions
+from shared.api import UNKNOWN, VARIANT, Dimensions
 
 FORMAT = 1
 
@@ -78,8 +78,10 @@ def pack_chunk(day: int, clicks: Sequence[tuple[int, int, str, bytes | None, boo
         _TIMES: _planes([time - since for time in times]),
         _BOTS: bytes(bots),
     }
-    for number, column in enumerate(zip(*dimensions, strict=True), _DIMENSIONS):
-        columns[number] = _pack_values(column)
+    for name, number, column in zip(Dimensions._fields, _DIMENSION_COLUMNS, zip(*dimensions, strict=True), strict=True):
+        values = _pack_values(column)
+        if name != VARIANT or values[0] != [UNKNOWN]:
+            columns[number] = values
     seen = b"".join([_cut(visitor) for visitor in visitors])
     return Chunk(day, since, max(times), _pack_links(links, owners), _pack_clicks(columns, seen))
 
@@ -153,7 +155,8 @@ class ChunkClicks:
         for name, number in zip(Dimensions._fields, _DIMENSION_COLUMNS, strict=True):
             names, codes = self._values(number, part)
             for (code, is_bot), clicks in Counter(zip(compress(codes, chosen), bots, strict=True)).items():
-                values[name, names[code], is_bot] += clicks
+                if name != VARIANT or names[code] != UNKNOWN:
+                    values[name, names[code], is_bot] += clicks
         visitors = map(self._visitor, compress(places, chosen))
         return Counter(zip(visitors, bots, strict=True)), values
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from shared.api import Dimensions
+from shared.api import UNKNOWN, VARIANT, Dimensions
 
 FORMAT = 1
 
@@ -102,7 +102,7 @@ class DayCounts:
             else:
                 slots[slot] = slots.get(slot, 0) + 1
             place = _DIMENSIONS + is_bot
-            for value in dimensions:
+            for value in dimensions if dimensions.variant != UNKNOWN else dimensions[:-1]:
                 values = parts.get(place)
                 if values is None:
                     parts[place] = {value: 1}
@@ -119,10 +119,12 @@ class DayCounts:
                 times, _, _, _, _, dimensions = zip(*chosen, strict=True)
                 for slot, count in Counter([time // SLOT_US % SLOTS for time in times]).items():
                     self.add_slot(slot, is_bot, count)
-                for place, column in enumerate(zip(*dimensions, strict=True)):
-                    values = self._parts.setdefault(_DIMENSIONS + 2 * place + is_bot, {})
-                    for value, count in Counter(column).items():
-                        _add_value(values, value, count, most)
+                for name, column in zip(_PLACES, zip(*dimensions, strict=True), strict=True):
+                    counter = Counter(column)
+                    if name == VARIANT:
+                        del counter[UNKNOWN]
+                    for value, count in counter.items():
+                        self.add_value(name, value, is_bot, count, most)
 
     def add_slot(self, slot: int, is_bot: bool, clicks: int) -> None:
         slots = self._parts.setdefault(_SLOTS + is_bot, {})
@@ -153,9 +155,13 @@ class DayCounts:
         for is_bot in (False, True):
             for slot, clicks in other.slots(is_bot).items():
                 self.add_slot(slot, is_bot, -clicks)
-            for name in _PLACES:
+            for name, place in _PLACES.items():
+                values = self._parts.setdefault(place + is_bot, {})
                 for value, clicks in other.values(name, is_bot).items():
-                    self.add_value(name, value, is_bot, -clicks, most)
+                    # Those that came before there was room for the value, or while there was none, are in `other`.
+                    named = min(clicks, values.get(value, 0)) if OTHER in values else clicks
+                    _add_value(values, value, -named, most)
+                    _add_value(values, OTHER, named - clicks, most)
         for number, part in self._parts.items():
             if isinstance(part, dict):
                 self._parts[number] = {key: count for key, count in part.items() if count}

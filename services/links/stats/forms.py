@@ -2,28 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Annotated
-from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.links.stats.scopes import Count
-from services.links.web.texts import AskedInstant, Wanted
+from services.links.web.texts import AskedInstant, TimeZone, Wanted
 from shared.api import MOST_LISTED, MOST_VALUES, Bots, Interval
 
 CSV_HEADER = ("section", "value", "clicks", "humans", "bots")
 
-_zones = cache(available_timezones)
-
-
-def _check_zone(name: str) -> str:
-    if name not in _zones():
-        raise ValueError("must be a time zone of the IANA database, like Europe/Berlin")
-    return name
-
-
-TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_check_zone)]
 Limit = Annotated[int, Field(ge=1, le=1_000)]
 
 
@@ -84,7 +72,9 @@ class DimensionOut(BaseModel):
 
 
 class StatsOut(BaseModel):
-    """Clicks of a range of time; each dimension adds up to the clicks of the range that the dimensions cover."""
+    """Clicks of a range of time; each dimension adds up to the clicks of the range that the dimensions cover, but for
+    `variant`, which counts the clicks of links with rules or a split.
+    """
 
     since: datetime = Field(serialization_alias="from")
     until: datetime = Field(serialization_alias="to")
@@ -153,6 +143,7 @@ class ClickOut(BaseModel):
     device: str
     referrer: str
     language: str
+    variant: str = Field(description="Which rule or target of a split; `unknown` for links without.")
 
 
 class ClickPage(BaseModel):

@@ -65,7 +65,8 @@ CSV_TOO: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"sche
 async def get_link_stats(
     request: Request, code: str, query: Annotated[LinkStatsQuery, Query()], caller: MayReadStats
 ) -> Response:
-    """Count a link's clicks: in all, over time, and by country, browser, system, device, referrer and language.
+    """Count a link's clicks: in all, over time, and by country, browser, system, device, referrer, language
+    and variant: the rule or the target of a split that visitors got.
 
     With `Accept: text/csv` the same numbers are rows; a dimension's row without a value is all others.
     """

@@ -131,7 +131,7 @@ async def select_clicks(
     """
     rows = await conn.fetch(
         """
-        SELECT id, clicked_at, is_bot, country, browser, os, device, referrer, language
+        SELECT id, clicked_at, is_bot, country, browser, os, device, referrer, language, coalesce(variant, 'unknown')
         FROM clicks
         WHERE link_id = $1 AND clicked_at >= $2 AND clicked_at < $3
           AND ($4::boolean IS NULL OR is_bot = $4)
@@ -211,12 +211,15 @@ _DIMENSIONS = """
         UNION ALL
         SELECT CASE WHEN country IS NOT NULL THEN 'country' WHEN browser IS NOT NULL THEN 'browser'
                     WHEN os IS NOT NULL THEN 'os' WHEN device IS NOT NULL THEN 'device'
-                    WHEN referrer IS NOT NULL THEN 'referrer' ELSE 'language' END,
-               coalesce(country, browser, os, device, referrer, language), is_bot, count(*)
+                    WHEN referrer IS NOT NULL THEN 'referrer' WHEN language IS NOT NULL THEN 'language'
+                    ELSE 'variant' END,
+               coalesce(country, browser, os, device, referrer, language, variant), is_bot, count(*)
         FROM clicks
         WHERE <whose> AND (clicked_at >= $4 AND clicked_at < $5 OR clicked_at >= $6 AND clicked_at < $7)
         GROUP BY GROUPING SETS ((country, is_bot), (browser, is_bot), (os, is_bot), (device, is_bot), (referrer, is_bot),
-                                (language, is_bot))
+                                (language, is_bot), (variant, is_bot))
+        -- Most links have no variants.
+        HAVING coalesce(country, browser, os, device, referrer, language, variant) IS NOT NULL
         UNION ALL
         SELECT dimension, value, is_bot, clicks
         FROM unnest($10::text[], $11::text[], $12::boolean[], $13::bigint[]) AS packed (dimension, value, is_bot, clicks)

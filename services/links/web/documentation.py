@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-VENDOR = Path(__file__).parents[1] / "vendor"
+VENDOR = Path(__file__).parents[3] / "shared" / "vendor"
 
 PAGE = """<!doctype html>
 <html lang="en">

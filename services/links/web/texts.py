@@ -3,8 +3,10 @@
 import re
 import unicodedata
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import groupby
 from typing import Annotated
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
@@ -122,6 +124,15 @@ def parse_asked_instant(value: object) -> object:
     return parse_instant(_lost_plus.sub("+", value) if isinstance(value, str) else value)
 
 
+def check_zone(name: str) -> str:
+    if name not in _zones():
+        raise ValueError("must be a time zone of the IANA database, like Europe/Berlin")
+    return name
+
+
+_zones = cache(available_timezones)
+
+
 def drop_repeats(tags: list[str]) -> list[str]:
     return list(dict.fromkeys(tags))
 
@@ -143,6 +154,8 @@ Search = Annotated[
 Instant = Annotated[datetime, BeforeValidator(parse_instant)]
 AskedInstant = Annotated[datetime, BeforeValidator(parse_asked_instant)]
 """A time in a query."""
+
+TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(check_zone)]
 
 Title = Annotated[
     str,

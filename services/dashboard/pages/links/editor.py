@@ -4,6 +4,7 @@ import streamlit as st
 
 from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.known import known_tags
+from services.dashboard.pages.links.explanation import show_explanation
 from services.dashboard.texts import format_instant, shorten
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
@@ -35,6 +36,8 @@ def edit_dialog(client: Client, key: Key, link: Link) -> None:
     show_other_errors(errors, FIELDS)
     if st.button("Save", type="primary", width="stretch", key="edit_save"):
         _save(client, link, {"url": (url or "").strip(), "enabled": enabled, **fields})
+    if link.rules or link.split:
+        show_explanation(client, link)
 
 
 def _save(client: Client, link: Link, fields: dict[str, object]) -> None:

@@ -23,6 +23,7 @@ TITLES = {
     "os": "Systems",
     "device": "Devices",
     "language": "Languages",
+    "variant": "Rules and splits",
 }
 
 

@@ -12,8 +12,8 @@ from ua_parser.lazy import UserAgentMatcher
 from ua_parser.loaders import load_lazy_builtins
 from ua_parser.regex import Resolver
 
-from services.links.clicks.bots import BotMatcher
 from shared.api import UNKNOWN
+from shared.bots import BotMatcher
 from shared.clicks import LONGEST_AGENT
 
 LONGEST_NAMES = 256

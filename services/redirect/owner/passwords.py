@@ -14,13 +14,14 @@ from asyncio import timeout
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import time
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from services.redirect.answers import NO_STORE, RETRY_AFTER_S, Answer, ErrorFormat, Header, error
-from services.redirect.journal.intake import FAILURES, IntakeClient, Reply
+from services.redirect.owner.connection import FAILURES, LinksConnection, Reply
 from shared.records import LinkKey
 from shared.unlocks import LARGEST_FORM, LONGEST_COOKIE, is_unlocked
 
@@ -80,21 +81,36 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A visit of a link with a password.
+    """A visit of a link.
 
     Attributes:
+        scope: Of ASGI.
         key: The link's domain and code.
-        address: The path and query, to which the form is sent: those of the visit, without what trails the code.
         headers: The names in lower case.
         receive: Receives the form.
+        rest: What follows the code in the path, without what trails it.
     """
 
-    method: str
+    scope: Scope
     key: LinkKey
-    address: bytes
-    headers: Mapping[bytes, bytes]
+    headers: dict[bytes, bytes]
     receive: Receive
     error_format: ErrorFormat
+    rest: bytes = b""
+
+    @property
+    def method(self) -> str:
+        return cast(str, self.scope["method"])
+
+    @property
+    def query(self) -> bytes:
+        return cast(bytes, self.scope["query_string"])
+
+    @property
+    def address(self) -> bytes:
+        """The path and query, to which the form is sent."""
+        query = self.query
+        return b"/" + self.key[1].encode() + self.rest + (b"?" + query if query else b"")
 
 
 class Passwords:
@@ -149,12 +165,12 @@ class Passwords:
         address = visit.headers.get(b"x-forwarded-for", b"")[:64].decode("latin-1")
         question = {"domain": domain, "code": code, "password": password, "address": address}
         # A connection for each: passwords are rare, and none waits for another.
-        client = IntakeClient(self._links_address, self._token, deadline_s=DEADLINE_S)
+        connection = LinksConnection(self._links_address, self._token, deadline_s=DEADLINE_S)
         try:
             body = json.dumps(question).encode()
-            return await client.ask("/internal/unlocks", body, "Content-Type: application/json\r\n")
+            return await connection.request("/internal/unlocks", {"Content-Type": "application/json"}, body)
         finally:
-            client.close()
+            connection.close()
 
     def _conclude(self, reply: Reply, target: Answer, visit: Visit) -> Answer:
         if reply.status == 200:

@@ -1,0 +1,193 @@
+"""The rules of a link: compiled from the JSON of its record into tests of a visit.
+
+Redirect decides by them (services/redirect/rules.py), and links explains them (services/links/decisions/), by this same code.
+Both bring the facts (`facts.py`).
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from ipaddress import ip_network
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from shared.facts import Facts
+from shared.splits import Split
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+ELSE = "url"
+"""The variant of visitors to whom no rule applies, where the link has no split."""
+
+
+Test = Callable[[Facts], bool]
+
+
+class RulesUnreadable(ValueError):
+    """The rules have something that this release does not know."""
+
+
+class Target(NamedTuple):
+    """Where a visitor goes, and what statistics call it."""
+
+    variant: str
+    url: str
+    weight: int = 1
+
+
+class Destination(NamedTuple):
+    """One target, or the targets of a split."""
+
+    targets: tuple[Target, ...]
+    split: Split | None = None
+
+    def choose(self, visitor: bytes) -> Target:
+        """Return the target of a visitor, whom address and user agent tell from others."""
+        return self.targets[0 if self.split is None else self.split.choose(visitor)]
+
+
+class Condition(NamedTuple):
+    """A condition of a rule: its name, the values of which one has to apply, the test, and where days begin for it."""
+
+    name: str
+    wanted: Any
+    holds: Test
+    zone: ZoneInfo
+
+
+class Rule(NamedTuple):
+    """A rule: where all its conditions hold, it leads to its destination."""
+
+    label: str
+    conditions: tuple[Condition, ...]
+    destination: Destination
+
+
+class Decision:
+    """All rules of a link, and where it leads if none applies.
+
+    Attributes:
+        needs: The names of all conditions.
+        languages: All languages that the rules name, in lower case.
+    """
+
+    def __init__(self, url: str, rules: str | None, split: str | None, salt: str | None) -> None:
+        """Compile what a record has.
+
+        Raises:
+            RulesUnreadable: A newer release wrote it.
+        """
+        try:
+            self.otherwise = _destination("", {"url": url} if split is None else {"split": json.loads(split)}, salt)
+            self.rules = tuple(_rule(number, rule, salt) for number, rule in enumerate(json.loads(rules or "[]"), 1))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RulesUnreadable("the rules have something unknown") from error
+        conditions = [condition for rule in self.rules for condition in rule.conditions]
+        self.needs = frozenset(condition.name for condition in conditions)
+        self.languages = frozenset(tag for each in conditions if each.name == "language" for tag in each.wanted)
+        self._tests = [(tuple(each.holds for each in rule.conditions), rule.destination) for rule in self.rules]
+
+    @property
+    def destinations(self) -> list[Destination]:
+        return [*(rule.destination for rule in self.rules), self.otherwise]
+
+    def choose(self, facts: Facts) -> Destination:
+        """Return the destination of the first rule whose conditions all hold."""
+        for tests, destination in self._tests:
+            for holds in tests:
+                if not holds(facts):
+                    break
+            else:
+                return destination
+        return self.otherwise
+
+
+def _rule(number: int, rule: Mapping[str, Any], salt: str | None) -> Rule:
+    label = rule.get("name") or f"rule {number}"
+    conditions = rule["if"]
+    zone = ZoneInfo(conditions.get("time_zone", "UTC"))
+    compiled = tuple(
+        Condition(name, wanted, _TESTS[name](wanted, zone), zone)
+        for name, wanted in conditions.items()
+        if name != "time_zone"
+    )
+    return Rule(label, compiled, _destination(label, rule, salt))
+
+
+def _destination(label: str, rule: Mapping[str, Any], salt: str | None) -> Destination:
+    if "split" not in rule:
+        return Destination((Target(label or ELSE, rule["url"]),))
+    before = f"{label} / " if label else ""
+    targets = tuple(Target(f"{before}{each['name']}", each["url"], each["weight"]) for each in rule["split"])
+    return Destination(targets, Split([(each["name"], each["weight"]) for each in rule["split"]], salt or ""))
+
+
+def _among(place: int, wanted: Sequence[str], _zone: ZoneInfo) -> Test:
+    values = frozenset(wanted)
+    return lambda facts: facts[place] in values
+
+
+def _has_parameter(wanted: Sequence[Mapping[str, str]], _zone: ZoneInfo) -> Test:
+    pairs = [(each["name"], each.get("value")) for each in wanted]
+    return lambda facts: any(
+        name == given and (value is None or value == sent) for given, sent in facts.query for name, value in pairs
+    )
+
+
+def _comes_from(wanted: Sequence[str], _zone: ZoneInfo) -> Test:
+    hosts, endings = frozenset(wanted), tuple(f".{domain}" for domain in wanted)
+    return lambda facts: facts.referrer is not None and (facts.referrer in hosts or facts.referrer.endswith(endings))
+
+
+def _is_after(wanted: str, _zone: ZoneInfo) -> Test:
+    moment = datetime.fromisoformat(wanted).timestamp()
+    return lambda facts: facts.now >= moment
+
+
+def _is_before(wanted: str, _zone: ZoneInfo) -> Test:
+    moment = datetime.fromisoformat(wanted).timestamp()
+    return lambda facts: facts.now < moment
+
+
+def _is_weekday(wanted: Sequence[str], zone: ZoneInfo) -> Test:
+    days = frozenset(WEEKDAYS.index(day) for day in wanted)
+    return lambda facts: datetime.fromtimestamp(facts.now, zone).weekday() in days
+
+
+def _is_time(wanted: Sequence[str], zone: ZoneInfo) -> Test:
+    """A span from a later to an earlier time goes over midnight."""
+    spans = [read_span(text) for text in wanted]
+
+    def holds(facts: Facts) -> bool:
+        local = datetime.fromtimestamp(facts.now, zone)
+        minute = local.hour * 60 + local.minute
+        return any(begin <= minute < end if begin < end else minute >= begin or minute < end for begin, end in spans)
+
+    return holds
+
+
+def _is_address(wanted: Sequence[str], _zone: ZoneInfo) -> Test:
+    networks = [ip_network(text) for text in wanted]
+    return lambda facts: facts.address is not None and any(facts.address in network for network in networks)
+
+
+def read_span(text: str) -> tuple[int, int]:
+    """Read a span of the day such as `09:00-17:30`, as minutes since midnight; its end may be `24:00`."""
+    begin, end = (int(hours) * 60 + int(minutes) for hours, minutes in (part.split(":") for part in text.split("-")))
+    return begin, end
+
+
+_TESTS: dict[str, Callable[[Any, ZoneInfo], Test]] = {
+    **{name: partial(_among, Facts._fields.index(name)) for name in ("device", "os", "browser", "language", "country")},
+    "query": _has_parameter,
+    "referrer": _comes_from,
+    "after": _is_after,
+    "before": _is_before,
+    "weekday": _is_weekday,
+    "time": _is_time,
+    "address": _is_address,
+}
+
+CONDITIONS = tuple(_TESTS)
+"""The names of all conditions; `time_zone` is a part of `weekday` and `time`."""
