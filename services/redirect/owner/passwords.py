@@ -151,13 +151,12 @@ class Passwords:
             return error(503, visit.error_format, is_busy=True)
         self._asking += 1
         try:
-            reply = await self._ask_links(visit, password)
-        except FAILURES as failure:
+            return self._conclude(await self._ask_links(visit, password), target, visit)
+        except (*FAILURES, LookupError, TypeError) as failure:
             log.warning("unlock_failed", error=type(failure).__name__)
             return error(503, visit.error_format)
         finally:
             self._asking -= 1
-        return self._conclude(reply, target, visit)
 
     async def _ask_links(self, visit: Visit, password: str) -> Reply:
         assert self._links_address is not None, "the caller looked"
