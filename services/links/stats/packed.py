@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from operator import itemgetter
+from typing import NamedTuple
 
 from services.links.packed.chunks import ChunkClicks, ChunkLinks, RawClick
 from services.links.packed.days import DAY_US, SLOT_US, DayCounts
@@ -34,6 +35,27 @@ _PLACE_BITS = 20
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class PackedPart(NamedTuple):
+    """The packed clicks of a part of a day.
+
+    Attributes:
+        visitors: Clicks by owner, visitor and whether a bot clicked.
+        values: Clicks by dimension, value and the same.
+    """
+
+    visitors: Counter[tuple[str, bytes | None, bool]]
+    values: Counter[tuple[str, str | None, bool]]
+
+    def count_clicks(self) -> Count:
+        bots = sum(clicks for (_, _, is_bot), clicks in self.visitors.items() if is_bot)
+        return Count(self.visitors.total() - bots, bots)
+
+    def count_visitors(self) -> Count:
+        """Those whom something told apart."""
+        bots = [is_bot for _, visitor, is_bot in self.visitors if visitor is not None]
+        return Count(len(bots) - sum(bots), sum(bots))
+
+
 class PackedClicks:
     """The packed clicks of a link, of an owner or of everyone, on some days.
 
@@ -56,47 +78,41 @@ class PackedClicks:
         """Add up the unique visitors of whole days."""
         return sum((Count(each.visitors(False), each.visitors(True)) for each in self._of(days)), Count())
 
-    def values(self, days: DaySpan) -> Counter[tuple[str, str | None, bool]]:
+    def values(self, days: DaySpan) -> dict[tuple[str, str | None, bool], int]:
         """The clicks of whole days by dimension, value and whether a bot clicked."""
-        found: Counter[tuple[str, str | None, bool]] = Counter()
         wanted = list(self._of(days))
+        found: dict[tuple[str, str | None, bool], int] = {}
         for name in Dimensions._fields:
             for is_bot in (False, True):
-                values: Counter[str | None] = Counter()
+                # A dictionary, which is twice as fast as a Counter: there may be a thousand values a day.
+                values: dict[str | None, int] = {}
                 for counts in wanted:
-                    values.update(counts.values(name, is_bot))
-                for value, clicks in values.items():
-                    found[name, value, is_bot] = clicks
+                    for value, clicks in counts.values(name, is_bot).items():
+                        values[value] = values.get(value, 0) + clicks
+                found |= {(name, value, is_bot): clicks for value, clicks in values.items()}
         return found
 
-    async def count_part(
-        self, part: Period
-    ) -> tuple[Counter[tuple[str, bytes | None, bool]], Counter[tuple[str, str | None, bool]]]:
-        """Count the raw clicks of a part of a day; none where they are among too many others.
-
-        Returns:
-            Clicks by owner, visitor and whether a bot clicked; clicks by dimension, value and the same.
-        """
-        visitors: Counter[tuple[str, bytes | None, bool]] = Counter()
-        values: Counter[tuple[str, str | None, bool]] = Counter()
+    async def count_part(self, part: Period) -> PackedPart:
+        """Count the raw clicks of a part of a day; none where they are among too many others."""
+        found = PackedPart(Counter(), Counter())
         since, until = _microseconds(part.since), _microseconds(part.until)
         day = since // DAY_US
         if day not in self._days:
-            return visitors, values
+            return found
         spans = await select_chunk_spans(self._conn, day, list(self._days[day].chunks()), since, until)
         if len(spans) > MOST_CHUNKS:
-            return visitors, values
+            return found
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
             numbers = [span.number for span in spans[first : first + CHUNKS_AT_ONCE]]
             for _, chunk in await select_chunks(self._conn, day, numbers):
                 clicks = None
                 for owner, places in self._places(ChunkLinks(chunk.links)):
                     clicks = clicks or ChunkClicks(chunk.since_us, chunk.clicks)
-                    seen, found = clicks.count(places, since, until)
+                    seen, values = clicks.count(places, since, until)
                     for (visitor, is_bot), count in seen.items():
-                        visitors[owner, visitor, is_bot] += count
-                    values.update(found)
-        return visitors, values
+                        found.visitors[owner, visitor, is_bot] += count
+                    found.values.update(values)
+        return found
 
     def _of(self, days: DaySpan) -> Iterator[DayCounts]:
         first, end = _day_number(days.first), _day_number(days.end)
