@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from services.links.packed import chunks, days
 from services.links.packed.chunks import Chunk
-from services.links.packed.days import DayCounts
+from services.links.packed.days import DayCounts, replace_chunks
 from shared.postgres import Connection
 
 DELETED_AT_ONCE = 1_000
@@ -41,6 +41,40 @@ async def share_days(conn: Connection) -> None:
 
 async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> dict[Counted, DayCounts]:
     """Read the counts of a day (since 1970) in order to add to them; those that are missing are left out."""
+    return {each: DayCounts(counts) for each, counts in (await _fetch_days(conn, day, whose)).items()}
+
+
+async def replace_chunks_of_days(
+    conn: Connection, day: int, first: int, last: int, numbers: Mapping[Counted, Sequence[int]]
+) -> None:
+    """Note that of the chunks from the first to the last number some took the place of all others.
+
+    Args:
+        conn: In the transaction that has locked the days.
+        day: Days since 1970.
+        first: The first number of the chunks that were there.
+        last: The last one.
+        numbers: Those that have clicks of a link or an owner.
+    """
+    kept = await _fetch_days(conn, day, numbers)
+    changed = {each: replace_chunks(kept.get(each), first, last, chosen) for each, chosen in numbers.items()}
+    columns = [(*_key(whose), changed[whose]) for whose in kept]
+    await conn.execute(
+        """
+        UPDATE click_days AS kept SET counts = new.counts
+        FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS new (link_id, owner, counts)
+        WHERE kept.link_id = new.link_id AND kept.owner = new.owner AND day = DATE '1970-01-01' + $1::integer
+            AND format = $5
+        """,
+        day,
+        *(zip(*columns, strict=True) if columns else ([], [], [])),
+        days.FORMAT,
+    )
+    # Those of a newer format, of which another row of the same day may be.
+    await _insert_days(conn, day, ((whose, DayCounts(changed[whose])) for whose in numbers if whose not in kept))
+
+
+async def _fetch_days(conn: Connection, day: int, whose: Iterable[Counted]) -> dict[Counted, bytes]:
     wanted = list(whose)
     links = [each for each in wanted if isinstance(each, int)]
     owners = [each for each in wanted if isinstance(each, str)]
@@ -57,7 +91,7 @@ async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> d
         owners,
         days.FORMAT,
     )
-    return {link_id or owner: DayCounts(counts) for link_id, owner, counts in rows}
+    return {link_id or owner: counts for link_id, owner, counts in rows}
 
 
 async def write_days(
@@ -241,7 +275,7 @@ async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
 def _columns(counted: Iterable[tuple[Counted, DayCounts]]) -> tuple[Sequence[object], ...]:
     rows = [
         (
-            *((whose, "") if isinstance(whose, int) else (0, whose)),
+            *_key(whose),
             counts.clicks(False),
             counts.clicks(True),
             counts.pack(),
@@ -249,3 +283,7 @@ def _columns(counted: Iterable[tuple[Counted, DayCounts]]) -> tuple[Sequence[obj
         for whose, counts in counted
     ]
     return tuple(zip(*rows, strict=True))
+
+
+def _key(whose: Counted) -> tuple[int, str]:
+    return (whose, "") if isinstance(whose, int) else (0, whose)

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ DAYS_AT_ONCE = 31
 MOST_CHUNKS = 500
 """Chunks that are opened for a part of a day: a few tenths of a second. Where it is in more, the whole day is counted."""
 
-_PLACE_BITS = 20
+_FIRST_ID = -(2**62)
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -154,35 +155,42 @@ async def select_packed_totals(
 async def select_packed_clicks(
     conn: Connection, link_id: int, period: Period, *, bots: Bots, after: Position | None, limit: int
 ) -> list[ClickRow]:
-    """Read a page of a link's raw clicks, as `rows.select_clicks` does; their ids are below zero, as no other's."""
+    """Read a page of a link's raw clicks, as `rows.select_clicks` does.
+
+    Their ids are below all others, and number those of one moment: in the order of chunks and places, which stays when chunks
+    are merged.
+    """
     since, until = _microseconds(period.since), _microseconds(period.until)
-    before = None
+    at, listed = None, 0
     if after is not None:
-        before = (_microseconds(after.value), after.row_id)
-        until = min(until, before[0] + 1)
+        at, listed = _microseconds(after.value), max(0, _FIRST_ID - after.row_id + 1) if after.row_id < 0 else 0
+        # The release before named a chunk and a place in it, which a cursor may have from there.
+        until = min(until, at if _FIRST_ID < after.row_id < 0 else at + 1)
     wanted = {"include": (False, True), "exclude": (False,), "only": (True,)}[bots]
+    most = limit + listed
     found: list[tuple[int, int, RawClick]] = []
     async for day, counts in _days_back(conn, link_id, since, until):
-        if len(found) >= limit:
+        if len(found) >= most:
             break
         spans = await select_chunk_spans(conn, day, list(counts.chunks()), since, until)
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
-            found = sorted(found, key=itemgetter(0, 1), reverse=True)[:limit]
+            found = sorted(found, key=_listing)[:most]
             # The chunks to come have no later click than this one.
-            if len(found) == limit and found[-1][0] > spans[first].until_us:
+            if len(found) == most and found[-1][0] > spans[first].until_us:
                 break
             numbers = [span.number for span in spans[first : first + CHUNKS_AT_ONCE]]
             for number, chunk in await select_chunks(conn, day, numbers):
                 for _, places in ChunkLinks(chunk.links).of_link(link_id):
                     for click in ChunkClicks(chunk.since_us, chunk.clicks).rows(places):
-                        place = (click.time_us, _row_id(number, click.place))
-                        is_listed = before is None or place < before
-                        if is_listed and since <= click.time_us < until and click.is_bot in wanted:
-                            found.append((*place, click))
-    return [
-        ClickRow(row_id, EPOCH + timedelta(microseconds=time_us), click.is_bot, click.dimensions)
-        for time_us, row_id, click in sorted(found, key=itemgetter(0, 1), reverse=True)[:limit]
-    ]
+                        if since <= click.time_us < until and click.is_bot in wanted:
+                            found.append((click.time_us, number, click))
+    rows = []
+    for time_us, group in groupby(sorted(found, key=_listing)[:most], itemgetter(0)):
+        for number, (_, _, click) in enumerate(group):
+            if time_us != at or number >= listed:
+                moment = EPOCH + timedelta(microseconds=time_us)
+                rows.append(ClickRow(_FIRST_ID - number, moment, click.is_bot, click.dimensions))
+    return rows[:limit]
 
 
 async def _days_back(conn: Connection, link_id: int, since: int, until: int) -> AsyncIterator[tuple[int, DayCounts]]:
@@ -226,8 +234,10 @@ class _Intervals:
                 found[bisect_right(edges, time) - 1] += clicks
 
 
-def _row_id(chunk: int, place: int) -> int:
-    return -(chunk << _PLACE_BITS | place) - 1
+def _listing(click: tuple[int, int, RawClick]) -> tuple[int, int, int]:
+    """The latest first, those of one moment as they came."""
+    time_us, number, raw = click
+    return -time_us, number, raw.place
 
 
 def _microseconds(instant: datetime) -> int:
