@@ -17,8 +17,8 @@ from services.redirect.domains.decisions import UNDECIDED, Domain, Domains, dres
 from services.redirect.domains.paths import LARGEST_ROBOTS, LIFETIME_S, RobotLists
 from services.redirect.feed import Feed
 from services.redirect.lane import LaneProtocol
+from services.redirect.lookup.source import open_source
 from services.redirect.memory import Memory
-from services.redirect.source import open_source
 from shared.changes import EVERYTHING, Change, insert_change
 from shared.records import VersionedRecord
 from shared.settings import RedirectSettings

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import structlog
 
 from services.redirect.answers import NO_STORE, Answer, ErrorFormat
-from services.redirect.source import Source, SourceUnavailable
+from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.domains import CODE_PLACE
 from shared.postgres import Connection
 from shared.problems import PAGE, VISIT_PROBLEMS

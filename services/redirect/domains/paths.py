@@ -10,7 +10,7 @@ from time import monotonic
 
 from services.redirect.answers import Answer, ErrorFormat, error
 from services.redirect.domains.decisions import Domain, lead
-from services.redirect.source import Source, SourceUnavailable
+from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.domains import FILES
 from shared.joiner import Joiner, TooManyWaiting, Waiting
 from shared.postgres import Connection
