@@ -44,6 +44,9 @@ LIMITED = VisitProblem(
 
 VISIT_PROBLEMS = {
     400: VisitProblem("bad-request", "Bad request", "The request is not one that this server understands."),
+    401: VisitProblem(
+        "password-needed", "Password needed", "Send the password of this link as HTTP Basic, with any user name."
+    ),
     404: VisitProblem(
         "not-found", "Link not found", "There is no short link at this address. Check it for typing errors."
     ),

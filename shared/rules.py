@@ -1,44 +1,24 @@
 """The rules of a link: compiled from the JSON of its record into tests of a visit.
 
-Redirect decides by them (services/redirect/rules.py), and links explains them (services/links/links/decisions.py), by this same
-code. Nothing here parses what a visitor sent; both bring the facts.
+Redirect decides by them (services/redirect/rules.py), and links explains them (services/links/decisions/), by this same code.
+Both bring the facts (`facts.py`).
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from shared.facts import Facts
 from shared.splits import Split
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 ELSE = "url"
 """The variant of visitors to whom no rule applies, where the link has no split."""
-
-
-class Facts(NamedTuple):
-    """What conditions ask of a visit; None where it is not known.
-
-    Attributes:
-        now: Unix seconds.
-        language: The best of the link's languages for the visitor (`Decision.languages`).
-        query: Names and values.
-        referrer: The host of the page with the link, in lower case.
-    """
-
-    now: float
-    device: str | None = None
-    os: str | None = None
-    browser: str | None = None
-    language: str | None = None
-    country: str | None = None
-    query: Sequence[tuple[str, str]] = ()
-    referrer: str | None = None
-    address: IPv4Address | IPv6Address | None = None
 
 
 Test = Callable[[Facts], bool]
@@ -68,11 +48,12 @@ class Destination(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """A condition of a rule: its name, the values of which one has to apply, and the test."""
+    """A condition of a rule: its name, the values of which one has to apply, the test, and where days begin for it."""
 
     name: str
     wanted: Any
     holds: Test
+    zone: ZoneInfo
 
 
 class Rule(NamedTuple):
@@ -127,7 +108,7 @@ def _rule(number: int, rule: Mapping[str, Any], salt: str | None) -> Rule:
     conditions = rule["if"]
     zone = ZoneInfo(conditions.get("time_zone", "UTC"))
     compiled = tuple(
-        Condition(name, wanted, _TESTS[name](wanted, zone))
+        Condition(name, wanted, _TESTS[name](wanted, zone), zone)
         for name, wanted in conditions.items()
         if name != "time_zone"
     )

@@ -3,12 +3,9 @@
 Redirect asks it for links with rules. Each kind of text costs a bounded time, and what was read last is remembered.
 """
 
-import re
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import get_args
-from urllib.parse import unquote_to_bytes
 
 import structlog
 
@@ -16,14 +13,12 @@ from shared.agents import AgentParser
 from shared.api import Browser, Device
 from shared.clicks import LONGEST_AGENT, Visit
 from shared.countries import CountryFinder
+from shared.facts import Facts, read_address, read_host, read_query
 from shared.languages import LONGEST_ACCEPTED, look_up, read_accepted
-from shared.rules import Decision, Facts
+from shared.rules import Decision
 
 REMEMBERED = 4096
 """User agents, addresses and so on that a process remembers, each with at most 512 bytes."""
-
-MOST_PARAMETERS = 100
-LONGEST_REFERRER = 320
 
 _OF_AGENTS = frozenset({"device", "os", "browser"})
 _SYSTEMS = {
@@ -38,8 +33,6 @@ _OTHER_NAMES = {"Chromium": "chrome", "Mobile Safari": "safari"}
 _DEVICES = frozenset(get_args(Device))
 _BROWSERS = frozenset(get_args(Browser))
 
-_match_host = re.compile(rb"https?://(?:[^/?#\\@]*@)?([0-9a-z_.-]{1,255})(?::[0-9]*)?(?:[/?#\\]|$)").match
-
 log = structlog.get_logger()
 
 
@@ -53,7 +46,7 @@ class VisitReader:
     def __init__(self, country_database: Path | None) -> None:
         self._country_database = country_database
         self._parse_agent = lru_cache(REMEMBERED)(self._agent)
-        self._parse_address = lru_cache(REMEMBERED)(_address)
+        self._parse_address = lru_cache(REMEMBERED)(read_address)
         self._parse_language = lru_cache(REMEMBERED)(lambda raw: read_accepted(raw.decode("latin-1")))
         self._agents: AgentParser | None = None
         self._countries: CountryFinder | None = None
@@ -102,26 +95,6 @@ class VisitReader:
         )
 
 
-def read_query(query: bytes) -> list[tuple[str, str]]:
-    """Read parameters as forms write them (WHATWG URL, application/x-www-form-urlencoded)."""
-    pairs = [pair.partition(b"=") for pair in query.split(b"&", MOST_PARAMETERS)[:MOST_PARAMETERS] if pair]
-    return [(_decode(name), _decode(value)) for name, _, value in pairs]
-
-
-def read_host(referrer: bytes) -> str | None:
-    """Find the host of a web page, in lower case."""
-    found = _match_host(referrer[:LONGEST_REFERRER].lower())
-    return None if found is None else found[1].decode("ascii").rstrip(".")
-
-
-def _address(raw: bytes) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(raw.decode("ascii", "replace"))
-    except ValueError:
-        return None
-    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
-
-
 def _browser(family: str) -> str | None:
     """Give a browser one name, whatever its list calls it on a phone or inside of an app."""
     for name, kind in _OTHER_NAMES.items():
@@ -129,7 +102,3 @@ def _browser(family: str) -> str | None:
             return kind
     name = family.partition(" ")[0].lower()
     return name if name in _BROWSERS else None
-
-
-def _decode(text: bytes) -> str:
-    return unquote_to_bytes(text.replace(b"+", b" ")).decode("utf-8", "replace")

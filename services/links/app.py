@@ -22,6 +22,7 @@ from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
+from services.links.decisions import routes as decision_routes
 from services.links.domains import routes as domain_routes
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
@@ -36,9 +37,12 @@ from services.links.site import Site
 from services.links.state import STATE, LinksState
 from services.links.stats import clicks, erasures
 from services.links.stats import routes as stats_routes
+from services.links.unlocks import routes as unlock_routes
+from services.links.unlocks.unlocking import Unlocker
 from services.links.upkeep import FREQUENT_WORKS, PACKED_WORKS, SORT_INTERVAL_S, prune_for_ever
 from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
+from services.links.web.hashing import OWNER_SLOTS, HashGate
 from services.links.web.head import HeadMiddleware
 from services.links.web.idempotency import AnswerMemory
 from services.links.web.shares import Shares, open_shares
@@ -68,6 +72,7 @@ ROUTERS = (
     erasures.router,
     stats_routes.router,
     availability.router,
+    decision_routes.router,
     qr.router,
     exports.router,
     tags.router,
@@ -75,6 +80,7 @@ ROUTERS = (
     key_routes.router,
     click_routes.router,
     claim_routes.router,
+    unlock_routes.router,
     health.router,
 )
 
@@ -83,6 +89,7 @@ LIST_POOL_SIZE = 4
 EXPORT_POOL_SIZE = 2
 STATS_POOL_SIZE = 4
 CLAIM_POOL_SIZE = 2
+UNLOCK_POOL_SIZE = 2
 """Connections beside `LINKS_POOL_SIZE`. With pools of their own, slow requests stop neither creations nor checks of keys."""
 
 ASKING = {"jit": "off", "plan_cache_mode": "force_custom_plan", "statement_timeout": "4s"}
@@ -121,7 +128,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, LinksState]]:
         async with AsyncExitStack() as stack:
             url = settings.links_database_url.get_secret_value()
-            pool, key_pool, list_pool, export_pool, stats_pool, claim_pool = [
+            pool, key_pool, list_pool, export_pool, stats_pool, claim_pool, unlock_pool = [
                 await stack.enter_async_context(open_pool(url, size=size, application=application, settings=session))
                 for size, application, session in (
                     (settings.links_pool_size, "links", {}),
@@ -130,6 +137,7 @@ def create_app(
                     (EXPORT_POOL_SIZE, "links exports", ASKING),
                     (STATS_POOL_SIZE, "links stats", ASKING),
                     (CLAIM_POOL_SIZE, "links claims", CLAIMING),
+                    (UNLOCK_POOL_SIZE, "links unlocks", {}),
                 )
             ]
             await _refuse_old_schema(pool)
@@ -144,6 +152,9 @@ def create_app(
                 await stack.enter_async_context(click_queue.running())
             batches = batch_gate or BatchGate(settings)
             stack.push_async_callback(batches.close)
+            hashing, unlocker = HashGate(OWNER_SLOTS), Unlocker(settings, unlock_pool)
+            stack.callback(hashing.close)
+            stack.callback(unlocker.close)
             state = LinksState(
                 site=Site(settings),
                 pool=pool,
@@ -156,6 +167,8 @@ def create_app(
                 keyring=Keyring(key_pool),
                 creator=Creator(pool),
                 claimer=Claimer(claim_pool),
+                hashing=hashing,
+                unlocker=unlocker,
                 batch_gate=batches,
                 export_gate=export_gate or ExportGate(),
                 metrics=metrics,

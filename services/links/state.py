@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from services.links.links.exports import ExportGate
     from services.links.metrics import Metrics
     from services.links.site import Site
+    from services.links.unlocks.unlocking import Unlocker
+    from services.links.web.hashing import HashGate
     from services.links.web.idempotency import AnswerMemory
     from services.links.web.shares import Shares
     from shared.postgres import Pool
@@ -48,6 +50,8 @@ class LinksState:
     keyring: Keyring
     creator: Creator
     claimer: Claimer
+    hashing: HashGate
+    unlocker: Unlocker
     batch_gate: BatchGate
     export_gate: ExportGate
     metrics: Metrics

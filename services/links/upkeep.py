@@ -25,6 +25,7 @@ from services.links.clicks.upkeep import (
 )
 from services.links.packed.erasing import erase_some
 from services.links.packed.moving import CountMover
+from services.links.unlocks.rows import delete_old_tries
 from services.links.web.idempotency import delete_old_requests
 from shared.backoff import Backoff
 from shared.changes import delete_old_changes
@@ -58,6 +59,12 @@ async def forget_visitors(pool: Pool) -> None:
     today = datetime.now(UTC).date()
     async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
         while await delete_old_visitors(conn, today):
+            pass
+
+
+async def forget_tries(pool: Pool) -> None:
+    async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+        while await delete_old_tries(conn, datetime.now(UTC)):
             pass
 
 
@@ -116,7 +123,15 @@ async def _work_and_rest(pool: Pool, step: Callable[[Connection], Awaitable[obje
         await asyncio.sleep(monotonic() - started)
 
 
-WORKS: Sequence[Work] = (prune, forget_visitors, prepare_for_clicks, recount_humans, sort_old_counts, erase_clicks)
+WORKS: Sequence[Work] = (
+    prune,
+    forget_visitors,
+    forget_tries,
+    prepare_for_clicks,
+    recount_humans,
+    sort_old_counts,
+    erase_clicks,
+)
 FREQUENT_WORKS: Sequence[Work] = (sort_clicks, forget_claims)
 PACKED_WORKS: Sequence[Work] = (move_counts,)
 """Where PACKED_CLICKS is on."""

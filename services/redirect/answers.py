@@ -48,7 +48,7 @@ class Answer:
 def answer_visit(
     record: Record | None, *, query: bytes, now: float, error_format: ErrorFormat, rest: bytes = b""
 ) -> Answer:
-    """Answer a GET of a code.
+    """Answer a GET of a code. The app asks for the password of a link before it gives the target.
 
     Args:
         record: The link's record; None if there is no such link.
@@ -97,6 +97,7 @@ def is_plain(record: Record, now: float) -> bool:
         not record.deleted
         and record.enabled
         and record.min_reader <= READER
+        and record.password is None
         and not _is_expired(record, now)
         and (record.valid_from is None or record.valid_from <= now)
         and not record.limited

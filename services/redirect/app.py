@@ -24,6 +24,7 @@ from services.redirect.lane import Lane
 from services.redirect.memory import Memory
 from services.redirect.metrics import ClaimsCollector, JournalCollector, RedirectCollector, Visits
 from services.redirect.owner.claims import Claims, open_claims
+from services.redirect.owner.passwords import Passwords
 from services.redirect.preview import Previews
 from services.redirect.resolver import Resolver
 from services.redirect.rules import Rules
@@ -83,6 +84,10 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                 paths=DomainPaths(source),
                 previews=Previews(source) if settings.previews else None,
                 rules=Rules(memory, settings.country_database),
+                passwords=Passwords(
+                    settings.links_address,
+                    settings.internal_token.get_secret_value() if settings.internal_token else None,
+                ),
                 claims=_open_claims(stack, settings, registry),
             )
             state = RedirectState(

@@ -25,7 +25,7 @@ from tests.bench.report import Report, say, show
 from tests.bench.tenants import measure_tenants
 from tests.bench.whole import measure_whole
 
-LETTERS = "abcdefgijk"
+LETTERS = "abcdefghijk"
 
 
 def main(  # noqa: PLR0917  # options, by name
@@ -57,7 +57,7 @@ def main(  # noqa: PLR0917  # options, by name
     only: Annotated[
         str,
         typer.Option(
-            help="Letters to measure: a to d redirects, e creations, f misses, g clicks, i owners, j all of it, k with TLS."
+            help="Letters to measure: a to d redirects, e creations, f misses, g clicks, h rules, i owners, j all, k with TLS."
         ),
     ] = LETTERS,
 ) -> None:
@@ -74,6 +74,8 @@ def main(  # noqa: PLR0917  # options, by name
     g  clicks that links takes, as rows and packed, and with user agents
        made to be dear;
        creations beside them; from a click to its count
+    h  the redirect process, for links of which the last of ten rules holds, and for links
+       with a split of four
     i  creations while another owner, of a million links, does its worst
     j  the whole path on the same cores, until the click is in Postgres, as rows or packed, beside
        (a) with the same requests; only visits whose click is stored count, and the time ends

@@ -21,6 +21,7 @@ from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
 from services.links.keys.rows import create_key
 from tests.bench import clicks
+from tests.bench.deciding import DECIDING_LINKS, fill_deciding
 from tests.bench.measure import children
 
 HOT_LINKS = 10_000
@@ -87,12 +88,14 @@ class Candidate:
         port: Where it listens.
         requests: The request of each kind (`bare`, `browser`), with CODE where the code goes.
         parts: The process ids of each part.
+        links: How many are asked for.
     """
 
     name: str
     port: int
     requests: Mapping[str, str]
     parts: Mapping[str, Sequence[int]]
+    links: int = HOT_LINKS
 
 
 @dataclass
@@ -236,7 +239,7 @@ async def _start_candidates(servers: Servers) -> None:
     folder = servers.folder
 
     returning = _returning_nginx(servers)
-    off, on, naive_port = free_port(), free_port(), free_port()
+    off, on, deciding, naive_port = free_port(), free_port(), free_port(), free_port()
     behind = str(folder / "redirect-behind.sock")
     naive = Program(
         name="naive",
@@ -255,11 +258,13 @@ async def _start_candidates(servers: Servers) -> None:
     )
     await servers.start(_plain_valkey(servers))
     await _fill_naive(servers)
+    await fill_deciding(servers.postgres.url(SUPERUSER, "tinyurl"), DOMAIN, TARGET)
     await servers.start(
         returning,
         servers.redirect("redirect-off", f"127.0.0.1:{off}"),
         _sink(servers),
         servers.redirect("redirect-on", f"127.0.0.1:{on}", **servers.journal("journal-direct")),
+        servers.redirect("redirect-deciding", f"127.0.0.1:{deciding}", **servers.journal("journal-deciding")),
         servers.redirect("redirect-behind", f"unix:{behind}", **servers.journal("journal-behind")),
         naive,
     )
@@ -281,6 +286,16 @@ async def _start_candidates(servers: Servers) -> None:
             naive_port,
             client,
             {"service": servers.pids("naive"), "redis": servers.pids("naive-valkey")},
+        ),
+        *(
+            Candidate(
+                f"h  redirect, {what}",
+                deciding,
+                {kind: request.replace("CODE", f"{prefix}CODE") for kind, request in direct.items()},
+                {"redirect": servers.pids("redirect-deciding")},
+                DECIDING_LINKS,
+            )
+            for prefix, what in (("r", "ten rules"), ("s", "split of four"))
         ),
     ]
 

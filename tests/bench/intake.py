@@ -27,7 +27,7 @@ from tests.bench.candidates import (
 )
 from tests.bench.clicks import TOKEN
 from tests.bench.creations import Creations, create, prepare_creations
-from tests.bench.measure import Measurement, MeasuringFailed, cpu_seconds, cpu_since
+from tests.bench.measure import Measurement, MeasuringFailed, cpu_seconds, tree_cpu_seconds
 from tests.bench.report import Report, Result, say
 from tests.bench.rounds import ROUNDS, median, summarise
 from tests.bench.traffic import Packed, make_batches
@@ -114,7 +114,7 @@ class _Bench:
         """Hand over clicks as fast as they are taken."""
         size = CLICKS_IN_FULL_BATCH if agents is None else HOSTILE_CLICKS_IN_FULL_BATCH
         batches = iter(self.batches(count, size, agents))
-        before = {part: [cpu_seconds(pid) for pid in pids] for part, pids in self.parts().items()}
+        before = self.cpu_s()
         size_before = await self.size()
         took: list[float] = []
         started = time.monotonic()
@@ -124,7 +124,7 @@ class _Bench:
 
         await asyncio.gather(*map(send, self.senders))
         seconds = time.monotonic() - started
-        spent = {part: sum(map(cpu_since, pids, before[part])) for part, pids in self.parts().items() if part in before}
+        spent = {part: cpu_s - before[part] for part, cpu_s in self.cpu_s().items()}
         return Measurement(
             requests_per_second=count / seconds,
             p50_ms=statistics.median(took) * 1e3,
@@ -139,9 +139,16 @@ class _Bench:
         size: int = await self.conn.fetchval("SELECT pg_database_size(current_database())")
         return size
 
-    def parts(self) -> dict[str, list[int]]:
-        service, *workers = self.servers.pids(self.name)
-        return {"links": [service], "worker": workers, "postgres": self.servers.pids("postgres")}
+    def cpu_s(self) -> dict[str, float]:
+        """The CPU time of each part so far, seconds; of PostgreSQL's children also those that ended meanwhile."""
+        processes = self.servers.supervisor.processes
+        links = processes[self.name].pid
+        alone = cpu_seconds(links)
+        return {
+            "links": alone,
+            "worker": tree_cpu_seconds(links) - alone,
+            "postgres": tree_cpu_seconds(processes["postgres"].pid),
+        }
 
     @asynccontextmanager
     async def clicking(self, clicks_per_s: float, seconds: float) -> AsyncIterator["_Stream"]:

@@ -53,7 +53,7 @@ async def _fill_day(url: str, statement: str, day: int) -> None:
         for whose, chunks in numbers.items():
             for number in chunks:
                 counted[whose].add_chunk(number)
-        await write_days(conn, day, counted, ())
+        await write_days(conn, day, counted)
     await conn.close()
 
 

@@ -1,4 +1,4 @@
-"""`tinyurl bench`, a to d: every candidate for redirects under every kind of load."""
+"""`tinyurl bench`, a to d and h: every candidate for redirects under every kind of load."""
 
 from pathlib import Path
 
@@ -26,8 +26,8 @@ async def measure_redirects(servers: Servers, report: Report, *, quick: bool, on
                 request = _request_file(servers, candidate, kind)
                 # Every candidate starts warm; what is in memory lives longer than a quick run.
                 if number == 0 or not quick:
-                    await run(candidate, request, "once", 1)
-                one = await run(candidate, request, order, 1 if quick else 2)
+                    await run(candidate, request, "once", 1, links=candidate.links)
+                one = await run(candidate, request, order, 1 if quick else 2, links=candidate.links)
                 measured.setdefault((candidate.name, f"{order}, {kind}"), []).append(one)
     for (name, load), runs in measured.items():
         limit = median(each.requests_per_second for each in measured.get((_limit_name(servers), load), []))
@@ -55,7 +55,7 @@ async def measure_memory(servers: Servers, report: Report) -> None:
 
 
 def _request_file(servers: Servers, candidate: Candidate, kind: str) -> Path:
-    path = servers.folder / f"{candidate.port}-{kind}.http"
+    path = servers.folder / f"{candidate.name.replace(' ', '-')}-{kind}.http"
     path.write_text(candidate.requests[kind])
     return path
 

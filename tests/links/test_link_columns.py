@@ -56,6 +56,7 @@ FULL = LinkFields(
     max_clicks=1_000_000_000,
     rules=spell_json(RULES),
     split=spell_json(SPLIT),
+    password_hash="$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA",  # noqa: S106  # of no password
 )
 
 
@@ -65,9 +66,12 @@ def draft(decided: LinkFields, code: str = "") -> LinkDraft:
 
 def test_every_form_has_every_column() -> None:
     """What a client decides can be sent, changed and read, and is by default what it is in the table's dataclass."""
-    for form in (LinkIn, LinkPatch, LinkOut):
-        assert set(DECIDED) <= set(form.model_fields), form
+    for form, password in ((LinkIn, "password"), (LinkPatch, "password"), (LinkOut, "has_password")):
+        assert {*DECIDED, password} - {"password_hash"} <= set(form.model_fields), form
+        assert "password_hash" not in form.model_fields
     for field in fields(LinkFields):
+        if field.name == "password_hash":
+            continue
         default = LinkIn.model_fields[field.name].get_default()
         if field.default is not MISSING:
             assert (tuple(default) if isinstance(default, list) else default) == field.default, field.name
@@ -75,7 +79,18 @@ def test_every_form_has_every_column() -> None:
 
 def test_answer_of_a_release_before_is_read() -> None:
     """The answer that an older release stored for a repeated request has no field that came later, and none is required."""
-    later = {"humans", "forward_path", "crawlable", "preview", "notes", "max_clicks", "rules", "split", "clicks_left"}
+    later = {
+        "humans",
+        "forward_path",
+        "crawlable",
+        "preview",
+        "notes",
+        "max_clicks",
+        "rules",
+        "split",
+        "has_password",
+        "clicks_left",
+    }
     required = {name for name, field in LinkOut.model_fields.items() if field.is_required()}
 
     assert required == set(LinkOut.model_fields) - later

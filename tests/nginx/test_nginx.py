@@ -93,6 +93,38 @@ async def test_redirect_gets_a_fixed_set_of_headers(recorders: list[Recorder], s
     assert answer.headers["x-request-id"] == request_id[1].decode()
 
 
+async def test_only_a_visit_with_a_password_brings_one(recorders: list[Recorder], start_front: StartFront) -> None:
+    """Redirect gets a body, a password and the cookie of one from a visit that has them, and nothing else of the client."""
+    front = await asyncio.to_thread(start_front, redirect=[recorders[0].path], links=[recorders[1].path])
+    async with front.client() as client:
+        await client.get("/abc", headers={"Cookie": "a=b; tinyurl_unlock=1.x; c=d", **BROWSER})
+        await client.get("/abc", headers={"Authorization": "Basic x", "If-None-Match": '"x"'})
+        own = {"Sec-Fetch-Site": "same-origin", "Origin": "null", "X-Unlock": "forged", "X-Forwarded-Host": "forged"}
+        await client.post("/abc", data={"password": "x"}, headers={"User-Agent": "", **own})
+        refused = await client.put("/abc", data={"password": "x"})
+    cookie, basic, form = recorders[0].received
+
+    assert cookie.startswith(b"GET /abc HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 127.0.0.1\r\n")
+    assert b"X-Unlock: 1.x\r\n" in cookie
+    assert b"Cookie" not in cookie
+    assert b"Authorization: Basic x\r\n" in basic
+    assert b"If-None-Match" not in basic
+    head, _, body = form.partition(b"\r\n\r\n")
+    assert [line.partition(b":")[0] for line in head.split(b"\r\n")[1:]] == [
+        b"Host",
+        b"X-Forwarded-For",
+        b"X-Request-ID",
+        b"X-Error-Format",
+        b"Content-Length",
+        b"Content-Type",
+        b"Sec-Fetch-Site",
+        b"Origin",
+        b"X-Forwarded-Host",
+    ]
+    assert (body, b"orged" in form) == (b"password=x", False)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
 async def test_many_visits_at_once_keep_their_connections(socket: Path, start_front: StartFront) -> None:
     """A hundred visits at once, and a hundred after them, need a hundred connections to redirect, and no new ones."""
     visits, waves = 100, 2

@@ -13,7 +13,7 @@ import pytest
 
 from shared.schema import migrations
 from tests.conftest import memory
-from tests.promises.mixed_releases import ANSWER_TIMEOUT_S, OVER, SIDES, URL, Deployment, deploying
+from tests.promises.mixed_releases import ANSWER_TIMEOUT_S, OVER, SIDES, URL, Deployment, deploying, outcome
 from tests.promises.releases import ROOT, THIS, RunnableRelease, check_out_previous
 
 TESTS_TIMEOUT_S = 240
@@ -208,6 +208,36 @@ async def watch(
             await asyncio.sleep(0.01)
     assert await deployment.outcome(side, code) == expected
     return delay
+
+
+async def test_rules_are_followed_by_who_knows_them(previous: RunnableRelease) -> None:
+    """A redirector that does not know rules answers 503 and follows none of a link's targets; an edit there keeps them."""
+    rules = [{"name": "there", "if": {"language": "de"}, "url": OVER}]
+    split = [{"name": name, "url": f"{OVER}/{name}"} for name in "ab"]
+    fields = {"url": URL, "rules": rules, "split": split}
+    async with deploying(previous) as deployment:
+        clients = deployment.clients
+        is_known = (await clients["old"].post("/links", json=fields)).status_code == 201
+        created = await clients["new"].post("/links", json={**fields, "code": "rules"})
+        assert created.status_code == 201, created.text
+        answers = []
+        for _ in range(2):
+            for side in SIDES:
+                answers += [outcome(await deployment.visit(side, "rules", headers=BROWSER)) for _ in range(2)]
+            edited = await clients["old"].patch("/links/rules", json={"title": f"edited {len(answers)}"})
+            assert edited.status_code == 200, edited.text
+        kept = (await clients["new"].get("/links/rules")).json()
+        conn = await deployment.cluster.connect()
+        async with asyncio.timeout(SHIPPED_S):
+            while not (variants := await conn.fetch("SELECT variant, count(*) FROM clicks GROUP BY 1")):
+                await asyncio.sleep(0.05)
+        await conn.close()
+
+    there, nowhere = (302, OVER), (503, None)
+    assert answers == 2 * [*2 * [there if is_known else nowhere], *2 * [there]]
+    assert (kept["rules"], kept["split"]) == (created.json()["rules"], created.json()["split"])
+    # The new redirector's clicks go to the old write service, which may not know variants.
+    assert {row["variant"] for row in variants} == ({"there"} if is_known else {None})
 
 
 async def test_clicks_of_either_release_are_read_by_the_other(previous: RunnableRelease) -> None:

@@ -62,6 +62,7 @@ class Link:
     clicks_left: int | None = None
     rules: list[dict[str, Any]] | None = None
     split: list[dict[str, Any]] | None = None
+    has_password: bool = False
 
     @property
     def name(self) -> str:
@@ -144,6 +145,41 @@ class BatchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class DecidedTarget:
+    """A target that a visitor may get, and its share of the visitors."""
+
+    variant: str
+    url: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedCondition:
+    condition: str
+    holds: bool
+    wanted: tuple[str, ...]
+    found: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedRule:
+    number: int
+    name: str
+    holds: bool
+    wins: bool
+    conditions: tuple[DecidedCondition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where a link leads a visit, and why: the number of the rule that wins, if any."""
+
+    rule: int | None
+    targets: tuple[DecidedTarget, ...]
+    rules: tuple[DecidedRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CodeAvailability:
     """Whether a code is available; if not, the reason says why."""
 
@@ -156,6 +192,29 @@ class CodeAvailability:
 @dataclass(frozen=True, slots=True)
 class Domains:
     items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFile:
+    """A file of a domain, without its content."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain, and what was decided about it."""
+
+    domain: str
+    root_url: str | None
+    not_found_url: str | None
+    expired_url: str | None
+    page_title: str | None
+    page_colour: str | None
+    robots: str | None
+    files: tuple[DomainFile, ...]
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

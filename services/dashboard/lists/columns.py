@@ -36,6 +36,8 @@ FIELDS = {
     "max_clicks": "max clicks, max visits, click limit, clicks limit, visit limit, maximum clicks, maximum visits",
     "rules": "rules",
     "split": "split",
+    "password": "password",
+    "has_password": "has password",
     "find_existing": "find existing",
     "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "

@@ -1,5 +1,6 @@
 """The fields of a link as inputs, for the pages that create and edit links, with the API's errors beside them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -13,7 +14,9 @@ from shared.api import (
     CODE_TAKEN,
     FIRST_YEAR,
     LAST_YEAR,
+    LONGEST_DECISION,
     LONGEST_NOTES,
+    LONGEST_PASSWORD,
     LONGEST_TITLE,
     LONGEST_URL,
     MOST_CLICKS,
@@ -29,6 +32,18 @@ STATUS_CODES: dict[StatusCode, str] = {
     308: "308: permanent, method kept",
 }
 
+_PARTS = {"rules": "rule", "split": "target"}
+"""Fields that are lists, and what is in them."""
+
+RULES_EXAMPLE = """[
+  {"name": "phones", "if": {"device": "mobile", "language": ["de", "fr"]}, "url": "https://m.example.com/"},
+  {"if": {"country": "NZ", "time": "09:00-17:00", "time_zone": "Pacific/Auckland"}, "url": "https://example.com/nz"}
+]"""
+SPLIT_EXAMPLE = """[
+  {"name": "old", "url": "https://example.com/a", "weight": 9},
+  {"name": "new", "url": "https://example.com/b", "weight": 1}
+]"""
+
 Errors = dict[str, str]
 Fields = dict[str, object]
 
@@ -39,8 +54,16 @@ def errors_of(error: ApiError) -> Errors:
         return {"code": "is taken, or was: a code is never given out twice"}
     errors: Errors = {}
     for path, reason in error.errors.items():
-        errors.setdefault(path.partition(".")[0], reason)
+        field, _, place = path.partition(".")
+        errors.setdefault(field, _placed(field, place, reason) if place and field in _PARTS else reason)
     return errors or {"": error.detail or error.title}
+
+
+def _placed(field: str, place: str, reason: str) -> str:
+    """Say which rule or target is meant, as one counts them."""
+    number, _, rest = place.partition(".")
+    which = f"{_PARTS[field]} {int(number) + 1}" if number.isdecimal() else number
+    return f"are wrong in {which}{f', at {rest}' if rest else ''}: {reason}"
 
 
 def show_error(errors: Mapping[str, str], field: str, name: str) -> None:
@@ -77,7 +100,7 @@ class LinkInputs:
 
     names = (
         *("title", "notes", "tags", "expires_at", "max_clicks", "expired_url", "status_code"),
-        *("forward_query", "forward_path", "crawlable", "preview"),
+        *("forward_query", "forward_path", "crawlable", "preview", "rules", "split", "password"),
     )
 
     def __init__(
@@ -93,9 +116,9 @@ class LinkInputs:
         """Draw the inputs.
 
         Returns:
-            The fields as the API takes them.
+            The fields as the API takes them; a password only if it is to change.
         """
-        return {
+        fields: Fields = {
             "title": self._title(),
             "notes": self._notes(),
             "tags": self._tags(),
@@ -104,7 +127,9 @@ class LinkInputs:
             "expired_url": self._expired_url(),
             "status_code": self._status_code(),
             **{name: self._switch(name, label) for name, label in _SWITCHES.items()},
+            **self._deciding(),
         }
+        return fields | self._password()
 
     def _switch(self, name: str, label: str) -> bool:
         is_on = getattr(self._link, name) if self._link else name == "preview"
@@ -122,6 +147,51 @@ class LinkInputs:
         )
         show_error(self._errors, "notes", "The notes")
         return (notes or "").strip() or None
+
+    def _deciding(self) -> Fields:
+        """Draw the inputs of rules and split. They are open where there are some, or one is wrong."""
+        has_some = self._link is not None and (self._link.rules is not None or self._link.split is not None)
+        is_wrong = any(field in self._errors for field in _PARTS)
+        with st.expander("Rules and split", expanded=has_some or is_wrong, key=f"{self._prefix}_deciding_{is_wrong}"):
+            return {
+                "rules": self._json(
+                    "rules",
+                    "The rules",
+                    RULES_EXAMPLE,
+                    "The first rule whose conditions all hold leads the visitor: device, os, browser, language, country, "
+                    "query, referrer, after, before, weekday, time, time_zone, address. Else it is the address above.",
+                ),
+                "split": self._json(
+                    "split",
+                    "The split",
+                    SPLIT_EXAMPLE,
+                    "Targets that share the visitors by weight, instead of the address above.",
+                ),
+            }
+
+    def _json(self, field: str, name: str, example: str, description: str) -> object:
+        """Draw a field as JSON. A text that is none is given as it is, and the API refuses it, too."""
+        value = getattr(self._link, field) if self._link else None
+        text = st.text_area(
+            name.removeprefix("The ").capitalize(),
+            value=json.dumps(value, ensure_ascii=False, indent=2) if value else "",
+            height=160 if value else 90,
+            max_chars=2 * LONGEST_DECISION,
+            key=f"{self._prefix}_{field}",
+            placeholder=example,
+            help=description,
+        )
+        if not (text or "").strip():
+            show_error(self._errors, field, name)
+            return None
+        try:
+            found: object = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            where = f" in line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            st.error(f"{name}: this is no JSON{where}.", icon=":material/error:")
+            return text
+        show_error(self._errors, field, name)
+        return found
 
     def _title(self) -> str | None:
         title = st.text_input(
@@ -206,3 +276,21 @@ class LinkInputs:
         )
         show_error(self._errors, "status_code", "The kind")
         return code
+
+    def _password(self) -> Fields:
+        has_password = self._link.has_password if self._link else False
+        is_removed = has_password and st.checkbox("Remove the password", key=f"{self._prefix}_password_removed")
+        password = st.text_input(
+            "New password" if has_password else "Password",
+            type="password",
+            max_chars=LONGEST_PASSWORD,
+            key=f"{self._prefix}_password",
+            placeholder="Empty: it stays as it is" if has_password else "Empty: everybody may follow the link",
+            help="Visitors have to know it. Nobody can read it here again.",
+            autocomplete="new-password",
+            disabled=is_removed,
+        )
+        show_error(self._errors, "password", "The password")
+        if is_removed:
+            return {"password": None}
+        return {"password": password} if password else {}

@@ -74,7 +74,8 @@ def _check_language(text: str) -> str:
     return text
 
 
-def _check_country(text: str) -> str:
+def check_country(text: str) -> str:
+    """Spell the code of a country in capitals; one that does not exist raises ValueError."""
     if text.upper() not in COUNTRIES:
         raise ValueError("must be a country's two letters (ISO 3166) such as DE")
     return text.upper()
@@ -149,7 +150,7 @@ class Conditions(_Sparse):
         description="The visitor's language is the best for `Accept-Language` of all that the rules of the link name: "
         "RFC 4647, lookup.",
     )
-    country: Many[Annotated[Short, AfterValidator(_check_country)]] | None = Field(None, description="ISO 3166.")
+    country: Many[Annotated[Short, AfterValidator(check_country)]] | None = Field(None, description="ISO 3166.")
     query: Many[Parameter] | None = None
     referrer: Many[Annotated[Short, AfterValidator(_check_domain), BeforeValidator(_lower)]] | None = Field(
         None, description="Domains of the page with the link; their subdomains are meant, too."

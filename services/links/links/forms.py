@@ -14,6 +14,7 @@ from services.links.web.texts import (
     Instant,
     OptionalNotes,
     OptionalTitle,
+    Password,
     Search,
     Tags,
     Wanted,
@@ -87,6 +88,9 @@ class LinkOptions(BaseModel):
     split: Split | None = Field(
         None,
         description="Targets that share the visitors, instead of `url`: the same visitor always gets the same one.",
+    )
+    password: Password | None = Field(
+        None, description="Visitors have to know it. No answer shows it; `has_password` tells whether there is one."
     )
 
 
@@ -192,6 +196,7 @@ class LinkOut(BaseModel):
     max_clicks: int | None = None
     rules: list[Rule] | None = None
     split: list[SplitTarget] | None = None
+    has_password: bool = False
     owner: str
     clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
     humans: int = Field(0, description="Clicks without those of known bots.")
@@ -211,12 +216,14 @@ class LinkPage(BaseModel):
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
     """Return a stored link as clients get it."""
     kept = zip(_SHOWN, _shown(row), strict=True)
-    decided = dict(zip(DECIDED, _decided(row.fields), strict=True))
+    told = dict(zip(_TOLD, _told(row.fields), strict=True))
     for name in ("rules", "split"):
-        if decided[name] is not None:
-            decided[name] = json.loads(decided[name])
-    return LinkOut(short_url=short_url, **dict(kept), **decided)
+        if told[name] is not None:
+            told[name] = json.loads(told[name])
+    has_password = row.fields.password_hash is not None
+    return LinkOut(short_url=short_url, has_password=has_password, **dict(kept), **told)
 
 
 _SHOWN = tuple(name for name in KEPT if name in LinkOut.model_fields)
-_shown, _decided = attrgetter(*_SHOWN), attrgetter(*DECIDED)
+_TOLD = tuple(name for name in DECIDED if name in LinkOut.model_fields)
+_shown, _told = attrgetter(*_SHOWN), attrgetter(*_TOLD)

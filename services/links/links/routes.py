@@ -11,7 +11,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, SecretStr, WithJsonSchema
 from starlette.responses import Response
 
 from services.links.claims.rows import lock_count
@@ -77,6 +77,8 @@ async def create_link(
     state = state_of(request)
     site = state.site
     draft = new_draft(body, caller.owner, site)
+    if draft.password is not None:
+        draft = draft.hashed(await _hash(request, caller, draft.password))
     if idempotency_key is None and not draft.code and not draft.find_existing:
         async with state.shares.creations.turn(caller.owner):
             return _created(await state.creator.create(draft), site)
@@ -84,6 +86,8 @@ async def create_link(
         if idempotency_key is not None:
             # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
             asked = body.model_dump_json(exclude_defaults=True).encode()
+            if body.password is not None:
+                asked += site.disguise(body.password.get_secret_value())
             if answer := await recall_or_begin(conn, state.memory, caller.owner, idempotency_key, asked):
                 return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
         (outcome,) = await store_links(conn, caller.owner, [draft])
@@ -144,10 +148,11 @@ async def edit_link(
     """Change fields of a link; every redirector follows within a second."""
     site = state_of(request).site
     key = link_key(code, domain, site)
+    password_hash = None if body.password is None else await _hash(request, caller, body.password)
     async with _transaction(request, caller) as conn:
         row = check_seen(await lock_link(conn, key), caller)
         check_version(row.version, if_match)
-        fields = changed_fields(row.fields, body, site)
+        fields = changed_fields(row.fields, body, site, password_hash)
         if fields != row.fields:
             if fields.max_clicks != row.fields.max_clicks:
                 await lock_count(conn, row.id)
@@ -174,6 +179,13 @@ async def _transaction(request: Request, caller: Caller) -> AsyncIterator[Connec
     state = state_of(request)
     async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn, conn.transaction():
         yield conn
+
+
+async def _hash(request: Request, caller: Caller, password: SecretStr) -> str:
+    """Hash a password in the caller's turn, and before a connection is borrowed."""
+    state = state_of(request)
+    async with state.shares.passwords.turn(caller.owner):
+        return await state.hashing.hash(password.get_secret_value())
 
 
 def _created(row: LinkRow, site: Site) -> Response:

@@ -94,7 +94,7 @@ async def _erase_counts(conn: Connection, link_id: int, owner: str) -> None:
     kept = await select_days(conn, number, [owner])
     counts = kept.get(owner) or DayCounts()
     counts.subtract(taken, MOST_VALUES_OF_OWNER)
-    await write_days(conn, number, {owner: counts}, kept)
+    await write_days(conn, number, {owner: counts})
     await conn.execute("DELETE FROM click_visitors WHERE day = $1 AND link_id = $2", day, link_id)
     await _note_spans(conn, link_id, day, list(taken.chunks()))
     await conn.execute("INSERT INTO clicked_links (link_ids) VALUES (ARRAY[$1::bigint])", link_id)
@@ -148,7 +148,7 @@ async def _erase_visitors(conn: Connection, owner: str, last_day: date) -> None:
     kept = await select_days(conn, number, [owner])
     for counts in kept.values():
         counts.forget_visitors()
-    await write_days(conn, number, kept, kept)
+    await write_days(conn, number, kept)
     await conn.execute("DELETE FROM click_uniques_by_owner WHERE owner = $1 AND day = $2", owner, day)
     await conn.execute("DELETE FROM click_visitors_of_owners WHERE day = $2 AND owner = $1", owner, day)
     await conn.execute("UPDATE click_erasures SET last_day = $2 WHERE link_id = 0 AND owner = $1", owner, day)

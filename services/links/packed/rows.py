@@ -4,7 +4,7 @@ Who adds to days holds `lock_days` until the end of the transaction. So whoever 
 are created once, and nobody waits in a circle, whatever the order of the keys.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -60,48 +60,33 @@ async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> d
     return {link_id or owner: DayCounts(counts) for link_id, owner, counts in rows}
 
 
-async def write_days(
-    conn: Connection, day: int, counted: Mapping[Counted, DayCounts], kept: Container[Counted]
-) -> None:
-    """Write counts of a day (since 1970).
+async def write_days(conn: Connection, day: int, counted: Mapping[Counted, DayCounts]) -> None:
+    """Write counts of a day (since 1970), in the transaction that has locked the days and read those that were there.
 
-    Args:
-        conn: In the transaction that has locked the days.
-        day: The day.
-        counted: The counts.
-        kept: Those of them that were there before, as `select_days` found them.
+    The conflict names the key, so each row is found by it. An update that joins is planned by what is known of the table, and
+    of a day that has just begun that is nothing: it read all rows of the day for each of these.
     """
-    await _update_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose in kept))
-    await _insert_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose not in kept))
-
-
-async def _update_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
-    if columns := _columns(counted):
-        await conn.execute(
-            """
-            UPDATE click_days AS kept SET counts = new.counts, humans = new.humans, bots = new.bots
-            FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
-                AS new (link_id, owner, humans, bots, counts)
-            WHERE kept.link_id = new.link_id AND kept.owner = new.owner AND day = DATE '1970-01-01' + $1::integer
-                AND format = $7
-            """,
-            day,
-            *columns,
-            days.FORMAT,
+    rows = [
+        (
+            *((whose, "") if isinstance(whose, int) else (0, whose)),
+            counts.clicks(False),
+            counts.clicks(True),
+            counts.pack(),
         )
-
-
-async def _insert_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
-    if columns := _columns(counted):
+        for whose, counts in counted.items()
+    ]
+    if rows:
         await conn.execute(
             """
             INSERT INTO click_days (day, link_id, owner, humans, bots, counts, format)
             SELECT DATE '1970-01-01' + $1::integer, link_id, owner, humans, bots, counts, $7
             FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
                 AS new (link_id, owner, humans, bots, counts)
+            ON CONFLICT (link_id, owner, day, format)
+            DO UPDATE SET counts = excluded.counts, humans = excluded.humans, bots = excluded.bots
             """,
             day,
-            *columns,
+            *zip(*rows, strict=True),
             days.FORMAT,
         )
 
@@ -236,16 +221,3 @@ async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
         chunks.FORMAT,
     )
     return number
-
-
-def _columns(counted: Iterable[tuple[Counted, DayCounts]]) -> tuple[Sequence[object], ...]:
-    rows = [
-        (
-            *((whose, "") if isinstance(whose, int) else (0, whose)),
-            counts.clicks(False),
-            counts.clicks(True),
-            counts.pack(),
-        )
-        for whose, counts in counted
-    ]
-    return tuple(zip(*rows, strict=True))

@@ -168,7 +168,7 @@ def dress(answer: Answer, domain: Domain, error_format: ErrorFormat, code: str =
     _, title, detail = VISIT_PROBLEMS[answer.status]
     name, look = title, ""
     if domain.page_colour:
-        look += f"<style>body {{ border-top: .5rem solid {domain.page_colour} }}</style>\n"
+        look += f"<style>html {{ border-top: .5rem solid {domain.page_colour} }}</style>\n"
     if domain.page_title:
         name, look = f"{title} · {escape(domain.page_title)}", look + f"<p>{escape(domain.page_title)}</p>\n"
     body = PAGE.format(name=name, look=look, title=title, detail=detail).encode()

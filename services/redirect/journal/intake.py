@@ -38,8 +38,8 @@ class IntakeClient(LinksConnection):
         headers = {FORMAT_HEADER: FORMAT, "Content-Type": "application/octet-stream"}
         if is_gzip:
             headers["Content-Encoding"] = "gzip"
-        status, answer = await self.request(f"/internal/clicks?segment={segment}&offset={offset}", headers, body)
-        return Receipt(status, read_offset(answer))
+        reply = await self.request(f"/internal/clicks?segment={segment}&offset={offset}", headers, body)
+        return Receipt(reply.status, read_offset(reply.body))
 
 
 def read_offset(body: bytes) -> int | None:

@@ -143,12 +143,12 @@ async def _post(connection: LinksConnection, claims: Sequence[Claim]) -> list[bo
     """
     body = write_claims(claims)
     try:
-        status, answer = await connection.request(PATH, HEADERS, body)
+        status, _, answer = await connection.request(PATH, HEADERS, body)
     except TimeoutError:
         raise
     except FAILURES:
         # Only its use tells that the write service has closed a connection. A claim can be repeated.
-        status, answer = await connection.request(PATH, HEADERS, body)
+        status, _, answer = await connection.request(PATH, HEADERS, body)
     if status != HTTPStatus.OK:
         # Another process may be able to answer.
         connection.close()

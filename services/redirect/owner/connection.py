@@ -5,6 +5,7 @@ the event loop that answers visitors. The journal's shipper and `claims.py` use 
 """
 
 import asyncio
+from typing import NamedTuple
 
 from shared.listen import find_sockets, parse_address
 
@@ -13,6 +14,14 @@ LONGEST_ANSWER_BYTES = 64 * 1024
 
 FAILURES = (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError)
 """No connection, no answer in time (`TimeoutError` is an `OSError`), or an answer that is no HTTP of ours."""
+
+
+class Reply(NamedTuple):
+    """An answer; the names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 class LinksConnection:
@@ -60,11 +69,11 @@ class LinksConnection:
                 failure = error
         raise failure
 
-    async def request(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+    async def request(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
         """Post a body.
 
         Returns:
-            The status, and the body of the answer; it is empty if it is longer than any of ours.
+            The answer; its body is empty if it is longer than any of ours.
 
         Raises:
             One of `FAILURES`.
@@ -97,7 +106,7 @@ class LinksConnection:
         ]
         return "\r\n".join([*lines, "", ""]).encode()
 
-    async def _receive(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    async def _receive(self, reader: asyncio.StreamReader) -> Reply:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head.rstrip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -105,8 +114,8 @@ class LinksConnection:
         length = int(headers.get("content-length", -1))
         if not 0 <= length <= LONGEST_ANSWER_BYTES:
             self.close()
-            return status, b""
+            return Reply(status, headers, b"")
         body = await reader.readexactly(length)
         if headers.get("connection", "").lower() == "close":
             self.close()
-        return status, body
+        return Reply(status, headers, body)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.known import known_tags
+from services.dashboard.pages.links.explanation import show_explanation
 from services.dashboard.texts import format_instant, shorten
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
@@ -35,10 +36,12 @@ def edit_dialog(client: Client, key: Key, link: Link) -> None:
     show_other_errors(errors, FIELDS)
     if st.button("Save", type="primary", width="stretch", key="edit_save"):
         _save(client, link, {"url": (url or "").strip(), "enabled": enabled, **fields})
+    if link.rules or link.split:
+        show_explanation(client, link)
 
 
 def _save(client: Client, link: Link, fields: dict[str, object]) -> None:
-    changes = {name: value for name, value in fields.items() if value != _now(link, name)}
+    changes = {name: value for name, value in fields.items() if name == "password" or value != _now(link, name)}
     try:
         if changes:
             client.edit_link(link, changes)
@@ -64,7 +67,7 @@ def _show_conflict(client: Client, link: Link) -> None:
     zone = viewer_zone()
     st.text(f"Yours began from version {link.version} of {format_instant(link.updated_at, zone)}.")
     st.text(f"Theirs is version {now.version} of {format_instant(now.updated_at, zone)}:")
-    for name in FIELDS:
+    for name in ("has_password" if name == "password" else name for name in FIELDS):
         if _now(now, name) != _now(link, name):
             st.text(f"{name}: {shorten(str(_now(now, name)), 120)}")
     st.button(
