@@ -27,6 +27,7 @@ TOKEN = "a token of the tests, which is long enough"  # noqa: S105  # of the tes
 TARGET = "https://www.example.com/secret"
 PASSWORD = "correct h\u00f6rse"  # noqa: S105
 BROWSER = {"Accept": "text/html"}
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
 
 def basic(password: str, user: str = "anyone") -> dict[str, str]:
@@ -177,6 +178,25 @@ async def test_form_of_another_site_is_not_a_try(guarded: NginxSite) -> None:
     assert [each.status_code for each in (*foreign, *own)] == [200] * 6
     assert not any("set-cookie" in each.headers for each in foreign)
     assert all("set-cookie" in each.headers for each in own)
+
+
+async def test_only_who_knows_the_password_uses_up_a_limit(guarded: NginxSite) -> None:
+    """Forms and right and wrong passwords use no click of a limited link; a visit with the cookie does, and the rules hold."""
+    rule = {"if": {"language": ["de"]}, "url": f"{TARGET}/de"}
+    await guarded.create(url=TARGET, code="few", password=PASSWORD, max_clicks=1, rules=[rule])
+    visitor = {**BROWSER, "User-Agent": FIREFOX, "Accept-Language": "de-AT"}
+    pages = [await guarded.client.get("/few", headers=visitor) for _ in range(2)]
+    pages.append(await guarded.client.get("/few+", headers=visitor))
+    pages += [
+        await guarded.client.post("/few", headers=visitor, data={"password": each}) for each in ("wrong", PASSWORD)
+    ]
+    cookie = {"Cookie": pages[-1].headers["set-cookie"].partition(";")[0]}
+    opened, over = [await guarded.client.get("/few", headers={**visitor, **cookie}) for _ in range(2)]
+
+    assert [each.status_code for each in pages] == [200] * 5
+    assert not any("example.com" in each.text + str(each.headers) for each in pages)
+    assert (opened.status_code, opened.headers["location"]) == (302, f"{TARGET}/de")
+    assert over.status_code == 410
 
 
 async def test_strangers_shut_nobody_out(guarded: NginxSite) -> None:

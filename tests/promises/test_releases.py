@@ -171,6 +171,24 @@ async def test_edits_of_either_release_are_seen_by_both(previous: RunnableReleas
     assert max(delays) < VISIBLE_S
 
 
+async def test_no_release_lets_in_without_the_password(previous: RunnableRelease) -> None:
+    """A redirector that does not know passwords answers 503, through every tier; an edit by its write service keeps them."""
+    async with deploying(previous) as deployment:
+        new = deployment.clients["new"]
+        asked = {"url": URL, "code": "guarded", "password": "s3cret"}
+        assert (await new.post("/links", json=asked)).status_code == 201
+        seen = [(side, await deployment.outcome(side, "guarded")) for side in (*SIDES, *SIDES)]
+        edited = await deployment.clients["old"].patch("/links/guarded", json={"title": "of the other release"})
+        assert edited.status_code == 200, edited.text
+        seen += [(side, await deployment.outcome(side, "guarded")) for side in (*SIDES[::-1], *SIDES)]
+        assert (await new.patch("/links/guarded", json={"password": None})).status_code == 200
+        for side in SIDES:
+            await watch(deployment, side, "guarded", (302, URL), time.monotonic())
+
+    assert {outcome for side, outcome in seen if side == "new"} == {(401, None)}
+    assert {outcome for side, outcome in seen if side == "old"} <= {(401, None), (503, None)}
+
+
 async def edit_and_watch(deployment: Deployment, code: str, maker: str, editor: str, delays: list[float]) -> None:
     """Create a link, change it again and again, and note how long after the acknowledgement each redirector answers so."""
     created = await deployment.clients[maker].post("/links", json={"url": URL, "code": code})

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from pydantic import SecretStr
 
-from services.redirect.answers import error
+from services.redirect.answers import Answer, error, spare
 from services.redirect.app import create_app
 from services.redirect.domains.decisions import UNDECIDED, Domain, Domains, dress
 from services.redirect.domains.paths import LARGEST_ROBOTS, LIFETIME_S, RobotLists
@@ -256,6 +256,15 @@ def test_answer_that_is_no_error_stays() -> None:
     assert dress(error(404, "html"), UNDECIDED, "html", "a") == error(404, "html")
     assert dress(error(503, "json"), full, "json", "a") == error(503, "json")
     assert dress(error(404, "json"), full, "json") == error(404, "json")
+
+
+def test_page_that_says_more_stays() -> None:
+    """The page of a link with a limit, and the form of a password after too many tries, are not the usual pages of an error."""
+    form = Answer(429, ((b"content-length", b"6"),), b"a form")
+    full = Domain(page_title="x", page_colour="#000000")
+
+    assert dress(spare("html"), full, "html", "a") == spare("html")
+    assert dress(form, full, "html", "a") == form
 
 
 def test_change_of_a_domain_forgets_no_link() -> None:

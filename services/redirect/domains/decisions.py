@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import structlog
 
-from services.redirect.answers import NO_STORE, Answer, ErrorFormat
+from services.redirect.answers import NO_STORE, Answer, ErrorFormat, error
 from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.domains import CODE_PLACE
 from shared.postgres import Connection
@@ -164,6 +164,9 @@ def dress(answer: Answer, domain: Domain, error_format: ErrorFormat, code: str =
     if code and answer.status == 410 and domain.expired_url is not None:
         return lead(domain.expired_url)
     if error_format != "html" or not (domain.page_title or domain.page_colour):
+        return answer
+    if answer.status not in VISIT_PROBLEMS or answer.body != error(answer.status, "html").body:
+        # A page of its own, which says more: of a limit, or with the form of a password.
         return answer
     _, title, detail = VISIT_PROBLEMS[answer.status]
     name, look = title, ""
