@@ -129,7 +129,7 @@ async def select_robots(conn: Connection, domain: str) -> str:
         FROM (
             SELECT id, format(E'Allow: /%s$\n', code) ||
                    CASE WHEN forward_path THEN format(E'Allow: /%s/\n', code) ELSE '' END AS line
-            FROM crawlable_links WHERE domain = $1 ORDER BY id DESC LIMIT $2
+            FROM crawlable_links WHERE domain = $1 ORDER BY -id LIMIT $2
         ) AS listed
         """,
         domain,
