@@ -78,6 +78,8 @@ LONGEST_VARIANT_TEXT = 2 * LONGEST_LABEL + 3
 
 LONGEST_DECISION = 16 * 1024
 """Bytes of a link's rules and split together, as JSON without blanks."""
+LONGEST_PASSWORD = 64
+"""Characters of a link's password."""
 
 LONGEST_TAG = 64
 MOST_TAGS = 20
@@ -88,8 +90,14 @@ LONGEST_SEARCH = 1000
 FIRST_YEAR, LAST_YEAR = 2000, 2199
 """Of every time that is sent."""
 
+MOST_CLICKS = 1_000_000_000
+"""The largest limit of a link."""
+
 MOST_ROWS = 10_000
 """Links in a batch."""
+
+MOST_PASSWORDS = 50
+"""Links with a password in a batch. Hashing takes some 20 ms for each, and other batches wait."""
 
 MOST_LISTED = 100
 """Links on a page of a list, and links whose clicks are counted in one answer."""

@@ -1,7 +1,20 @@
-"""The names under which a domain of short links is reached."""
+"""The names under which a domain of short links is reached, and the files that it can have."""
 
 import re
 from collections.abc import Iterable
+
+FILES = {
+    "apple-app-site-association": "application/json",
+    "assetlinks.json": "application/json",
+    "security.txt": "text/plain; charset=utf-8",
+}
+"""The files under `/.well-known/` that an operator can set, and their media types. `acme-challenge` is nginx's own."""
+
+LARGEST_FILE = 64 * 1024
+"""Bytes."""
+
+CODE_PLACE = "{code}"
+"""Stands for the code in the `not_found_url` of a domain."""
 
 
 def www_aliases(domains: Iterable[str]) -> dict[str, str]:

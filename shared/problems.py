@@ -9,16 +9,16 @@ PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>{title}</title>
+<title>{name}</title>
 <style>
 :root {{ color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }}
 body {{ display: grid; place-content: center; min-height: 90vh; margin: 0 1.5rem; text-align: center }}
 </style>
-<h1>{title}</h1>
+{look}<h1>{title}</h1>
 <p>{detail}</p>
 </html>
 """
-"""The page for a browser. Other clients get problem+json (RFC 9457)."""
+"""The page for a browser, with a name for its tab and the look of a domain. Other clients get problem+json (RFC 9457)."""
 
 
 class VisitProblem(NamedTuple):
@@ -35,8 +35,18 @@ class VisitProblem(NamedTuple):
     detail: str
 
 
+LIMITED = VisitProblem(
+    "limited",
+    "A link for a limited number of visitors",
+    "Previews, scanners and programs get no further, so that they use up no visit. Open the link in a browser.",
+)
+"""The 403 of a visit that must not count."""
+
 VISIT_PROBLEMS = {
     400: VisitProblem("bad-request", "Bad request", "The request is not one that this server understands."),
+    401: VisitProblem(
+        "password-needed", "Password needed", "Send the password of this link as HTTP Basic, with any user name."
+    ),
     404: VisitProblem(
         "not-found", "Link not found", "There is no short link at this address. Check it for typing errors."
     ),

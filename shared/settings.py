@@ -116,6 +116,7 @@ class RedirectSettings(ServerSettings, InternalSettings, CountrySettings):
     redis_url: RedisUrl
     memory_mb: int = Field(default=64, ge=0, le=65536)
     fast_lane: bool = True
+    previews: bool = True
     journal_dir: Annotated[Path | None, EmptyIsNone] = None
     journal_max_bytes: int = Field(default=2**30, ge=2**20, le=2**50)
     links_address: Annotated[Listen | None, EmptyIsNone] = None

@@ -34,7 +34,7 @@ class Commands(Mapping[str, Any]):
             group = typer.main.get_group(found)
             group.name = name
             return group
-        alone = typer.Typer(add_completion=False)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(name, context_settings=getattr(module, "SETTINGS", None))(found)
         return typer.main.get_command(alone)
 
@@ -58,6 +58,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Colours would need rich, which is not installed (pyproject.toml).
+    rich_markup_mode=None,
     help="A self-hosted link shortener.",
     epilog="Begin with `tinyurl up`.",
 )

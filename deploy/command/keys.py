@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 keys = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,
     help="API keys, in the database of LINKS_DATABASE_URL or of the running `tinyurl up`.",
 )
 

@@ -32,7 +32,7 @@ def nginx_files(
     redirect: Annotated[list[str], typer.Option(help="Address of a redirector, likewise.")],
     *,
     dashboard: Annotated[
-        list[str] | None, typer.Option(help="Address of a dashboard, likewise; there may be none.")
+        list[str] | None, typer.Option(help="Address of a dashboard, likewise; there may be none, or an empty one.")
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Listen on 443, and on 80 for the way to it.")] = False,
     resolver: Annotated[str, typer.Option(help="Name server for addresses that are names, asked every second.")] = "",
@@ -48,7 +48,7 @@ def nginx_files(
         domains=settings.own_domains,
         links=links,
         redirect=redirect,
-        dashboard=dashboard or (),
+        dashboard=[address for address in dashboard or () if address],
         listen="" if tls else "80",
         certificate="/etc/certificates/live.pem",
         challenges="/var/challenges",

@@ -136,6 +136,7 @@ class Compose:
             **variables,
             "TINYURL_ROOT": str(site.root),
             "REDIRECT_MEMORY": site.redirect_memory,
+            "COMPOSE_PROFILES": site.compose_profiles,
             "BACKUP_COPY_CREDENTIALS_FILE": str(site.root / "secrets" / "backup_copy_credentials"),
         }
         command = site.values.get("BACKUP_COPY_COMMAND", "")

@@ -41,7 +41,7 @@ class InstalledRelease:
         digest: The digest of its image, which is its name.
         folder: Its Compose files and configuration.
         images: The images of other projects that go with it, by service.
-        dashboard: The digest of the dashboard's image; empty in a release from before the dashboard.
+        dashboard: The digest of the dashboard's image; empty in a release from before the dashboard, and on a host without one.
     """
 
     digest: str
@@ -140,7 +140,7 @@ def load_release(site: HostSite, digest: str) -> InstalledRelease:
     missing = set(IMAGE_VARIABLES) - set(images)
     if missing:
         raise HostError(f"release {digest} names no image for {', '.join(sorted(missing))}")
-    return InstalledRelease(digest, folder, images, _dashboard(folder))
+    return InstalledRelease(digest, folder, images, _dashboard(folder) if site.compose_profiles else "")
 
 
 def prune_releases(site: HostSite, keep: set[str]) -> list[str]:

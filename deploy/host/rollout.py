@@ -79,7 +79,7 @@ class Rollouts:
             raise HostError(f"scale takes {', '.join(SERVICES)}, and a number from 1 to 64")
         live = self._journal.live()
         if service not in load_release(self._site, live.digest).services:
-            raise HostError(f"the live release has no {service}")
+            raise HostError(f"the live release has no {service}, or COMPOSE_PROFILES leaves it out")
         self._journal.write(rollout=Rollout("scale", live.digest, live.colour, "scale"))
         wanted = {**self._journal.state.replicas, service: count}
         try:

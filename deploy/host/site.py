@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+DASHBOARD = "dashboard"
+
 USUAL_MEMORY_MB = 64
 BESIDE_MEMORY_MB = 448
 """The memory of a redirect process beside its MEMORY_MB: 320 by decision 40, and some room."""
@@ -52,6 +54,11 @@ class HostSite:
     keep_releases: int = 5
     free_space_mb: int = 1024
     verify_command: str = ""
+
+    @property
+    def compose_profiles(self) -> str:
+        """The profiles of Compose that are on: the dashboard's, which an empty value switches off."""
+        return self.values.get("COMPOSE_PROFILES", DASHBOARD)
 
     @property
     def environment_file(self) -> Path:
@@ -106,4 +113,7 @@ def load_site(root: Path) -> HostSite:
     for name in ("tinyurl_name", "repository", "public_base_url"):
         if name not in arguments:
             raise HostError(f"{path}: {name.upper()} is not set")
-    return HostSite(root=root, values=values, **arguments)
+    site = HostSite(root=root, values=values, **arguments)
+    if site.compose_profiles not in ("", DASHBOARD):
+        raise HostError(f"{path}: COMPOSE_PROFILES must be {DASHBOARD} or empty, not {site.compose_profiles!r}")
+    return site

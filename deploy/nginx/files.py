@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.clicks import HEADERS
 from shared.codes import nginx_trail_pattern
-from shared.domains import www_aliases
+from shared.domains import FILES, www_aliases
 from shared.problems import PAGE, VISIT_PROBLEMS
 
 MAIN = "nginx.conf"
@@ -91,7 +91,9 @@ class NginxFiles:
             "ERROR_KINDS": _map_statuses({status: each.kind for status, each in VISIT_PROBLEMS.items()}),
             "ERROR_TITLES": _map_statuses({status: each.title for status, each in VISIT_PROBLEMS.items()}),
             "ERROR_DETAILS": _map_statuses({status: each.detail for status, each in VISIT_PROBLEMS.items()}),
-            "ERROR_PAGE": _quote(PAGE.format(title="$error_title", detail="$error_detail")),
+            "ERROR_PAGE": _quote(
+                PAGE.format(name="$error_title", look="", title="$error_title", detail="$error_detail")
+            ),
             "KEEPALIVE_MIN_TIMEOUT": (
                 f"keepalive_min_timeout {self.keepalive_min_timeout};" if self.keepalive_min_timeout else ""
             ),
@@ -113,6 +115,10 @@ class NginxFiles:
             "SERVER_NAMES": " ".join(dict.fromkeys([*own, *self.aliases])),
             "CODE_TRAIL": nginx_trail_pattern(),
             "VISIT_HEADERS": "\n".join(f"proxy_set_header {each.name} {each.variable};" for each in HEADERS),
+            "DOMAIN_FILES": "\n".join(
+                f"location = /.well-known/{name} {{ include redirect.conf; proxy_pass http://redirect; }}"
+                for name in FILES
+            ),
             "CERTIFICATE": self.certificate,
             "CHALLENGES": self.challenges,
             "ROOT_URL": DOCUMENTATION if self.root_url == DASHBOARD and not self.dashboard else self.root_url,

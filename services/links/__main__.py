@@ -5,6 +5,7 @@ import sys
 from services.links.app import create_app
 from shared.server import run_server
 from shared.settings import LinksSettings, load_settings
+from shared.writes import JoiningProtocol
 
 CONNECTIONS = 1000
 
@@ -15,4 +16,4 @@ waits for so long."""
 if __name__ == "__main__":
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     settings = load_settings(LinksSettings)
-    run_server(create_app(settings), settings, limit=CONNECTIONS)
+    run_server(create_app(settings), settings, http=JoiningProtocol, limit=CONNECTIONS)

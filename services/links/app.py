@@ -17,10 +17,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.links import health
+from services.links.claims import routes as claim_routes
+from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
 from services.links.decisions import routes as decision_routes
+from services.links.domains import routes as domain_routes
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
@@ -34,9 +37,19 @@ from services.links.site import Site
 from services.links.state import STATE, LinksState
 from services.links.stats import clicks, erasures
 from services.links.stats import routes as stats_routes
-from services.links.upkeep import FREQUENT_WORKS, PACKED_WORKS, SORT_INTERVAL_S, prune_for_ever
+from services.links.unlocks import routes as unlock_routes
+from services.links.unlocks.unlocking import Unlocker
+from services.links.upkeep import (
+    FREQUENT_WORKS,
+    MERGE_INTERVAL_S,
+    PACKED_WORKS,
+    SORT_INTERVAL_S,
+    Merger,
+    prune_for_ever,
+)
 from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
+from services.links.web.hashing import OWNER_SLOTS, HashGate
 from services.links.web.head import HeadMiddleware
 from services.links.web.idempotency import AnswerMemory
 from services.links.web.shares import Shares, open_shares
@@ -70,8 +83,11 @@ ROUTERS = (
     qr.router,
     exports.router,
     tags.router,
+    domain_routes.router,
     key_routes.router,
     click_routes.router,
+    claim_routes.router,
+    unlock_routes.router,
     health.router,
 )
 
@@ -79,6 +95,8 @@ KEY_POOL_SIZE = 2
 LIST_POOL_SIZE = 4
 EXPORT_POOL_SIZE = 2
 STATS_POOL_SIZE = 4
+CLAIM_POOL_SIZE = 2
+UNLOCK_POOL_SIZE = 2
 """Connections beside `LINKS_POOL_SIZE`. With pools of their own, slow requests stop neither creations nor checks of keys."""
 
 ASKING = {"jit": "off", "plan_cache_mode": "force_custom_plan", "statement_timeout": "4s"}
@@ -117,7 +135,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, LinksState]]:
         async with AsyncExitStack() as stack:
             url = settings.links_database_url.get_secret_value()
-            pool, key_pool, list_pool, export_pool, stats_pool = [
+            pool, key_pool, list_pool, export_pool, stats_pool, claim_pool, unlock_pool = [
                 await stack.enter_async_context(open_pool(url, size=size, application=application, settings=session))
                 for size, application, session in (
                     (settings.links_pool_size, "links", {}),
@@ -125,12 +143,15 @@ def create_app(
                     (LIST_POOL_SIZE, "links lists", ASKING),
                     (EXPORT_POOL_SIZE, "links exports", ASKING),
                     (STATS_POOL_SIZE, "links stats", ASKING),
+                    (CLAIM_POOL_SIZE, "links claims", CLAIMING),
+                    (UNLOCK_POOL_SIZE, "links unlocks", {}),
                 )
             ]
             await _refuse_old_schema(pool)
             upkeeps = [prune_for_ever(pool), prune_for_ever(pool, FREQUENT_WORKS, SORT_INTERVAL_S)]
             if settings.packed_clicks:
                 upkeeps.append(prune_for_ever(pool, PACKED_WORKS))
+                upkeeps.append(prune_for_ever(pool, (Merger(settings).merge_chunks,), MERGE_INTERVAL_S))
             for upkeep in upkeeps:
                 stack.callback(asyncio.create_task(upkeep).cancel)
             internal_tokens = InternalTokens(settings)
@@ -139,6 +160,9 @@ def create_app(
                 await stack.enter_async_context(click_queue.running())
             batches = batch_gate or BatchGate(settings)
             stack.push_async_callback(batches.close)
+            hashing, unlocker = HashGate(OWNER_SLOTS), Unlocker(settings, unlock_pool)
+            stack.callback(hashing.close)
+            stack.callback(unlocker.close)
             state = LinksState(
                 site=Site(settings),
                 pool=pool,
@@ -150,6 +174,9 @@ def create_app(
                 memory=memory or AnswerMemory(),
                 keyring=Keyring(key_pool),
                 creator=Creator(pool),
+                claimer=Claimer(claim_pool),
+                hashing=hashing,
+                unlocker=unlocker,
                 batch_gate=batches,
                 export_gate=export_gate or ExportGate(),
                 metrics=metrics,

@@ -1,5 +1,6 @@
 """Metrics of the write service, and the middleware that measures each request and binds its id to the log."""
 
+from collections.abc import Sequence
 from time import perf_counter, time
 
 import structlog
@@ -26,6 +27,12 @@ class Metrics:
             registry=self.registry,
         )
         self._batches = Counter("links_click_batches", "Batches by their answer.", ("status",), registry=self.registry)
+        self._claims = Counter(
+            "links_claims",
+            "Visitors of limited links, by whether they were let through.",
+            ("verdict",),
+            registry=self.registry,
+        )
         self._worker_starts = 0
         self._restarts = Counter(
             "links_click_worker_restarts", "Starts of the click worker after one that died.", registry=self.registry
@@ -45,6 +52,10 @@ class Metrics:
         self._refused.inc(refused)
         # A redirector whose clock is ahead must not hide the lag of the others for long.
         self._newest = max(self._newest, min(newest, time()))
+
+    def count_claims(self, verdicts: Sequence[bool]) -> None:
+        self._claims.labels("granted").inc(sum(verdicts))
+        self._claims.labels("refused").inc(len(verdicts) - sum(verdicts))
 
     def count_worker_start(self) -> None:
         self._worker_starts += 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi import Request
 
+    from services.links.claims.claimer import Claimer
     from services.links.clicks.queue import ClickQueue
     from services.links.clicks.routes import InternalTokens
     from services.links.keys.authentication import Keyring
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from services.links.links.exports import ExportGate
     from services.links.metrics import Metrics
     from services.links.site import Site
+    from services.links.unlocks.unlocking import Unlocker
+    from services.links.web.hashing import HashGate
     from services.links.web.idempotency import AnswerMemory
     from services.links.web.shares import Shares
     from shared.postgres import Pool
@@ -46,6 +49,9 @@ class LinksState:
     memory: AnswerMemory
     keyring: Keyring
     creator: Creator
+    claimer: Claimer
+    hashing: HashGate
+    unlocker: Unlocker
     batch_gate: BatchGate
     export_gate: ExportGate
     metrics: Metrics

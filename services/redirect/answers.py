@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from shared.api import problem_type
 from shared.busy import BUSY
-from shared.problems import PAGE, VISIT_PROBLEMS
+from shared.problems import LIMITED, PAGE, VISIT_PROBLEMS, VisitProblem
 from shared.records import READER, Record
 
 ErrorFormat = Literal["html", "json"]
@@ -48,7 +48,7 @@ class Answer:
 def answer_visit(
     record: Record | None, *, query: bytes, now: float, error_format: ErrorFormat, rest: bytes = b""
 ) -> Answer:
-    """Answer a GET of a code.
+    """Answer a GET of a code. The app asks for the password of a link before it gives the target.
 
     Args:
         record: The link's record; None if there is no such link.
@@ -62,7 +62,7 @@ def answer_visit(
     if record.min_reader > READER:
         # A newer release wrote a field that this one does not know, so another process has to answer.
         return error(503, error_format)
-    if record.deleted or not record.enabled or _is_expired(record, now):
+    if has_ended(record, now):
         if record.expired_url is not None:
             return _redirect(302, record.expired_url.encode(), NO_STORE)
         return error(410, error_format)
@@ -85,6 +85,11 @@ def decides(record: Record) -> bool:
     return record.rules is not None or record.split is not None
 
 
+def has_ended(record: Record, now: float) -> bool:
+    """Return whether a link leads nobody to its target any more."""
+    return record.deleted or not record.enabled or record.used_up or _is_expired(record, now)
+
+
 def is_plain(record: Record, now: float) -> bool:
     """Return whether a GET without a query gets the same answer until the record expires, but for what its rules say."""
     expires_under_browser = record.cache_control is not None and record.expires_at is not None
@@ -92,20 +97,39 @@ def is_plain(record: Record, now: float) -> bool:
         not record.deleted
         and record.enabled
         and record.min_reader <= READER
+        and record.password is None
         and not _is_expired(record, now)
         and (record.valid_from is None or record.valid_from <= now)
+        and not record.limited
+        and not record.used_up
         and not expires_under_browser
     )
 
 
 def error(status: int, error_format: ErrorFormat, *, allow: bytes | None = None, is_busy: bool = False) -> Answer:
     """Return an error: a small page for a browser, problem+json (RFC 9457) for everyone else."""
-    kind, title, detail = VISIT_PROBLEMS[status]
+    return _explain(status, VISIT_PROBLEMS[status], error_format, allow=allow, is_busy=is_busy)
+
+
+def spare(error_format: ErrorFormat) -> Answer:
+    """Return the answer to a visit that must not use up a limited link: it says so, and not where the link leads.
+
+    It is 403 because nobody may take it for the target: a browser shows what it fetched ahead if that was a success, and a
+    program keeps it. nginx would try a 503 at every redirector.
+    """
+    return _explain(403, LIMITED, error_format)
+
+
+def _explain(
+    status: int, problem: VisitProblem, error_format: ErrorFormat, *, allow: bytes | None = None, is_busy: bool = False
+) -> Answer:
+    kind, title, detail = problem
     if error_format == "html":
-        content_type, body = b"text/html; charset=utf-8", PAGE.format(title=title, detail=detail).encode()
+        page = PAGE.format(name=title, look="", title=title, detail=detail)
+        content_type, body = b"text/html; charset=utf-8", page.encode()
     else:
-        problem = {"type": problem_type(kind), "title": title, "status": status, "detail": detail}
-        content_type, body = b"application/problem+json", json.dumps(problem).encode()
+        fields = {"type": problem_type(kind), "title": title, "status": status, "detail": detail}
+        content_type, body = b"application/problem+json", json.dumps(fields).encode()
     headers = [
         (b"content-type", content_type),
         (b"cache-control", NO_STORE),
@@ -184,7 +208,7 @@ def _is_expired(record: Record, now: float) -> bool:
 
 def _cache_control(record: Record, now: float) -> bytes:
     """Return how long a browser may keep the answer: as long as the link says, and never past the link's end."""
-    if record.cache_control is None:
+    if record.cache_control is None or record.limited:
         return NO_STORE
     seconds = record.cache_control
     if record.expires_at is not None:

@@ -1,49 +1,42 @@
 """The redirect service: reads links, writes nothing, and keeps answering while the stores behind it fail.
 
-nginx sends it every path that can be a code. The lane (`lane.py`) answers most visits, and `VisitApp` answers the rest.
+nginx sends it every path that can be a code. The lane (`lane.py`) answers most visits, and `VisitApp` (`visits.py`) the rest.
 """
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from time import time
-from typing import cast
 
 import structlog
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.redirect.answers import Answer, answer_visit, decides, error, read_error_format
-from services.redirect.cache import open_cache
-from services.redirect.feed import Feed, FeedReader
+from services.redirect.domains.decisions import Domains
+from services.redirect.domains.paths import DomainPaths
+from services.redirect.feed import Feed, FeedReader, Followers
 from services.redirect.health import health_routes
 from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
+from services.redirect.lookup.cache import open_cache
+from services.redirect.lookup.resolver import Resolver
+from services.redirect.lookup.source import Source, SourceUnavailable, open_source
 from services.redirect.memory import Memory
-from services.redirect.metrics import JournalCollector, RedirectCollector, Visits
-from services.redirect.resolver import Resolver, ResolverFull, Unresolved
-from services.redirect.rules import Rules, Undecided
-from services.redirect.source import open_source
+from services.redirect.metrics import ClaimsCollector, JournalCollector, RedirectCollector, Visits
+from services.redirect.owner.claims import Claims, open_claims
+from services.redirect.owner.passwords import Passwords
+from services.redirect.preview import Previews
+from services.redirect.rules import Rules
 from services.redirect.state import STATE, RedirectState, state_of
-from shared.clicks import RecordClicks, take_parts
-from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
+from services.redirect.visits import VisitApp
+from shared.clicks import RecordClicks
 from shared.health import OPERATIONS
 from shared.logs import configure_logs
-from shared.records import READER
 from shared.settings import RedirectSettings, load_settings
 
 FIRST_POLL_TIMEOUT_S = 2.0
-
-ALLOW = b"GET, HEAD"
-LONGEST_HOST = 255
-
-_match_path = re.compile(f"/({CODE_PATTERN}){TRAIL_PATTERN}").fullmatch
-_match_long_path = re.compile(rb"/(%b)(/.+)" % CODE_PATTERN.encode()).fullmatch
-_match_host = re.compile(rb"([0-9A-Za-z.-]{1,%d}|\[[0-9A-Fa-f:.]{1,64}\])(?::[0-9]*)?" % LONGEST_HOST).fullmatch
 
 log = structlog.get_logger()
 
@@ -61,7 +54,8 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, RedirectState]]:
         memory = Memory(settings.memory_mb * 2**20)
-        feed = Feed(memory)
+        domains = Domains()
+        feed = Feed(Followers(memory, domains))
         registry = CollectorRegistry()
         async with AsyncExitStack() as stack:
             # The journal is opened first, so it is closed last, when no visit is answered any more.
@@ -72,9 +66,9 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
             source = await stack.enter_async_context(open_source(database_url))
             reader = FeedReader(database_url, feed, on_success=source.trust_again)
             stack.callback(reader.close)
-            await _begin(reader)
-            follower = asyncio.create_task(reader.follow())
-            stack.callback(follower.cancel)
+            await _begin(reader, domains, source)
+            for follower in (reader.follow(), domains.follow(source)):
+                stack.callback(asyncio.create_task(follower).cancel)
             resolver = Resolver(memory=memory, cache=cache, source=source, feed=feed)
             visits = Visits()
             registry.register(
@@ -82,8 +76,24 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                     memory=memory, feed=feed, lane=lane, resolver=resolver, cache=cache, source=source, visits=visits
                 )
             )
-            answered = VisitApp(resolver, Rules(memory, settings.country_database), visits, record)
-            yield {STATE: RedirectState(answered, lane=lane, feed=feed, registry=registry, release=settings.release)}
+            answered = VisitApp(
+                resolver,
+                visits,
+                record,
+                domains=domains,
+                paths=DomainPaths(source),
+                previews=Previews(source) if settings.previews else None,
+                rules=Rules(memory, settings.country_database),
+                passwords=Passwords(
+                    settings.links_address,
+                    settings.internal_token.get_secret_value() if settings.internal_token else None,
+                ),
+                claims=_open_claims(stack, settings, registry),
+            )
+            state = RedirectState(
+                answered, lane=lane, feed=feed, domains=domains, registry=registry, release=settings.release
+            )
+            yield {STATE: state}
 
     operations = Starlette(routes=health_routes(), lifespan=lifespan)
 
@@ -94,54 +104,6 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
             await operations(scope, receive, send)
 
     return app
-
-
-class VisitApp:
-    """Answers the visits that the lane leaves, over ASGI."""
-
-    def __init__(self, resolver: Resolver, rules: Rules, visits: Visits, record_clicks: RecordClicks | None) -> None:
-        self._resolver = resolver
-        self._rules = rules
-        self._visits = visits
-        self._record_clicks = record_clicks
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(cast(Iterable[tuple[bytes, bytes]], scope["headers"]))
-        answer, link_id, variant = await self._answer(scope, headers)
-        self._visits.count(answer.status)
-        if answer.is_click and scope["method"] == "GET" and self._record_clicks is not None:
-            self._record_clicks([(time(), link_id, take_parts(headers, variant))])
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": answer.body})
-
-    async def _answer(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[Answer, int, bytes | None]:
-        """Answer a visit, for a click of a link that went to a variant of it."""
-        error_format = read_error_format(headers)
-        if scope["method"] not in ("GET", "HEAD"):
-            return error(405, error_format, allow=ALLOW), 0, None
-        host = _match_host(headers.get(b"host", b""))
-        if host is None or sum(name == b"host" for name, _ in scope["headers"]) > 1:
-            return error(400, error_format), 0, None
-        path, long_path = _match_path(scope["path"]), _match_long_path(scope["raw_path"])
-        code = path[1] if path else long_path[1].decode() if long_path else ""
-        if not code or is_reserved(code):
-            return error(404, error_format), 0, None
-        key = (host[1].decode().lower(), code)
-        try:
-            record = await self._resolver.resolve(key)
-        except Unresolved as unresolved:
-            return error(503, error_format, is_busy=isinstance(unresolved, ResolverFull)), 0, None
-        variant = None
-        if record is not None and decides(record) and record.min_reader <= READER:
-            try:
-                record, variant = await self._rules.choose(key, record, headers, scope["query_string"])
-            except Undecided:
-                return error(503, error_format), 0, None
-        # What trails a code is removed, but not from a path that the link passes on.
-        is_long = long_path is not None and (path is None or (record is not None and record.forward_path))
-        rest = long_path[2] if long_path is not None and is_long else b""
-        answer = answer_visit(record, query=scope["query_string"], now=time(), error_format=error_format, rest=rest)
-        return answer, record.link_id if record is not None else 0, variant
 
 
 async def _open_journal(
@@ -156,10 +118,21 @@ async def _open_journal(
     return journal.record
 
 
-async def _begin(reader: FeedReader) -> None:
-    """Read the feed before the first visit, but do not wait long: without Postgres, Redis may still know the links."""
+def _open_claims(stack: AsyncExitStack, settings: RedirectSettings, registry: CollectorRegistry) -> Claims | None:
+    """Prepare to ask for visitors of limited links; without the settings for it these links answer 503."""
+    if settings.internal_token is None or settings.links_address is None:
+        return None
+    claims = open_claims(settings.links_address, settings.internal_token.get_secret_value())
+    stack.callback(claims.close)
+    registry.register(ClaimsCollector(claims))
+    return claims
+
+
+async def _begin(reader: FeedReader, domains: Domains, source: Source) -> None:
+    """Read the feed and the domains before the first visit, but not for long: without Postgres, Redis may still know links."""
     try:
         async with asyncio.timeout(FIRST_POLL_TIMEOUT_S):
             await reader.begin()
-    except TimeoutError:
+            await domains.read(source)
+    except (TimeoutError, SourceUnavailable):
         log.warning("started_without_feed")

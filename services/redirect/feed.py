@@ -39,6 +39,21 @@ class Follower(Protocol):
     def clear(self) -> None: ...
 
 
+class Followers:
+    """Several followers, which hear of the same changes."""
+
+    def __init__(self, *followers: Follower) -> None:
+        self._followers = followers
+
+    def forget(self, key: LinkKey) -> None:
+        for follower in self._followers:
+            follower.forget(key)
+
+    def clear(self) -> None:
+        for follower in self._followers:
+            follower.clear()
+
+
 class Feed:
     """The changes of the last 11 minutes, and a floor: nothing is remembered of changes up to that version.
 

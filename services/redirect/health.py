@@ -18,11 +18,11 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Ready once the change feed was read; from then on no store that the redirectors share can make this one unready."""
+    """Ready once the change feed and the domains were read; then no store that redirectors share makes this one unready."""
     if is_draining(request.scope["state"]):
         return _not_ready("draining")
     state = state_of(request.scope["state"])
-    if state.feed.is_known:
+    if state.feed.is_known and state.domains.is_known:
         return JSONResponse({"status": "ready", "release": state.release})
     return _not_ready("postgres")
 

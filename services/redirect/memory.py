@@ -4,12 +4,14 @@ The resolver fills it, the lane looks up answers by a slice of the request itsel
 """
 
 import sys
-from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING
+
+import msgpack
 
 from services.redirect.answers import Answer, answer_visit, decides, is_plain
 from shared.clicks import Visit
-from shared.records import LinkKey, Record, VersionedRecord, pack_reading, unpack_reading
+from shared.records import LinkKey, Record, VersionedRecord
 
 if TYPE_CHECKING:
     from services.redirect.rules import LinkDecider
@@ -21,8 +23,11 @@ OUTAGE_LIFETIME_S = 1.0
 """The time until the next try to look up an entry while no store answers."""
 
 
-TABLE_BYTES = 192
-"""An entry's share of the table: its nodes, and the room that a growing table keeps free."""
+TABLE_BYTES = 96
+"""An entry's share of the table, with the room that a growing table keeps free."""
+
+EVICTED_SHARE = 1024
+"""A full memory drops this part of its entries at once: a dict looks for its oldest one behind all that were removed."""
 
 
 DECIDER_BYTES = 4 * 1024
@@ -35,20 +40,27 @@ class Entry:
 
     Attributes:
         answered_until: The lane answers with `response` until then (Unix seconds); 0 if it must not.
-        response: The whole answer to a plain GET; empty if a `DecidingEntry` has to make it.
+        response: The whole answer to a plain GET; empty if there is none, or if a `DecidingEntry` has to make it.
         link_id: The link's id, for the click.
         fresh_until: The record is believed until then without asking a store.
-        packed: The reading as it is in Redis; as bytes it takes a third of the room.
+        packed: The record; without its target if the response has it. As bytes it takes a third of the room.
     """
 
     __slots__ = ("answered_until", "fresh_until", "link_id", "packed", "response")
 
-    def __init__(self, packed: bytes, record: Record, fresh_until: float) -> None:
-        self.packed = packed
+    def __init__(self, record: Record, now: float) -> None:
         self.link_id = record.link_id
-        self.fresh_until = fresh_until
+        self.fresh_until = now + LIFETIME_S
         self.answered_until = 0.0
         self.response = b""
+        self.finish(record, now)
+        self.packed: bytes = msgpack.packb(record._replace(url="") if self.response else record)
+
+    def finish(self, record: Record, now: float) -> None:
+        """Write the answer that the lane gives, and the time until which it may."""
+        if is_plain(record, now):
+            self.response = response_bytes(answer_visit(record, query=b"", now=now, error_format="html"))
+            self.answered_until = min(self.fresh_until, record.expires_at or self.fresh_until)
 
     def size(self, place: bytes) -> int:
         """Return the bytes that it takes in memory, with its key and its share of the table."""
@@ -61,9 +73,8 @@ class Entry:
 
     @property
     def record(self) -> Record:
-        record = unpack_reading(self.packed).record
-        assert record is not None
-        return record
+        record = Record(*msgpack.unpackb(self.packed))
+        return record if record.url or not self.response else record._replace(url=location(self.response))
 
 
 class DecidingEntry(Entry):
@@ -75,9 +86,14 @@ class DecidingEntry(Entry):
 
     __slots__ = ("decider",)
 
-    def __init__(self, packed: bytes, record: Record, fresh_until: float) -> None:
-        super().__init__(packed, record, fresh_until)
+    def __init__(self, record: Record, now: float) -> None:
         self.decider: LinkDecider | None = None
+        super().__init__(record, now)
+
+    def finish(self, record: Record, now: float) -> None:
+        """Let the lane ask the decider, if it is there."""
+        if self.decider is not None and is_plain(record, now):
+            self.answered_until = min(self.fresh_until, record.expires_at or self.fresh_until)
 
     def answer(self, visit: Visit) -> tuple[bytes, bytes | None]:
         assert self.decider is not None, "nobody asks before"
@@ -96,7 +112,7 @@ class Memory:
     """
 
     def __init__(self, budget: int) -> None:
-        self.entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self.entries: dict[bytes, Entry] = {}
         self.bytes = 0
         self._budget = budget
 
@@ -114,8 +130,7 @@ class Memory:
         if reading.record is None:
             return
         kind = DecidingEntry if decides(reading.record) else Entry
-        entry = kind(pack_reading(reading), reading.record, now + LIFETIME_S)
-        self._finish(entry, reading.record, now)
+        entry = kind(reading.record, now)
         place = request_slice(key)
         self._remove(place)
         self.entries[place] = entry
@@ -126,14 +141,14 @@ class Memory:
         """Keep an entry longer although no store can confirm it."""
         entry.fresh_until = now + OUTAGE_LIFETIME_S
         before = sys.getsizeof(entry.response)
-        self._finish(entry, entry.record, now)
+        entry.finish(entry.record, now)
         self.bytes += sys.getsizeof(entry.response) - before
         self._shrink()
 
     def keep_decider(self, entry: DecidingEntry, decider: "LinkDecider", now: float) -> None:
         """Let an entry answer by what was made of its record."""
         entry.decider = decider
-        self._finish(entry, decider.record, now)
+        entry.finish(decider.record, now)
 
     def forget(self, key: LinkKey) -> None:
         self._remove(request_slice(key))
@@ -144,23 +159,13 @@ class Memory:
 
     def _shrink(self) -> None:
         while self.bytes > self._budget:
-            self._remove(next(iter(self.entries)))
+            for place in list(islice(self.entries, len(self.entries) // EVICTED_SHARE + 1)):
+                self._remove(place)
 
     def _remove(self, place: bytes) -> None:
         entry = self.entries.pop(place, None)
         if entry is not None:
             self.bytes -= entry.size(place)
-
-    def _finish(self, entry: Entry, record: Record, now: float) -> None:
-        """Write the answer that the lane gives, and the time until which it may."""
-        if not is_plain(record, now):
-            return
-        if isinstance(entry, DecidingEntry):
-            if entry.decider is None:
-                return
-        else:
-            entry.response = response_bytes(answer_visit(record, query=b"", now=now, error_format="html"))
-        entry.answered_until = min(entry.fresh_until, record.expires_at or entry.fresh_until)
 
 
 def request_slice(key: LinkKey) -> bytes:
@@ -174,3 +179,8 @@ def response_bytes(answer: Answer) -> bytes:
     lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, answer.phrase)]
     lines += [b"%b: %b\r\n" % header for header in answer.headers]
     return b"".join((*lines, b"\r\n", answer.body))
+
+
+def location(response: bytes) -> str:
+    """Return the target of a redirect that `response_bytes` wrote."""
+    return response.partition(b"\r\nlocation: ")[2].partition(b"\r\n")[0].decode()

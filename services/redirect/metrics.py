@@ -7,14 +7,15 @@ from time import time
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.redirect.cache import Cache
 from services.redirect.feed import Feed
 from services.redirect.journal.shipper import Shipper
 from services.redirect.journal.writer import ClickJournal
 from services.redirect.lane import Lane
+from services.redirect.lookup.cache import Cache
+from services.redirect.lookup.resolver import Resolver
+from services.redirect.lookup.source import Source
 from services.redirect.memory import Memory
-from services.redirect.resolver import Resolver
-from services.redirect.source import Source
+from services.redirect.owner.claims import Claims
 
 
 class Visits:
@@ -83,6 +84,24 @@ class RedirectCollector(Collector):
             "redirect_feed_age_seconds", "Time since the change feed was last read.", self._feed.age_s()
         )
         yield GaugeMetricFamily("redirect_feed_version", "The newest change that is known.", self._feed.version)
+
+
+class ClaimsCollector(Collector):
+    """Tells what became of the visits of limited links."""
+
+    def __init__(self, claims: Claims) -> None:
+        self._claims = claims
+
+    def collect(self) -> Iterator[Metric]:
+        visits = CounterMetricFamily(
+            "redirect_claims", "Visits of limited links, by whether the visitor passed.", labels=("verdict",)
+        )
+        for verdict, count in sorted(self._claims.by_verdict.items()):
+            visits.add_metric((verdict,), count)
+        yield visits
+        yield CounterMetricFamily(
+            "redirect_claim_failures", "Batches of claims that the write service did not answer.", self._claims.failures
+        )
 
 
 class JournalCollector(Collector):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp
 
+    from services.redirect.domains.decisions import Domains
     from services.redirect.feed import Feed
     from services.redirect.lane import Lane
 
@@ -29,6 +30,7 @@ class RedirectState:
     visits: ASGIApp
     lane: Lane
     feed: Feed
+    domains: Domains
     registry: CollectorRegistry
     release: str
 

@@ -26,6 +26,7 @@ from tests.bench.measure import children
 
 HOT_LINKS = 10_000
 MEMORY_LINKS = 50_000
+PACKED_DATABASE = "tinyurl_packed"
 DOMAIN = "127.0.0.1"
 TARGET = "https://www.example.com/articles/2026/a-page-of-usual-length?utm_source=newsletter&id="
 
@@ -196,6 +197,23 @@ async def fill(postgres: Postgres, database: str, links: int) -> None:
         await conn.execute("CHECKPOINT", timeout=900)
     finally:
         await conn.close()
+
+
+async def make_packed_links(servers: Servers) -> None:
+    """Make the same links once more, in the database of packed clicks, unless they are there."""
+    await prepare(servers.postgres, PACKED_DATABASE)
+    conn = await asyncpg.connect(servers.postgres.url("tinyurl_links", PACKED_DATABASE), timeout=10)
+    await conn.execute(
+        """
+        INSERT INTO links (domain, code, owner, url)
+        SELECT $1, 'b' || to_char(n, 'FM000000'), 'bench', $2 || n FROM generate_series(0, $3::integer - 1) AS n
+        ON CONFLICT DO NOTHING
+        """,
+        DOMAIN,
+        TARGET,
+        HOT_LINKS,
+    )
+    await conn.close()
 
 
 async def make_key(postgres: Postgres) -> str:

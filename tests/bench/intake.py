@@ -10,17 +10,24 @@ from dataclasses import dataclass, field
 import asyncpg
 import httpx
 
-from deploy.local.database import prepare
 from services.redirect.journal.batches import BATCH_BYTES
 from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.segments import draw_name
 from services.redirect.journal.shipper import LOADED_INTERVAL_S
 from shared.journal import HEADER
 from tests.agents import hostile_agents
-from tests.bench.candidates import DOMAIN, HOT_LINKS, MEMORY_LINKS, TARGET, Servers, make_key
+from tests.bench.candidates import (
+    DOMAIN,
+    HOT_LINKS,
+    MEMORY_LINKS,
+    PACKED_DATABASE,
+    Servers,
+    make_key,
+    make_packed_links,
+)
 from tests.bench.clicks import TOKEN
 from tests.bench.creations import Creations, create, prepare_creations
-from tests.bench.measure import Measurement, MeasuringFailed, cpu_seconds, cpu_since
+from tests.bench.measure import Measurement, MeasuringFailed, cpu_seconds, tree_cpu_seconds
 from tests.bench.report import Report, Result, say
 from tests.bench.rounds import ROUNDS, median, summarise
 from tests.bench.traffic import Packed, make_batches
@@ -37,8 +44,6 @@ HOSTILE_CLICKS_IN_FULL_BATCH = BATCH_BYTES // 750
 LAG_TIMEOUT_S = 30.0
 LAG_PAUSE_S = 0.3
 
-PACKED_DATABASE = "tinyurl_packed"
-
 
 async def measure_intake(servers: Servers, report: Report, *, quick: bool) -> None:
     """Start write services of their own, so that (e) is not measured with a click worker beside it.
@@ -46,10 +51,11 @@ async def measure_intake(servers: Servers, report: Report, *, quick: bool) -> No
     One stores clicks as rows, the other packs them, in a database of its own.
     """
     bench = await _open(servers, "links-intake")
-    await _make_links(servers)
+    await make_packed_links(servers)
     packed = await _open(servers, "links-packed", PACKED_DATABASE, PACKED_CLICKS="true")
     rounds = 1 if quick else ROUNDS
-    runs, packed_runs, hostile_runs = [], [], []
+    runs, packed_runs = [], []
+    hostile_runs, hostile_packed_runs = [], []
     await bench.flood(CLICKS_IN_FULL_BATCH)
     await packed.flood(CLICKS_IN_FULL_BATCH)
     for number in range(rounds):
@@ -58,12 +64,14 @@ async def measure_intake(servers: Servers, report: Report, *, quick: bool) -> No
         runs.append(await bench.flood(count))
         packed_runs.append(await packed.flood(count))
         hostile_runs.append(await bench.flood(count // 2, hostile_agents(seed=number)))
+        hostile_packed_runs.append(await packed.flood(count // 2, hostile_agents(seed=number)))
     load = f"{SENDERS} senders, full batches"
     intake = summarise("g  intake (clicks)", load, runs)
     report.candidates += [
         intake,
         summarise("g  intake, packed", load, packed_runs),
         summarise("g  hostile agents (clicks)", "another one each click", hostile_runs),
+        summarise("g  hostile agents, packed", "another one each click", hostile_packed_runs),
     ]
     report.bytes_per_click = {
         "rows": median(each.bytes_per_request for each in runs),
@@ -80,22 +88,6 @@ async def _open(servers: Servers, name: str, database: str = "tinyurl", **settin
     conn = await asyncpg.connect(url, timeout=10)
     hot = await conn.fetch("SELECT id FROM links WHERE owner = 'bench' ORDER BY id LIMIT $1", HOT_LINKS)
     return _Bench(servers, name, creations, conn, [row["id"] for row in hot])
-
-
-async def _make_links(servers: Servers) -> None:
-    """Make the same links once more, in the database of packed clicks."""
-    await prepare(servers.postgres, PACKED_DATABASE)
-    conn = await asyncpg.connect(servers.postgres.url("tinyurl_links", PACKED_DATABASE), timeout=10)
-    await conn.execute(
-        """
-        INSERT INTO links (domain, code, owner, url)
-        SELECT $1, 'b' || to_char(n, 'FM000000'), 'bench', $2 || n FROM generate_series(0, $3::integer - 1) AS n
-        """,
-        DOMAIN,
-        TARGET,
-        HOT_LINKS,
-    )
-    await conn.close()
 
 
 @dataclass
@@ -122,7 +114,7 @@ class _Bench:
         """Hand over clicks as fast as they are taken."""
         size = CLICKS_IN_FULL_BATCH if agents is None else HOSTILE_CLICKS_IN_FULL_BATCH
         batches = iter(self.batches(count, size, agents))
-        before = {part: [cpu_seconds(pid) for pid in pids] for part, pids in self.parts().items()}
+        before = self.cpu_s()
         size_before = await self.size()
         took: list[float] = []
         started = time.monotonic()
@@ -132,7 +124,7 @@ class _Bench:
 
         await asyncio.gather(*map(send, self.senders))
         seconds = time.monotonic() - started
-        spent = {part: sum(map(cpu_since, pids, before[part])) for part, pids in self.parts().items() if part in before}
+        spent = {part: cpu_s - before[part] for part, cpu_s in self.cpu_s().items()}
         return Measurement(
             requests_per_second=count / seconds,
             p50_ms=statistics.median(took) * 1e3,
@@ -147,9 +139,16 @@ class _Bench:
         size: int = await self.conn.fetchval("SELECT pg_database_size(current_database())")
         return size
 
-    def parts(self) -> dict[str, list[int]]:
-        service, *workers = self.servers.pids(self.name)
-        return {"links": [service], "worker": workers, "postgres": self.servers.pids("postgres")}
+    def cpu_s(self) -> dict[str, float]:
+        """The CPU time of each part so far, seconds; of PostgreSQL's children also those that ended meanwhile."""
+        processes = self.servers.supervisor.processes
+        links = processes[self.name].pid
+        alone = cpu_seconds(links)
+        return {
+            "links": alone,
+            "worker": tree_cpu_seconds(links) - alone,
+            "postgres": tree_cpu_seconds(processes["postgres"].pid),
+        }
 
     @asynccontextmanager
     async def clicking(self, clicks_per_s: float, seconds: float) -> AsyncIterator["_Stream"]:

@@ -115,12 +115,6 @@ def cpu_since(pid: int, before: float) -> float:
     return max(0.0, cpu_seconds(pid) - before)
 
 
-def resident_mb(pid: int) -> float:
-    """The memory that a process has in RAM, megabytes."""
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
-
-
 def children(pid: int) -> list[int]:
     """The process ids of a process's children, such as the workers of nginx or the backends of PostgreSQL."""
     found = []

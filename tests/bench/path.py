@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 
+from deploy.local.postgres import DATABASE
 from shared.journal import HEADER
 from tests.bench.candidates import Servers
 from tests.bench.clicks import TOKEN
@@ -24,17 +25,18 @@ _LOOK_S = 0.02
 NAME = "whole"
 
 
-async def start_path(servers: Servers) -> "WholePath":
-    """Start links, a redirect process that ships to it, and nginx before that."""
-    links = await prepare_creations(servers, f"links-{NAME}", INTERNAL_TOKEN=TOKEN)
-    socket = servers.folder / f"redirect-{NAME}.sock"
-    journal = {**servers.journal(f"journal-{NAME}"), "LINKS_ADDRESS": f"unix:{links.socket}"}
-    await servers.start(servers.redirect(f"redirect-{NAME}", f"unix:{socket}", **journal))
+async def start_path(servers: Servers, name: str = NAME, database: str = DATABASE, **settings: str) -> "WholePath":
+    """Start links with some settings, a redirect process that ships to it, and nginx before that."""
+    url = servers.postgres.url("tinyurl_links", database)
+    links = await prepare_creations(servers, f"links-{name}", INTERNAL_TOKEN=TOKEN, LINKS_DATABASE_URL=url, **settings)
+    socket = servers.folder / f"redirect-{name}.sock"
+    journal = {**servers.journal(f"journal-{name}"), "LINKS_ADDRESS": f"unix:{links.socket}"}
+    await servers.start(servers.redirect(f"redirect-{name}", f"unix:{socket}", database=database, **journal))
     # The visitors' addresses come in a header, as from a proxy before this one: wrk has a single address.
-    front, port = servers.front(f"front-{NAME}", redirect=[str(socket)], trusted_proxies=["127.0.0.1"])
+    front, port = servers.front(f"front-{name}", redirect=[str(socket)], trusted_proxies=["127.0.0.1"])
     await servers.start(front)
-    conn = await asyncpg.connect(servers.postgres.url("tinyurl_links"), timeout=10)
-    return WholePath(servers, front.name, port, socket, Path(journal["JOURNAL_DIR"]), conn)
+    conn = await asyncpg.connect(url, timeout=10)
+    return WholePath(servers, name, front.name, port, socket, Path(journal["JOURNAL_DIR"]), conn)
 
 
 @dataclass
@@ -42,6 +44,7 @@ class WholePath:
     """The path, and a look into both of its ends.
 
     Attributes:
+        name: Of the path; its programs have it behind their own.
         front: The name of nginx.
         port: nginx's.
         redirect: redirect's socket.
@@ -50,6 +53,7 @@ class WholePath:
     """
 
     servers: Servers
+    name: str
     front: str
     port: int
     redirect: Path
@@ -79,11 +83,11 @@ class WholePath:
     def cpu_s(self) -> dict[str, float]:
         """The CPU time of each part so far, seconds."""
         processes = self.servers.supervisor.processes
-        links = processes[f"links-{NAME}"].pid
+        links = processes[f"links-{self.name}"].pid
         alone = cpu_seconds(links)
         return {
             "nginx": tree_cpu_seconds(processes[self.front].pid),
-            "redirect": cpu_seconds(processes[f"redirect-{NAME}"].pid),
+            "redirect": cpu_seconds(processes[f"redirect-{self.name}"].pid),
             "valkey": cpu_seconds(processes["valkey"].pid),
             "links": alone,
             "worker": tree_cpu_seconds(links) - alone,

@@ -6,7 +6,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.candidates import MEMORY_LINKS, Candidate, Servers
-from tests.bench.measure import Measurement, resident_mb
+from tests.bench.measure import Measurement
+from tests.bench.memory import pss_mb
 from tests.bench.report import Report, say
 from tests.bench.rounds import ROUNDS, median, run, summarise
 
@@ -50,7 +51,7 @@ async def measure_memory(servers: Servers, report: Report) -> None:
     say(f"memory with {MEMORY_LINKS:,} links")
     request = _request_file(servers, candidate, "bare")
     await run(candidate, request, "once", 6, links=MEMORY_LINKS)
-    report.memory_mb[f"redirect with {MEMORY_LINKS:,} links"] = resident_mb(pid)
+    report.memory_mb[f"redirect with {MEMORY_LINKS:,} links"] = pss_mb(pid)
 
 
 def _request_file(servers: Servers, candidate: Candidate, kind: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.candidates import DOMAIN, HOT_LINKS, run_servers
+from tests.bench.candidates import DOMAIN, HOT_LINKS, PACKED_DATABASE, make_packed_links, run_servers
 from tests.bench.encrypted import start_encrypted
 from tests.bench.measure import Load, MeasuringFailed, children
 from tests.bench.path import NAME, WholePath, start_path
@@ -72,3 +72,18 @@ async def test_a_visit_counts_only_once_its_click_is_stored(folder: Path) -> Non
     assert all_stored.late_s is not None
     assert all_stored.requests_per_second == pytest.approx(1_000 / (1 + all_stored.late_s))
     assert all(all_stored.cpu_us[part] > 0 for part in ("nginx", "redirect", "worker", "postgres"))
+
+
+async def test_a_path_that_packs_clicks_packs_all_of_them(folder: Path) -> None:
+    """It stores in a database of its own, where every click is in a chunk and none is a row."""
+    async with run_servers(folder, None, print) as servers:
+        await make_packed_links(servers)
+        path = await start_path(servers, "packed", PACKED_DATABASE, PACKED_CLICKS="true")
+        seen = await path.measure(lambda: visit(path, 200))
+        rows, chunks = [
+            await path.conn.fetchval(f"SELECT count(*) FROM {table}") for table in ("clicks", "click_chunks")
+        ]
+        await path.close()
+
+    assert seen.errors == 0
+    assert (rows, chunks > 0) == (0, True)

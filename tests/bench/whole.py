@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.candidates import BROWSER, HOT_LINKS, Servers
+from tests.bench.candidates import BROWSER, HOT_LINKS, PACKED_DATABASE, Servers, make_packed_links
 from tests.bench.encrypted import start_encrypted
 from tests.bench.measure import Load, Measurement, cpu_seconds, run_wrk
-from tests.bench.path import WholePath, measurement, start_path
+from tests.bench.path import NAME, WholePath, measurement, start_path
 from tests.bench.report import Report, say
 from tests.bench.rounds import ROUNDS, median, summarise
 from tests.bench.traffic import make_requests
@@ -23,14 +23,23 @@ WARM_UP_S = 2
 async def measure_whole(servers: Servers, report: Report, *, quick: bool, only: str) -> None:
     """`return 302` and the whole path, in rounds; without TLS and with it."""
     path = await start_path(servers)
+    paths = [path]
     kept, closed, each_link = (servers.folder / f"{name}.http" for name in ("kept", "closed", "each-link"))
     each_link.write_text(BROWSER)
     requests = list(make_requests(1, HOT_LINKS, REQUESTS))
     kept.write_bytes(b"".join(each + b"\0" for each in requests))
     closed.write_bytes(b"".join(each.replace(b": keep-alive", b": close", 1) + b"\0" for each in requests))
     limit = servers.candidates[0]
-    load = f"zipf, {REQUESTS:,} visitors"
-    pairs = [Pair("j", load, limit.port, limit.parts["nginx"], path, kept, each_link)] if "j" in only else []
+    load = f"{REQUESTS:,} visitors"
+    pairs = []
+    if "j" in only:
+        await make_packed_links(servers)
+        packed = await start_path(servers, f"{NAME}-packed", PACKED_DATABASE, PACKED_CLICKS="true")
+        paths.append(packed)
+        pairs += [
+            Pair("j", each_load, limit.port, limit.parts["nginx"], each, kept, each_link)
+            for each_load, each in ((load, path), (f"{load}, packed", packed))
+        ]
     if "k" in only:
         port, pids, encrypted = await start_encrypted(servers, path)
         pairs += [
@@ -40,7 +49,8 @@ async def measure_whole(servers: Servers, report: Report, *, quick: bool, only: 
     try:
         await _compare(pairs, report, seconds=3 if quick else 10, rounds=1 if quick else ROUNDS)
     finally:
-        await path.close()
+        for each in paths:
+            await each.close()
 
 
 async def _compare(pairs: Sequence["Pair"], report: Report, seconds: int, rounds: int) -> None:

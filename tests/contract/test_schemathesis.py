@@ -14,6 +14,8 @@ EXAMPLES = 25
 """Of each operation and phase."""
 
 BEYOND_THE_SCHEMA = {
+    "body": "a file of a domain is UTF-8, or JSON",
+    "cache_control": "not beside what a link decides by",
     "code": "reserved words, and on links that are not there",
     "created_after": "JSON Schema has no bounds of a time",
     "created_before": "JSON Schema has no bounds of a time",
@@ -25,8 +27,15 @@ BEYOND_THE_SCHEMA = {
     "interval": "a range holds at most 2,000 of them",
     "link": "each of the list is a code of this site",
     "name": "characters that nobody sees",
+    "not_found_url": "a URL, with `{code}` in its path or query",
+    "notes": "characters that nobody sees",
     "owner": "characters that Postgres has not",
+    "page_title": "characters that nobody sees",
+    "password": "characters that nobody types",
     "q": "characters that Postgres has not",
+    "robots": "characters that Postgres has not",
+    "root_url": "what is a URL, and where one may lead, is what the WHATWG's parser and the rules of targets say",
+    "status_code": "302 or 307 beside what a link decides by",
     "tag": "characters that nobody sees",
     "tags": "characters that nobody sees",
     "time_zone": "a name of the IANA's database",

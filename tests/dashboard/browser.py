@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,18 +72,19 @@ LOOKS = [
 
 
 @contextmanager
-def running_browser() -> Iterator[Browser]:
+def running_browser(*options: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *options])
         yield browser
         browser.close()
 
 
 @contextmanager
-def open_window(browser: Browser, site_url: str, look: Look = LOOKS[0]) -> Iterator[Page]:
+def open_window(browser: Browser, site_url: str, look: Look = LOOKS[0], *, leads_to: str = "") -> Iterator[Page]:
     """Open a browser that nobody is signed in with; at the end nothing may have gone wrong in it.
 
-    What is wrong: an error in the console, an exception, a dialog that a script opened, and a request to another host.
+    What is wrong: an error in the console, an exception, a dialog that a script opened, and a request to another host than the
+    one that a link leads to.
     """
     is_phone = look.device == "phone"
     context = browser.new_context(
@@ -98,7 +99,7 @@ def open_window(browser: Browser, site_url: str, look: Look = LOOKS[0]) -> Itera
     )
     context.set_default_timeout(TIMEOUT_MS)
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site_url)
-    wrong = _watch(context, urlsplit(site_url).netloc)
+    wrong = _watch(context, {urlsplit(site_url).netloc, leads_to})
     try:
         yield context.new_page()
     except Exception as error:
@@ -110,7 +111,7 @@ def open_window(browser: Browser, site_url: str, look: Look = LOOKS[0]) -> Itera
     assert not wrong, wrong
 
 
-def _watch(context: BrowserContext, host: str) -> list[str]:
+def _watch(context: BrowserContext, hosts: Collection[str]) -> list[str]:
     """Write down what goes wrong."""
     wrong: list[str] = []
 
@@ -120,7 +121,7 @@ def _watch(context: BrowserContext, host: str) -> list[str]:
 
     def on_request(request: Request) -> None:
         address = urlsplit(request.url)
-        if address.scheme not in {"data", "blob"} and address.netloc != host:
+        if address.scheme not in {"data", "blob"} and address.netloc not in hosts:
             wrong.append(f"request to another host: {request.url}")
 
     def on_dialog(dialog: Dialog) -> None:

@@ -1,5 +1,7 @@
 """Every page with a month of data, drawn in a real browser: none is wider than its screen, and each is kept as a picture."""
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -53,6 +55,9 @@ def test_pages_fit_their_screen(site: DashboardSite, browser: Browser, look: Loo
         go_to(page, "Statistics")
         expect(page.get_by_test_id("stVegaLiteChart").last).to_be_visible(timeout=TIMEOUT_MS)
         check(page, look, "statistics")
+        go_to(page, "Domains")
+        expect(page.get_by_label("Where unknown codes lead")).to_be_visible(timeout=TIMEOUT_MS)
+        check(page, look, "domains")
         go_to(page, "Keys")
         check(page, look, "keys")
         go_to(page, "Shorten")
@@ -63,6 +68,27 @@ def test_pages_fit_their_screen(site: DashboardSite, browser: Browser, look: Loo
         expect(page.get_by_text("Pass the visitor's query parameters on")).to_be_visible()
         check(page, look, "shorten")
         site.delete(site.stack.api_key, copyable(page).inner_text().strip())
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+def test_preview_fits_its_screen(site: DashboardSite, browser: Browser, look: Look) -> None:
+    """The preview of a long target and title has its style, is read by a screen reader as a link, and runs nothing."""
+    target = f"https://www.example.com/{'long' * 500}?x={'y' * 500}"
+    (link,) = site.create(site.stack.api_key, [{"url": target, "title": "<b>" + "t" * 500}])
+    refused = []
+    with open_window(browser, site.url, look) as page:
+        page.on("console", lambda message: refused.append(message.text))
+        page.goto(f"{link['short_url']}+")
+        expect(page.get_by_role("link", name=target)).to_have_attribute("rel", "noreferrer nofollow")
+        expect(page.get_by_role("main").get_by_role("heading", level=1)).to_have_text(
+            re.compile(r"^Where .*/.* leads$")
+        )
+        expect(page.locator("strong")).to_have_css("font-size", "20px")
+        check(page, look, "preview")
+    site.delete(site.stack.api_key, link["short_url"])
+
+    # Browsers ask for an icon by themselves.
+    assert [text for text in refused if "favicon" not in text] == []
 
 
 def check(page: Page, look: Look, name: str) -> None:

@@ -12,6 +12,7 @@ from services.dashboard.api.counts import Clicks, Recent, Stats
 from services.dashboard.api.results import (
     BatchResult,
     CodeAvailability,
+    Domain,
     Domains,
     Explanation,
     Key,
@@ -22,7 +23,7 @@ from services.dashboard.api.results import (
     Tags,
 )
 from services.dashboard.lists.columns import FIELDS as COLUMN_FIELDS
-from services.dashboard.pages import keys, shorten
+from services.dashboard.pages import domains, keys, shorten
 from services.dashboard.pages.links import editor, table
 from services.dashboard.pages.statistics import view
 from services.dashboard.widgets.inputs import STATUS_CODES
@@ -48,14 +49,17 @@ ANSWERS: list[tuple[str, str, str, Any]] = [
     ("get", "/stats", "200", Stats),
     ("get", "/stats/recent", "200", Recent),
     ("get", "/domains", "200", Domains),
+    ("get", "/domains/{domain}", "200", Domain),
+    ("patch", "/domains/{domain}", "200", Domain),
     ("get", "/tags", "200", Tags),
 ]
 """Method, path and status, and what the client reads the answer as."""
 
 SENT = {
-    "LinkIn": {*shorten.FIELDS, *COLUMN_FIELDS} - {"", "short_url"},
+    "LinkIn": {*shorten.FIELDS, *COLUMN_FIELDS} - {"", "short_url", "has_password"},
     "LinkPatch": {*editor.FIELDS, *table.EDITABLE.values()},
     "KeyIn": set(keys.FIELDS),
+    "DomainPatch": set(domains.FIELDS),
 }
 """The fields that forms and lists send, by the schema that takes them."""
 

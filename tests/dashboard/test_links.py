@@ -212,14 +212,43 @@ def test_the_editor_changes_all_fields(stack: Stack) -> None:
         refused = [error.value for error in page.error]
         labelled(page.text_input, "Leads to").set_value("https://new.example/")
         labelled(page.text_input, "Title").set_value("New")
-        labelled(page.selectbox, "Kind of redirect").set_value(308)
+        labelled(page.selectbox, "Kind of redirect").set_value(307)
+        labelled(page.number_input, "Most visitors").set_value(7)
         labelled(page.button, "Save").click().run()
         link = client.link("one", "sho.rt")
 
     assert not page.exception
     assert len(refused) == 1
     assert refused[0].startswith("The address ")
-    assert (link.url, link.title, link.status_code) == ("https://new.example/", "New", 308)
+    assert (link.url, link.title, link.status_code) == ("https://new.example/", "New", 307)
+    assert (link.max_clicks, link.clicks_left) == (7, 7)
+
+
+def test_the_editor_sets_and_removes_a_password(stack: Stack) -> None:
+    """A password that is typed is set and never shown again; what is left empty changes nothing; a tick removes it."""
+    with stack.client() as client:
+        make(client, "one")
+        has_password = []
+        for change in ("set", "title", "remove"):
+            page = tick(stack.page(links_page).run(), [0])
+            labelled(page.button, "Edit").click().run()
+            if change == "set":
+                assert (
+                    labelled(page.text_input, "Password").proto.type
+                    == labelled(page.text_input, "Password").proto.PASSWORD
+                )
+                labelled(page.text_input, "Password").set_value("s3cret")
+            elif change == "title":
+                assert labelled(page.text_input, "New password").value == ""
+                labelled(page.text_input, "Title").set_value("New")
+            else:
+                labelled(page.checkbox, "Remove the password").check()
+            labelled(page.button, "Save").click().run()
+            assert not page.exception
+            assert "1 link changed." in texts_of(page)
+            has_password.append(client.link("one", "sho.rt").has_password)
+
+    assert has_password == [True, True, False]
 
 
 def test_the_editor_shows_what_somebody_else_stored(stack: Stack) -> None:

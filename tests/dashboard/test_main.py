@@ -34,7 +34,7 @@ def dashboard(stack: Stack) -> Iterator[Dashboard]:
         (["links:read", "links:write", "stats:read"], ["Shorten", "Links", "Statistics"]),
         (["links:read"], ["Links"]),
         (["stats:read"], ["Statistics"]),
-        (["admin"], ["Shorten", "Links", "Statistics", "Keys"]),
+        (["admin"], ["Shorten", "Links", "Statistics", "Domains", "Keys"]),
     ],
 )
 def test_scopes_open_pages(scopes: list[str], pages: list[str], dashboard: Dashboard, stack: Stack) -> None:

@@ -34,7 +34,7 @@ def test_a_pasted_address_becomes_a_short_link(stack: Stack) -> None:
 
 
 def test_the_options_are_stored(stack: Stack) -> None:
-    """Every option arrives in the link: code, domain, title, tags, expiry, its target, status and query."""
+    """Every option arrives in the link: code, domain, title, tags, expiry, its target, status, query and password."""
     page = stack.page(shorten_page).run()
     labelled(page.selectbox, "Domain").set_value("go.example.org")
     labelled(page.text_input, "Code of your own").set_value("mine")
@@ -42,13 +42,18 @@ def test_the_options_are_stored(stack: Stack) -> None:
     labelled(page.multiselect, "Tags").set_value(["new", "newer"])
     page.datetime_input[0].set_value(EXPIRY.replace(tzinfo=None))
     labelled(page.text_input, "Where it leads after that").set_value("https://www.example.com/gone")
-    labelled(page.selectbox, "Kind of redirect").set_value(308)
-    page.checkbox[0].check()
+    labelled(page.selectbox, "Kind of redirect").set_value(307)
+    labelled(page.text_input, "Password").set_value("s3cret")
+    for switch in page.checkbox:
+        switch.set_value(not switch.value)
+    labelled(page.text_area, "Notes").set_value("Two\nlines")
     shorten(page.run())
     with stack.client() as client:
         link = client.link("mine", "go.example.org")
 
-    assert (link.title, link.tags, link.status_code, link.forward_query) == ("A title", ("new", "newer"), 308, True)
+    assert (link.title, link.tags, link.status_code, link.notes) == ("A title", ("new", "newer"), 307, "Two\nlines")
+    assert (link.forward_query, link.forward_path, link.crawlable, link.preview) == (True, True, True, False)
+    assert link.has_password
     assert link.expires_at == EXPIRY
     assert link.expired_url == "https://www.example.com/gone"
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from deploy.host.docker import Compose
+from deploy.host.releases import IMAGE_VARIABLES, load_release
 from deploy.host.site import load_site
 from shared.server import GRACE_S
 from tests.delivery.engine import ROOT, run
@@ -47,8 +49,8 @@ SECRETS = {
 }
 
 
-PRODUCTION = ("docker", "compose", "--file", "compose.prod.yaml", "--profile", "tools", "config")
-HOST = ("docker", "compose", "--file", "compose.yaml", "--file", "compose.prod.yaml", "--profile", "tools", "config")
+PRODUCTION = ("docker", "compose", "--file", "compose.prod.yaml", "--profile", "*", "config")
+HOST = ("docker", "compose", "--file", "compose.yaml", "--file", "compose.prod.yaml", "--profile", "*", "config")
 """As the host's own program calls it, also for releases of before, whose second file needs the first."""
 
 
@@ -81,6 +83,35 @@ def test_development_and_production_are_one_definition() -> None:
     assert {name for name, service in production.items() if "extends" in service} == set(common)
     for name in common:
         assert production[name]["extends"] == {"file": "compose.yaml", "service": name}
+
+
+def test_development_has_a_dashboard_unless_it_is_switched_off() -> None:
+    """`docker compose up` starts it, and nginx leads to it; one setting leaves it out, and neither waits for it or names it."""
+    command = ("docker", "compose", "config")
+    usual, without = rendered(command)["services"], rendered(command, COMPOSE_PROFILES="")["services"]
+
+    assert set(usual) - set(without) == {"dashboard"}
+    assert "--dashboard=dashboard:8000" in usual["nginx-files"]["command"]
+    assert "--dashboard=" in without["nginx-files"]["command"]
+
+
+@pytest.mark.parametrize(
+    ("line", "runs"), [("", True), ("COMPOSE_PROFILES=dashboard", True), ("COMPOSE_PROFILES=", False)]
+)
+def test_a_host_has_a_dashboard_unless_it_is_switched_off(tmp_path: Path, line: str, runs: bool) -> None:
+    """Compose, and the program that names the services of a release, go by the same line of `host.env`."""
+    (tmp_path / "host.env").write_text(f"TINYURL_NAME=x\nREPOSITORY=r\nPUBLIC_BASE_URL=https://sho.rt\n{line}\n")
+    folder = tmp_path / "releases" / DIGEST[1:].replace(":", "-")
+    folder.mkdir(parents=True)
+    (folder / "images.json").write_text(json.dumps(dict.fromkeys(IMAGE_VARIABLES, "i")))
+    (folder / "dashboard").write_text(DIGEST[1:])
+    for name in ("compose.yaml", "compose.prod.yaml"):
+        shutil.copy(ROOT / name, folder)
+    host = load_site(tmp_path)
+    release = load_release(host, DIGEST[1:])
+    services = release.compose(host, "blue").call("config", "--services").split()
+
+    assert ("dashboard" in services, "dashboard" in release.services) == (runs, runs)
 
 
 COPY_COMMAND = 'cp "$BACKUP_FILE" "${BACKUP_MANIFEST}" "$(dirname /mnt/x)" # $HOME'

@@ -22,9 +22,10 @@ class Development:
         self.name = new_name()
         self.port = free_port()
 
-    def compose(self, *arguments: str, check: bool = True) -> str:
+    def compose(self, *arguments: str, check: bool = True, profiles: str = "dashboard") -> str:
         # The name of the image is the default one: a build finds its layers again.
         environment = {"COMPOSE_PROJECT_NAME": self.name, "PORT": str(self.port), "LIMITS": "false"}
+        environment["COMPOSE_PROFILES"] = profiles
         done = run(
             "docker", "compose", *arguments, folder=self.folder, environment=environment, timeout_s=900, check=check
         )
@@ -72,6 +73,18 @@ def test_people_sign_in(development: Development) -> None:
 
     assert str(form.url) == f"{site}/dashboard/sign-in"
     assert (opened.status_code, str(opened.url)) == (200, f"{site}/dashboard/")
+
+
+def test_dashboard_is_switched_off_and_on(development: Development) -> None:
+    """Without its profile `/` leads to the API's documentation, and nothing of nginx asks for a dashboard; then it is back."""
+    site, up = f"http://localhost:{development.port}", ("up", "--wait", "--wait-timeout", "180")
+    seen = []
+    for profiles in ("", "dashboard"):
+        development.compose(*up, profiles=profiles)
+        answers = [httpx.get(site + path, timeout=10) for path in ("/", "/dashboard/sign-in", "/openapi.json")]
+        seen.append((answers[0].headers["location"], *(each.status_code for each in answers[1:])))
+
+    assert seen == [("/docs", 404, 200), ("/dashboard/", 200, 200)]
 
 
 def test_code_is_reloaded_when_it_changes(development: Development) -> None:

@@ -277,6 +277,21 @@ def test_status_and_maintenance(live: Live) -> None:
     assert site.ship("deploy", "latest", check=False).returncode == 2
 
 
+def test_a_host_can_do_without_a_dashboard(live: Live) -> None:
+    """One line of `host.env`: the next deployment starts none and sends nobody there; without the line it is back."""
+    site, digest = live.site, live.site.state()["live"]["digest"]
+    seen = []
+    for edit in ("$aCOMPOSE_PROFILES=", "$d"):
+        site.on_host("sed", "-i", edit, f"{site.root}/host.env")
+        site.ship("deploy", digest)
+        root, form = ask(live, "GET", "/"), ask(live, "GET", "/dashboard/sign-in")
+        said = site.ship("status").stdout
+        seen.append((running(site, "dashboard"), root.headers["location"], form.status_code, "dashboard:" in said))
+
+        assert "not as" not in said, said
+    assert seen == [(0, "/docs", 404, False), (1, "/dashboard/", 200, True)]
+
+
 @pytest.mark.skipif("ENGINE_RESTART" not in os.environ, reason="only an engine of the tests' own may be restarted")
 def test_reboot_brings_back_what_was_live(live: Live) -> None:
     """The engine stops and starts, as with the host: the live colour runs again, the other one does not."""

@@ -74,6 +74,7 @@ def test_host_without_bootstrap(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ("text", "message"),
     [
         (GOOD + "WATCH_S=soon\n", "WATCH_S must be a number, not 'soon'"),
+        (GOOD + "COMPOSE_PROFILES=dashbord\n", "COMPOSE_PROFILES must be dashboard or empty, not 'dashbord'"),
         (GOOD + "no equals sign\n", "host.env:4: expected NAME=value"),
         (GOOD.replace("REPOSITORY", "REPOSITORIES"), "REPOSITORY is not set"),
     ],

@@ -22,6 +22,7 @@ from services.links.web.idempotency import AnswerMemory
 from services.links.web.shares import Shares, open_shares
 from shared.postgres import Connection
 from shared.settings import LinksSettings
+from shared.writes import JoiningProtocol
 from tests.conftest import Database
 from tests.links.intake_client import HEADERS, PREVIOUS, TOKEN
 from tests.serving import client_of, serve
@@ -71,7 +72,7 @@ async def service(
 ) -> AsyncIterator[Path]:
     """The write service; its socket."""
     app = create_app(links_settings, shares=shares, batch_gate=batch_gate, export_gate=export_gate, memory=memory)
-    async with serve(app, socket):
+    async with serve(app, socket, http=JoiningProtocol):
         yield socket
 
 
@@ -104,7 +105,7 @@ def intake_settings(links_settings: LinksSettings) -> LinksSettings:
 @pytest.fixture
 async def intake(intake_settings: LinksSettings, socket: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client that may send clicks."""
-    async with serve(create_app(intake_settings), socket), client_of(socket, **HEADERS) as client:
+    async with serve(create_app(intake_settings), socket, http=JoiningProtocol), client_of(socket, **HEADERS) as client:
         client.timeout = httpx.Timeout(30)
         yield client
 

@@ -244,6 +244,24 @@ async def test_setting_lets_the_worker_pack(
     assert await check_stored(owner) == 6
 
 
+async def test_a_day_that_has_just_begun_is_not_read_whole(
+    links: Connection, owner: Connection, enricher: Enricher
+) -> None:
+    """What is known of the table is of the days before; each row of the new one is still found by its key."""
+    ids = await make_links(links, 500)
+    await take(links, enricher, [click(link, at=NOON) for link in ids], store=pack_clicks)
+    await owner.execute("ANALYZE click_days")
+    # A plan that was made before would be kept.
+    await links.execute("DISCARD PLANS")
+    async with links.transaction():
+        for some in (ids, ids[:50], ids[-50:]):
+            await take(links, enricher, [click(link, at=NOON + DAY_S) for link in some], store=pack_clicks)
+        read = await links.fetchval("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'click_days'")
+
+    assert read == 0
+    assert await check_stored(links) == 1100
+
+
 @pytest.mark.parametrize("kept_days", [0, 30])
 async def test_retention_drops_chunks_and_keeps_counts(
     links: Connection, database: Database, enricher: Enricher, kept_days: int

@@ -11,7 +11,7 @@ import pytest
 from services.links.links.exports import ExportGate
 from services.links.web.errors import Unavailable
 from services.links.web.pace import Pace
-from services.links.web.shares import Share
+from services.links.web.shares import Share, Shares
 from shared.postgres import Connection
 from tests.conftest import Database
 from tests.links.conftest import ClientOf
@@ -21,6 +21,8 @@ LINKS = "/api/v1/links"
 BATCH = f"{LINKS}/batch"
 URL = "https://www.example.com/"
 DEADLINE_S = 20
+MOST_OF_AN_OWNER = 33
+"""Passwords: one is hashed, and 32 more wait."""
 
 SLOW_FOR_ALICE = """
     CREATE FUNCTION wait_for(whose text) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -100,6 +102,26 @@ async def test_edits_that_wait_hold_few_connections(
     assert not any(edit.done() for edit in edits)
     await transaction.rollback()
     assert {edit.status_code for edit in await asyncio.gather(*edits)} == {200}
+
+
+async def test_passwords_of_one_owner_wait_for_each_other(
+    alice: httpx.AsyncClient, client_with: ClientOf, shares: Shares
+) -> None:
+    """An owner has one password hashed at a time and some that wait; beyond these it is 429, and others' are hashed."""
+    bob = await client_with("bob")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(shares.passwords.turn("alice"))
+        waiting = [
+            asyncio.create_task(alice.post(LINKS, json={"url": URL, "password": "x"})) for _ in range(MOST_OF_AN_OWNER)
+        ]
+        done, _ = await asyncio.wait(waiting, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+        refused = [task.result() for task in done]
+        others = await bob.post(LINKS, json={"url": URL, "password": "x"})
+        plain = await alice.post(LINKS, json={"url": URL})
+
+        assert {kind(each) for each in refused} == {(429, "too-many-requests")}
+        assert (others.status_code, plain.status_code) == (201, 201)
+    assert {task.status_code for task in await asyncio.gather(*waiting)} <= {201, 429}
 
 
 async def test_exports_of_one_owner_are_bounded(

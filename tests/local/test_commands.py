@@ -46,9 +46,26 @@ def test_every_command_is_listed_and_a_mistyped_one_is_guessed() -> None:
     _, errors = process.communicate(timeout=TIMEOUT_S)
 
     for name, command in Commands().items():
-        assert re.search(rf"│ {name} +{re.escape(command.help.split()[0])} ", shown)
+        assert re.search(rf"  {name} +{re.escape(command.help.split()[0])} ", shown)
     assert "Did you mean 'backup', 'backup-key'?" in errors
     assert process.returncode == 2
+
+
+def test_help_needs_nothing_for_colours() -> None:
+    """Every command and the benchmark explain themselves where rich is not installed, as it is not beside the services."""
+    script = (
+        "import contextlib, runpy, sys; sys.modules['rich'] = None\n"
+        "from deploy.command.cli import COMMANDS, app\n"
+        "for name in COMMANDS.keys() - {'bench'}:\n"
+        "    with contextlib.suppress(SystemExit): app([name, '--help'])\n"
+        "sys.argv = ['bench', '--help']; runpy.run_module('tests.bench', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: ") == len(Commands())
 
 
 @pytest.mark.parametrize(
@@ -58,6 +75,7 @@ def test_every_command_is_listed_and_a_mistyped_one_is_guessed() -> None:
         ("tinyurl keys: the database cannot be used: ", ["keys", "list"]),
         ("tinyurl retention: ", ["retention", "--days", "1"]),
         ("tinyurl backup: ", ["backup"]),
+        ("tinyurl bench: --packed needs --clicks", ["bench", "--packed"]),
         ("tinyurl restore: there is no file missing.dump", ["restore", "missing.dump"]),
         (
             "tinyurl smoke: unix:/missing cannot be reached: ",

@@ -93,6 +93,38 @@ async def test_redirect_gets_a_fixed_set_of_headers(recorders: list[Recorder], s
     assert answer.headers["x-request-id"] == request_id[1].decode()
 
 
+async def test_only_a_visit_with_a_password_brings_one(recorders: list[Recorder], start_front: StartFront) -> None:
+    """Redirect gets a body, a password and the cookie of one from a visit that has them, and nothing else of the client."""
+    front = await asyncio.to_thread(start_front, redirect=[recorders[0].path], links=[recorders[1].path])
+    async with front.client() as client:
+        await client.get("/abc", headers={"Cookie": "a=b; tinyurl_unlock=1.x; c=d", **BROWSER})
+        await client.get("/abc", headers={"Authorization": "Basic x", "If-None-Match": '"x"'})
+        own = {"Sec-Fetch-Site": "same-origin", "Origin": "null", "X-Unlock": "forged", "X-Forwarded-Host": "forged"}
+        await client.post("/abc", data={"password": "x"}, headers={"User-Agent": "", **own})
+        refused = await client.put("/abc", data={"password": "x"})
+    cookie, basic, form = recorders[0].received
+
+    assert cookie.startswith(b"GET /abc HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 127.0.0.1\r\n")
+    assert b"X-Unlock: 1.x\r\n" in cookie
+    assert b"Cookie" not in cookie
+    assert b"Authorization: Basic x\r\n" in basic
+    assert b"If-None-Match" not in basic
+    head, _, body = form.partition(b"\r\n\r\n")
+    assert [line.partition(b":")[0] for line in head.split(b"\r\n")[1:]] == [
+        b"Host",
+        b"X-Forwarded-For",
+        b"X-Request-ID",
+        b"X-Error-Format",
+        b"Content-Length",
+        b"Content-Type",
+        b"Sec-Fetch-Site",
+        b"Origin",
+        b"X-Forwarded-Host",
+    ]
+    assert (body, b"orged" in form) == (b"password=x", False)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
 async def test_many_visits_at_once_keep_their_connections(socket: Path, start_front: StartFront) -> None:
     """A hundred visits at once, and a hundred after them, need a hundred connections to redirect, and no new ones."""
     visits, waves = 100, 2
@@ -192,6 +224,13 @@ ROUTES = [
     ("GET", "/docs", 200),
     ("GET", "/openapi.json", 200),
     ("GET", "/robots.txt", 200),
+    ("HEAD", "/", 302),
+    ("POST", "/", 302),
+    ("POST", "/robots.txt", 200),
+    ("GET", "/.well-known/security.txt", 404),
+    ("GET", "/.well-known/acme-challenge/x", 404),
+    ("GET", "/.well-known", 404),
+    ("POST", "/.well-known/security.txt", 405),
     ("GET", "/favicon.ico", 204),
     ("GET", "/api/v1/links", 401),
     ("GET", "/api/v1/nothing", 404),
@@ -201,6 +240,8 @@ ROUTES = [
     ("GET", "/metrics", 404),
     ("GET", "/internal", 404),
     ("GET", "/internal/clicks", 404),
+    ("GET", "/internal/claims", 404),
+    ("POST", "/internal/claims", 404),
     ("POST", "/internal/clicks?segment=00000000-0000-0000-0000-000000000001&offset=16", 404),
     ("POST", "/internal%2fclicks", 404),
     ("POST", "/api/../internal/clicks", 404),
@@ -235,6 +276,14 @@ ROUTES = [
     ("GET", "/api.", 404),
     ("POST", "/mine/", 405),
     ("GET", "/mine/x", 404),
+    ("GET", "/mine+", 200),
+    ("HEAD", "/mine%2B", 200),
+    ("GET", "/mine+.", 200),
+    ("POST", "/mine+", 405),
+    ("GET", "/none+", 404),
+    ("GET", "/mine++", 404),
+    ("GET", "/mine+/x", 404),
+    ("GET", "/docs+", 404),
     ("GET", "/mine%2f", 302),
     ("GET", "/mine%00", 400),
     ("GET", "/mine%0d%0a", 302),
@@ -336,6 +385,54 @@ async def test_domains_have_their_own_links(site: NginxSite) -> None:
 
     for host, url in (("sho.rt", URL + "1"), ("go.example.org", URL + "2"), ("GO.example.org:80", URL + "2")):
         assert (await site.client.get("/both", headers={"Host": host})).headers["location"] == url
+
+
+async def test_domain_has_its_own_root_robots_and_files(site: NginxSite) -> None:
+    """What is decided about a domain is there within a second, under `www.`, too; the other domain stays as it was."""
+    headers = {"Authorization": f"Bearer {site.key}"}
+    root = "https://root.example.com/"
+    decided = {"root_url": root, "not_found_url": f"{root}?{{code}}", "page_title": "Example"}
+    await site.create(url=URL, code="found", crawlable=True)
+    before = await site.client.get("/")
+    assert (await site.client.patch("/api/v1/domains/sho.rt", json=decided, headers=headers)).status_code == 200
+    stored = await site.client.put("/api/v1/domains/sho.rt/files/security.txt", content="Contact: x", headers=headers)
+    assert stored.status_code == 204
+    async with asyncio.timeout(1):
+        while (await site.client.get("/.well-known/security.txt")).status_code != 200:
+            await asyncio.sleep(0.01)
+    answers = [await site.client.get(path, headers={"Host": "www.sho.rt"}) for path in ("/", "/none")]
+    other = {"Host": "go.example.org"}
+
+    assert before.headers["location"] == "/docs"
+    assert [answer.headers["location"] for answer in answers] == [root, f"{root}?none"]
+    assert "Allow: /found$" in (await site.client.get("/robots.txt")).text
+    assert "Allow: /found$" not in (await site.client.get("/robots.txt", headers=other)).text
+    assert (await site.client.get("/", headers=other)).headers["location"] == "/docs"
+    assert (await site.client.get("/none", headers=other)).status_code == 404
+
+
+async def test_root_and_robots_without_redirectors(start_front: StartFront, tmp_path: Path) -> None:
+    """While the redirect service is away `/` leads where the setting says, and robots.txt keeps crawlers from the rest."""
+    front = await asyncio.to_thread(start_front, redirect=[tmp_path / "gone"], links=[tmp_path / "gone"])
+    async with front.client() as client:
+        root, robots, file = [await client.get(path) for path in ("/", "/robots.txt", "/.well-known/security.txt")]
+
+    assert (root.status_code, root.headers["location"]) == (302, "/docs")
+    assert (robots.status_code, robots.headers["content-type"]) == (200, "text/plain")
+    assert robots.text == "User-agent: *\nDisallow: /api/\nDisallow: /dashboard/\n"
+    assert file.status_code == 503
+
+
+async def test_redirectors_of_the_release_before(recorders: list[Recorder], start_front: StartFront) -> None:
+    """A redirector that knows no domains answers 404 there; visitors get what they always got."""
+    for recorder in recorders:
+        recorder.answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+    paths = [recorder.path for recorder in recorders]
+    front = await asyncio.to_thread(start_front, redirect=paths, links=paths)
+    async with front.client() as client:
+        root, robots = await client.get("/"), await client.get("/robots.txt")
+
+    assert (root.status_code, robots.status_code) == (302, 200)
 
 
 async def test_errors_of_the_edge(site: NginxSite) -> None:

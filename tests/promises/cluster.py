@@ -41,7 +41,7 @@ REDIRECTS = ("redirect-1", "redirect-2", "redirect-3")
 STORES = ("postgres", "valkey")
 
 NAIVE_TABLE = """
-CREATE TABLE naive_links (code text, url text);
+CREATE TABLE naive_links (code text, url text, max_clicks integer, used integer NOT NULL DEFAULT 0);
 GRANT SELECT, INSERT, UPDATE, DELETE ON naive_links TO tinyurl_links, tinyurl_redirect;
 """
 

@@ -1,6 +1,7 @@
 """The naive design, as tutorials have it, with the sins that the promises rule out: what a promise's test must catch.
 
-It acknowledges links that it has not stored, checks before it inserts, caches aside, and has no way on without a store.
+It acknowledges links that it has not stored, checks before it inserts or counts, caches aside, and has no way on without a
+store.
 """
 
 import asyncio
@@ -55,7 +56,12 @@ async def create(request: Request, body: dict[str, Any]) -> dict[str, str]:
     else:
         if await request.state.pool.fetchval("SELECT url FROM naive_links WHERE code = $1", code):
             raise HTTPException(409)
-        await request.state.pool.execute("INSERT INTO naive_links (code, url) VALUES ($1, $2)", code, body["url"])
+        await request.state.pool.execute(
+            "INSERT INTO naive_links (code, url, max_clicks) VALUES ($1, $2, $3)",
+            code,
+            body["url"],
+            body.get("max_clicks"),
+        )
     return {"code": code, "url": body["url"]}
 
 
@@ -77,9 +83,15 @@ async def delete(request: Request, code: str) -> None:
 async def follow(request: Request, code: str) -> RedirectResponse:
     url = await request.state.redis.get(f"naive:{code}")
     if url is None:
-        url = await request.state.pool.fetchval("SELECT url FROM naive_links WHERE code = $1", code)
-        if url is None:
+        row = await request.state.pool.fetchrow("SELECT url, max_clicks, used FROM naive_links WHERE code = $1", code)
+        if row is None:
             raise HTTPException(404)
+        if row["max_clicks"] is not None:
+            if row["used"] >= row["max_clicks"]:
+                raise HTTPException(410)
+            await request.state.pool.execute("UPDATE naive_links SET used = used + 1 WHERE code = $1", code)
+            return RedirectResponse(row["url"], 302)
+        url = row["url"]
         await request.state.redis.set(f"naive:{code}", url, ex=CACHE_LIFETIME_S)
     if url == "gone":
         raise HTTPException(410)

@@ -123,6 +123,38 @@ async def test_control_that_changes_a_record_in_its_place_is_caught(tmp_path: Pa
     assert faults
 
 
+DECIDING: dict[str, tuple[dict[str, object], str, tuple[int, str | None]]] = {
+    "path": ({"forward_path": True}, "/x", (302, "https://www.example.com/a/x?own=1#f")),
+    "crawlable": ({"crawlable": True}, "", (302, URL)),
+    "private": ({"preview": False}, "", (302, URL)),
+    # Who names no browser is no visitor.
+    "limited": ({"max_clicks": 100}, "", (403, None)),
+}
+"""What a link decides by, by name: its fields, what follows its code in a visit, and the answer."""
+
+
+async def test_no_release_passes_over_what_a_link_decides_by(previous: RunnableRelease) -> None:
+    """A redirector of the release before answers such a link rightly or with 503, and leaves nothing that misleads this one."""
+    faults = []
+    async with deploying(previous) as deployment:
+        for number, (name, (fields, rest, expected)) in enumerate(DECIDING.items()):
+            made = await deployment.clients["new"].post("/links", json={"url": URL, "code": name, **fields})
+            assert made.status_code == 201, made.text
+            # Either comes first once, reads Postgres and fills Redis.
+            for side in (SIDES if number % 2 else SIDES[::-1]) * 2:
+                got = await deployment.outcome(side, name + rest)
+                if got != expected and (side == "new" or got != (503, None)):
+                    faults.append(f"{name}: {side} answers {got}")
+        await deployment.cluster.kill("new-redirect")
+        await deployment.cluster.start("new-redirect")
+        for name, (_, rest, expected) in DECIDING.items():
+            got = await deployment.outcome("new", name + rest)
+            if got != expected:
+                faults.append(f"{name}: new with an empty memory answers {got}")
+
+    assert faults == []
+
+
 async def test_edits_of_either_release_are_seen_by_both(previous: RunnableRelease) -> None:
     """Edits, disabling and deletion by either write service reach both redirectors, which had the link, within a second."""
     async with deploying(previous) as deployment:
@@ -137,6 +169,24 @@ async def test_edits_of_either_release_are_seen_by_both(previous: RunnableReleas
     print(f"{len(delays)} changes seen, the slowest after {max(delays):.2f} s")
     assert len(delays) == 4 * 3 * 5 * 2
     assert max(delays) < VISIBLE_S
+
+
+async def test_no_release_lets_in_without_the_password(previous: RunnableRelease) -> None:
+    """A redirector that does not know passwords answers 503, through every tier; an edit by its write service keeps them."""
+    async with deploying(previous) as deployment:
+        new = deployment.clients["new"]
+        asked = {"url": URL, "code": "guarded", "password": "s3cret"}
+        assert (await new.post("/links", json=asked)).status_code == 201
+        seen = [(side, await deployment.outcome(side, "guarded")) for side in (*SIDES, *SIDES)]
+        edited = await deployment.clients["old"].patch("/links/guarded", json={"title": "of the other release"})
+        assert edited.status_code == 200, edited.text
+        seen += [(side, await deployment.outcome(side, "guarded")) for side in (*SIDES[::-1], *SIDES)]
+        assert (await new.patch("/links/guarded", json={"password": None})).status_code == 200
+        for side in SIDES:
+            await watch(deployment, side, "guarded", (302, URL), time.monotonic())
+
+    assert {outcome for side, outcome in seen if side == "new"} == {(401, None)}
+    assert {outcome for side, outcome in seen if side == "old"} <= {(401, None), (503, None)}
 
 
 async def edit_and_watch(deployment: Deployment, code: str, maker: str, editor: str, delays: list[float]) -> None:

@@ -40,9 +40,12 @@ class Visitor:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    async def visit(self, code: str, agent: bytes | None = None) -> ObservedVisit:
-        first = f"GET /{code} HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 203.0.113.7\r\nX-Error-Format: json\r\n"
-        request = first.encode() + (b"" if agent is None else b"User-Agent: " + agent + b"\r\n") + b"\r\n"
+    async def visit(
+        self, code: str, agent: bytes | None = None, *, method: str = "GET", headers: bytes = b""
+    ) -> ObservedVisit:
+        first = f"{method} /{code} HTTP/1.1\r\nHost: sho.rt\r\nX-Forwarded-For: 203.0.113.7\r\nX-Error-Format: json\r\n"
+        named = b"" if agent is None else b"User-Agent: " + agent + b"\r\n"
+        request = first.encode() + named + headers + b"\r\n"
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 if self._streams is None:
@@ -51,7 +54,7 @@ class Visitor:
                 writer.write(request)
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = _length.search(head)
-                await reader.readexactly(int(length[1]) if length else 0)
+                await reader.readexactly(int(length[1]) if length and method != "HEAD" else 0)
         except (OSError, EOFError, TimeoutError):
             self.close()
             return ObservedVisit(0)

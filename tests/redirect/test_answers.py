@@ -63,10 +63,17 @@ def test_browser_keeps_nothing_past_the_links_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"enabled": False}, {"deleted": True, "url": ""}, {"expires_at": NOW}, {"expires_at": 0.0}]
+    "change",
+    [
+        {"enabled": False},
+        {"deleted": True, "url": ""},
+        {"expires_at": NOW},
+        {"expires_at": 0.0},
+        {"limited": True, "used_up": True},
+    ],
 )
 def test_link_that_is_over(change: dict[str, object]) -> None:
-    """Disabled, deleted and expired links answer 410, or lead where they say; neither is a click."""
+    """Disabled, deleted, expired and used-up links answer 410, or lead where they say; neither is a click."""
     over = PLAIN._replace(**change)  # type: ignore[arg-type]  # fields of the record
     elsewhere = visit(over._replace(expired_url="https://www.example.com/over"))
 
@@ -74,6 +81,14 @@ def test_link_that_is_over(change: dict[str, object]) -> None:
     assert (elsewhere.status, elsewhere.is_click) == (302, False)
     assert header(elsewhere, b"location") == b"https://www.example.com/over"
     assert header(elsewhere, b"cache-control") == b"private, no-store"
+
+
+def test_limited_link_is_kept_nowhere() -> None:
+    """The answer of a limited link depends on each visit: neither the lane nor a browser keeps it."""
+    limited = PLAIN._replace(cache_control=60, limited=True)
+
+    assert (is_plain(PLAIN, NOW), is_plain(limited, NOW)) == (True, False)
+    assert header(visit(limited), b"cache-control") == b"private, no-store"
 
 
 def test_link_begins_and_ends_on_time() -> None:
@@ -107,6 +122,8 @@ def test_record_of_a_newer_release_is_not_followed() -> None:
         enabled=st.booleans(),
         deleted=st.booleans(),
         forward_query=st.booleans(),
+        limited=st.booleans(),
+        used_up=st.booleans(),
         min_reader=st.integers(READER, READER + 1),
     ),
     later=st.floats(0, 200),

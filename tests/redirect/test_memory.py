@@ -70,6 +70,34 @@ def test_answers_that_depend_on_the_visit_are_not_finished() -> None:
         assert entry.record == PLAIN._replace(**change)  # type: ignore[arg-type]
 
 
+def test_target_is_kept_once() -> None:
+    """A finished answer has the target, and the record takes it from there; what has no answer keeps its own."""
+    target = "https://www.example.com/" + "a" * 10_000
+    records = [PLAIN._replace(url=target), PLAIN._replace(url=target, valid_from=NOW + 5)]
+    for n, record in enumerate(records):
+        memory = Memory(MIB)
+        memory.store(key(n), VersionedRecord(1, record), NOW)
+        entry = memory.find(key(n))
+
+        assert entry is not None
+        assert entry.record == record
+        assert memory.bytes < 11_000
+        entry.finish(record, NOW + 6)
+        assert entry.record == record
+
+
+def test_full_memory_stays_full() -> None:
+    """Several of the oldest links make room at once, but few; the newest are there."""
+    memory = Memory(MIB)
+    for n in range(6000):
+        memory.store(key(n), VersionedRecord(1, PLAIN), NOW)
+
+    assert 0.99 * MIB < memory.bytes <= MIB
+    assert list(memory.entries) == [
+        b"/c%d HTTP/1.1\r\nHost: sho.rt" % n for n in range(6000 - len(memory.entries), 6000)
+    ]
+
+
 def test_absent_code_is_not_remembered() -> None:
     """That there is no link is kept in Redis only, for seconds."""
     memory = Memory(MIB)

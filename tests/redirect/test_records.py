@@ -25,6 +25,7 @@ FULL = PLAIN._replace(
     limited=True,
     used_up=True,
     password="0123456789abcdef",  # noqa: S106  # what the view tells of a password
+    salt="00000000-0000-0000-0000-000000000000",
 )
 NOTHING_LIKE_IT: list[object] = [
     [],
@@ -48,7 +49,9 @@ NOTHING_LIKE_IT: list[object] = [
 ]
 # Where one of these is what the field may hold.
 SOUND = [("valid_from", 1.5), ("expires_at", 1.5), ("url", "x"), ("expired_url", "x")]
-SOUND += [(name, text) for name in ("rules", "split", "password") for text in NOTHING_LIKE_IT if isinstance(text, str)]
+SOUND += [
+    (name, text) for name in ("rules", "split", "password", "salt") for text in NOTHING_LIKE_IT if isinstance(text, str)
+]
 
 
 def wrong_fields() -> Iterator[bytes]:
@@ -65,7 +68,7 @@ def wrong_fields() -> Iterator[bytes]:
                 yield msgpack.packb((*fields[:place], value, *fields[place + 1 :]))
 
 
-OPTIONAL = ("cache_control", "valid_from", "expires_at", "expired_url", "rules", "split", "password")
+OPTIONAL = ("cache_control", "valid_from", "expires_at", "expired_url", "rules", "split", "password", "salt")
 FLAGS = ("enabled", "forward_query", "deleted", "forward_path", "crawlable", "preview", "limited", "used_up")
 
 
@@ -98,7 +101,7 @@ def test_wrong_length_is_no_reading() -> None:
     """A record that is cut, goes on, or has a field more or less is none: another release has another format."""
     packed = pack_reading(VersionedRecord(7, FULL))
     wrong = [packed[:end] for end in range(len(packed))] + [packed + b"\x00", packed + packed]
-    wrong += [msgpack.packb((7, *FULL)[:n]) for n in range(2, 20)] + [
+    wrong += [msgpack.packb((7, *FULL)[:n]) for n in range(2, 21)] + [
         msgpack.packb((7, *FULL, 1)),
         b"",
         b"\xc1",

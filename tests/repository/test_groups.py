@@ -40,6 +40,11 @@ def test_first_command_installs_no_tool_of_the_tests() -> None:
     assert tools <= installed("--group", "dev")
 
 
+def test_first_command_installs_no_rich() -> None:
+    """structlog loads it where it finds it, and each service would weigh 4 MB more."""
+    assert "rich" not in installed()
+
+
 def test_first_command_installs_all_that_is_imported() -> None:
     """Each library that the services and the command import, at once or late, comes with it."""
     graph = grimp.build_graph(*OURS, include_external_packages=True, cache_dir=None)

@@ -20,6 +20,7 @@ from services.dashboard.api.questions import ALL_LINKS, LinkQuestion, Parameters
 from services.dashboard.api.results import (
     BatchResult,
     CodeAvailability,
+    Domain,
     Domains,
     Explanation,
     Key,
@@ -128,6 +129,30 @@ class Client:
         """List the domains of the site, the default one first."""
         return self._get(Domains, "/domains").items
 
+    def domain(self, name: str) -> Domain:
+        """Read what was decided about a domain."""
+        return self._get(Domain, f"/domains/{quote(name, safe='')}")
+
+    def edit_domain(self, domain: Domain, changes: Mapping[str, object]) -> Domain:
+        """Decide about a domain, if it still has the given version."""
+        headers = {"If-Match": f'"{domain.version}"'}
+        path = f"/domains/{quote(domain.domain, safe='')}"
+        return _read(
+            Domain, self._connection.send(self._connection.request("PATCH", path, headers=headers, fields=changes))
+        )
+
+    def domain_file(self, domain: Domain, name: str) -> str:
+        """Read a file of a domain."""
+        return self._connection.send(self._connection.request("GET", _file_path(domain, name))).decode()
+
+    def store_domain_file(self, domain: Domain, name: str, content: str) -> None:
+        """Store a file of a domain."""
+        self._connection.send(self._connection.request("PUT", _file_path(domain, name), content=content.encode()))
+
+    def delete_domain_file(self, domain: Domain, name: str) -> None:
+        """Delete a file of a domain."""
+        self._connection.send(self._connection.request("DELETE", _file_path(domain, name)))
+
     def tags(self) -> tuple[Tag, ...]:
         """List the tags in use, by name."""
         return self._get(Tags, "/tags").items
@@ -197,6 +222,10 @@ def _read(kind: type[T], body: bytes) -> T:
 
 def _path(link: Link) -> str:
     return f"/links/{quote(link.code, safe='')}"
+
+
+def _file_path(domain: Domain, name: str) -> str:
+    return f"/domains/{quote(domain.domain, safe='')}/files/{quote(name, safe='')}"
 
 
 def _stats_request(query: StatsQuestion, link: Link | None, owner: str | None) -> tuple[str, Parameters]:

@@ -50,10 +50,13 @@ class ApiConnection:
         *,
         headers: Mapping[str, str] | None = None,
         fields: Mapping[str, object] | None = None,
+        content: bytes | None = None,
     ) -> httpx.Request:
-        """Make a request of a path under `/api/v1`."""
+        """Make a request of a path under `/api/v1`, with fields as JSON or with content as it is."""
         json = None if fields is None else to_jsonable_python(fields)
-        return self._http.build_request(method, f"/api/v1{path}", params=parameters, headers=headers, json=json)
+        return self._http.build_request(
+            method, f"/api/v1{path}", params=parameters, headers=headers, json=json, content=content
+        )
 
     def send(self, request: httpx.Request, timeout_s: float | None = None) -> bytes:
         """Send a request and read its answer; send it again where that is safe and a kept connection was closed."""

@@ -58,8 +58,11 @@ class Link:
     crawlable: bool = False
     preview: bool = True
     notes: str | None = None
+    max_clicks: int | None = None
+    clicks_left: int | None = None
     rules: list[dict[str, Any]] | None = None
     split: list[dict[str, Any]] | None = None
+    has_password: bool = False
 
     @property
     def name(self) -> str:
@@ -189,6 +192,29 @@ class CodeAvailability:
 @dataclass(frozen=True, slots=True)
 class Domains:
     items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFile:
+    """A file of a domain, without its content."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain, and what was decided about it."""
+
+    domain: str
+    root_url: str | None
+    not_found_url: str | None
+    expired_url: str | None
+    page_title: str | None
+    page_colour: str | None
+    robots: str | None
+    files: tuple[DomainFile, ...]
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

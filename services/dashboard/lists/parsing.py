@@ -14,15 +14,17 @@ from services.dashboard.lists.columns import Column
 from services.dashboard.lists.encodings import RowsRefused, check_text, decode
 from services.dashboard.lists.layouts import Layout, TableRow, find_layout, read_records
 from services.dashboard.texts import format_count
-from shared.api import MOST_ROWS
+from shared.api import MOST_PASSWORDS, MOST_ROWS
 from shared.csv_cells import csv_lines, split_tags, unguard
 
 SLICE_ROWS = 500
 SLICE_CHARACTERS = 500_000
 """Of targets and titles in one request; a slice ends with whichever comes first."""
 
-_NUMBERS = frozenset({"status_code", "cache_control"})
-_TRUTHS = frozenset({"enabled", "forward_query", "forward_path", "crawlable", "preview", "find_existing"})
+_NUMBERS = frozenset({"status_code", "cache_control", "max_clicks"})
+_TRUTHS = frozenset(
+    {"enabled", "forward_query", "forward_path", "crawlable", "preview", "has_password", "find_existing"}
+)
 _JSON = frozenset({"rules", "split"})
 _TRUTH_WORDS = {
     **dict.fromkeys(("true", "yes", "on", "1", "wahr", "vrai", "verdadero", "vero", "prawda", "waar"), True),
@@ -86,15 +88,18 @@ def slices(rows: Sequence[dict[str, Any]], start: int = 0) -> Iterator[tuple[int
     Returns:
         The index of each slice's first row, and its rows.
     """
-    first, size = start, 0
+    first, size, passwords = start, 0, 0
     taken: list[dict[str, Any]] = []
     for index in range(start, len(rows)):
         length = sum(len(str(value)) for value in rows[index].values())
-        if taken and (len(taken) == SLICE_ROWS or size + length > SLICE_CHARACTERS):
+        has_password = "password" in rows[index]
+        is_full = len(taken) == SLICE_ROWS or (has_password and passwords == MOST_PASSWORDS)
+        if taken and (is_full or size + length > SLICE_CHARACTERS):
             yield first, taken
-            first, taken, size = index, [], 0
+            first, taken, size, passwords = index, [], 0, 0
         taken.append(rows[index])
         size += length
+        passwords += has_password
     if taken:
         yield first, taken
 
@@ -133,6 +138,11 @@ def _add(understood: ParsedList, record: TableRow) -> None:
     if "url" not in row:
         understood.left_out.append(f"Line {record.line} has no address.")
         return
+    if row.pop("has_password", False) and "password" not in row:
+        understood.left_out.append(
+            f"Line {record.line} is of a link with a password, which no export has: add it in a column password."
+        )
+        return
     if not _is_web(row["url"]):
         understood.doubts.append(f"Line {record.line} has an address that does not begin with http:// or https://.")
     understood.rows.append(row)
@@ -159,10 +169,10 @@ def _value(field: str, cell: str) -> object:
     text = cell.strip()
     if field == "tags":
         return split_tags(cell)
-    if field in {"title", "notes"}:
+    if field in {"title", "notes", "password"}:
         return cell
     if field in _NUMBERS:
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else text
     if field in _JSON:
         return _read_json(text)
     if field in _TRUTHS:

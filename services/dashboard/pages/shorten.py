@@ -83,7 +83,8 @@ def _options(client: Client, key: Key, state: _ShortenState) -> Fields:
         fields = _code(client, key, state)
         tags = known_tags(client) if key.may("links:read") else []
         fields |= LinkInputs(f"shorten_{state.round}", None, tags, viewer_zone(), state.errors).draw()
-    return {name: value for name, value in fields.items() if value not in (None, [], False)}
+    # What is as by default is left out: a write service of the release before may not know the field.
+    return {name: value for name, value in fields.items() if value not in (None, [], name == "preview")}
 
 
 def _code(client: Client, key: Key, state: _ShortenState) -> Fields:

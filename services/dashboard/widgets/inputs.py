@@ -15,8 +15,11 @@ from shared.api import (
     FIRST_YEAR,
     LAST_YEAR,
     LONGEST_DECISION,
+    LONGEST_NOTES,
+    LONGEST_PASSWORD,
     LONGEST_TITLE,
     LONGEST_URL,
+    MOST_CLICKS,
     MOST_TAGS,
     StatusCode,
     problem_type,
@@ -76,6 +79,14 @@ def show_other_errors(errors: Mapping[str, str], fields: Sequence[str]) -> None:
             st.error(plain(f"{field} {reason}".strip()), icon=":material/error:")
 
 
+_SWITCHES = {
+    "forward_query": "Pass the visitor's query parameters on",
+    "forward_path": "Pass on the path behind the code",
+    "crawlable": "Let search engines follow it",
+    "preview": "Show at the address with a + where it leads",
+}
+
+
 class LinkInputs:
     """Inputs for what a link has beside its target and code.
 
@@ -87,7 +98,10 @@ class LinkInputs:
         errors: Of the last try.
     """
 
-    names = ("title", "tags", "expires_at", "expired_url", "status_code", "forward_query", "rules", "split")
+    names = (
+        *("title", "notes", "tags", "expires_at", "max_clicks", "expired_url", "status_code"),
+        *("forward_query", "forward_path", "crawlable", "preview", "rules", "split", "password"),
+    )
 
     def __init__(
         self, prefix: str, link: Link | None, known_tags: Sequence[str], zone: ZoneInfo, errors: Mapping[str, str]
@@ -102,21 +116,37 @@ class LinkInputs:
         """Draw the inputs.
 
         Returns:
-            The fields as the API takes them.
+            The fields as the API takes them; a password only if it is to change.
         """
-        return {
+        fields: Fields = {
             "title": self._title(),
+            "notes": self._notes(),
             "tags": self._tags(),
             "expires_at": self._expires_at(),
+            "max_clicks": self._max_clicks(),
             "expired_url": self._expired_url(),
             "status_code": self._status_code(),
-            "forward_query": st.checkbox(
-                "Pass the visitor's query parameters on",
-                value=self._link.forward_query if self._link else False,
-                key=f"{self._prefix}_forward_query",
-            ),
+            **{name: self._switch(name, label) for name, label in _SWITCHES.items()},
             **self._deciding(),
         }
+        return fields | self._password()
+
+    def _switch(self, name: str, label: str) -> bool:
+        is_on = getattr(self._link, name) if self._link else name == "preview"
+        switched = st.checkbox(label, value=is_on, key=f"{self._prefix}_{name}")
+        show_error(self._errors, name, "This")
+        return switched
+
+    def _notes(self) -> str | None:
+        notes = st.text_area(
+            "Notes",
+            value=(self._link.notes or "") if self._link else "",
+            max_chars=LONGEST_NOTES,
+            key=f"{self._prefix}_notes",
+            placeholder="For yourself; visitors never see them",
+        )
+        show_error(self._errors, "notes", "The notes")
+        return (notes or "").strip() or None
 
     def _deciding(self) -> Fields:
         """Draw the inputs of rules and split. They are open where there are some, or one is wrong."""
@@ -206,6 +236,23 @@ class LinkInputs:
             return own
         return None if until is None else until.replace(tzinfo=self._zone)
 
+    def _max_clicks(self) -> int | None:
+        own = self._link.max_clicks if self._link else None
+        left = self._link.clicks_left if self._link else None
+        limit = st.number_input(
+            "Most visitors",
+            min_value=1,
+            max_value=MOST_CLICKS,
+            value=own,
+            step=1,
+            key=f"{self._prefix}_max_clicks",
+            help="So many get to the target, then the link has expired. Previews and bots do not count. Empty: no limit."
+            + ("" if left is None else f" {left:,} are left."),
+            placeholder="Empty: no limit",
+        )
+        show_error(self._errors, "max_clicks", "The number of visitors")
+        return limit
+
     def _expired_url(self) -> str | None:
         url = st.text_input(
             "Where it leads after that",
@@ -229,3 +276,21 @@ class LinkInputs:
         )
         show_error(self._errors, "status_code", "The kind")
         return code
+
+    def _password(self) -> Fields:
+        has_password = self._link.has_password if self._link else False
+        is_removed = has_password and st.checkbox("Remove the password", key=f"{self._prefix}_password_removed")
+        password = st.text_input(
+            "New password" if has_password else "Password",
+            type="password",
+            max_chars=LONGEST_PASSWORD,
+            key=f"{self._prefix}_password",
+            placeholder="Empty: it stays as it is" if has_password else "Empty: everybody may follow the link",
+            help="Visitors have to know it. Nobody can read it here again.",
+            autocomplete="new-password",
+            disabled=is_removed,
+        )
+        show_error(self._errors, "password", "The password")
+        if is_removed:
+            return {"password": None}
+        return {"password": password} if password else {}

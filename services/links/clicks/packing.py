@@ -54,7 +54,7 @@ async def _pack_day(conn: Connection, day: int, clicks: Sequence[EnrichedClick])
         for whose in {click[1] for click in part} | {click[2] for click in part}:
             counted[whose].add_chunk(number)
     await _note_visitors(conn, day, clicks, counted)
-    await write_days(conn, day, counted, kept)
+    await write_days(conn, day, counted)
 
 
 async def _note_visitors(

@@ -45,8 +45,11 @@ class InternalTokens:
         ]
         self.is_configured = settings.internal_token is not None
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Request) -> str:
         """Check a request's token, in constant time.
+
+        Returns:
+            The token.
 
         Raises:
             NotFound: No token is configured.
@@ -59,6 +62,7 @@ class InternalTokens:
         matches = [hmac.compare_digest(sent, token) for token in self._tokens]
         if kind.lower() != "bearer" or not any(matches):
             raise Unauthenticated("Send the internal token as `Authorization: Bearer TOKEN`.")
+        return sent.decode()
 
 
 @router.post("/internal/clicks")

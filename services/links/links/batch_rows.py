@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from pydantic import ValidationError
 
@@ -19,19 +20,24 @@ from services.links.web.bodies import LARGEST_BODY, check_entries, parse_json
 from services.links.web.errors import (
     LONGEST_NAME,
     BodyTooLarge,
+    Busy,
     FieldError,
     InvalidInput,
     Problem,
     invalid_input,
     problem_json,
 )
-from shared.api import MOST_ROWS
+from services.links.web.hashing import hash_password
+from shared.api import MOST_PASSWORDS, MOST_ROWS
 
 MOST_BRACKETS = 20 * MOST_ROWS
 """The most objects and lists of a row. With millions of them the parser would stop the process for seconds."""
 
 MOST_ERRORS = 20
 """The most errors of a row, and of the rest of the body. Unknown fields could make an answer of ten times the size."""
+
+HASHING_S = 3.0
+"""The time for the passwords of a batch. There are at most `MOST_PASSWORDS`, which takes a second on an idle processor."""
 
 MOST_PROBLEMS_BYTES = 2**20
 """The bytes of all problems of a batch, after which a row names only one field."""
@@ -64,18 +70,39 @@ def read_batch(body: bytes, site: Site, owner: str) -> Batch:
         raise InvalidInput(FieldError("links", "holds too many lists and objects"))
     links = _check_envelope(parse_json(body))
     digest = hashlib.sha256()
-    problems = 0
+    problems = passwords = 0
     rows: list[LinkDraft | Refusal] = []
     for link in links:
         spelled = json.dumps(link, ensure_ascii=False, sort_keys=True).encode()
-        digest.update(b"%d:%b" % (len(spelled), spelled))
+        digested = _disguise_password(link, spelled, site)
+        digest.update(b"%d:%b" % (len(digested), digested))
         if len(spelled) > LARGEST_BODY:
             row: LinkDraft | Refusal = refuse(BodyTooLarge(f"A row must not be larger than {LARGEST_BODY} bytes."))
         else:
             row = _read_row(link, site, owner, most=1 if problems > MOST_PROBLEMS_BYTES else MOST_ERRORS)
+        if isinstance(row, LinkDraft) and row.password is not None:
+            passwords += 1
+            if passwords > MOST_PASSWORDS:
+                row = refuse(
+                    InvalidInput(FieldError("password", f"is in more than {MOST_PASSWORDS} rows of this batch"))
+                )
         rows.append(row)
         problems += len(row.problem) if isinstance(row, Refusal) else 0
     return Batch(rows, digest.digest())
+
+
+def hash_passwords(rows: Sequence[LinkDraft | Refusal], time_s: float = HASHING_S) -> list[LinkDraft | Refusal]:
+    """Hash the passwords of rows, one after the other. Rows for which there is no time are refused."""
+    until = monotonic() + time_s
+    hashed: list[LinkDraft | Refusal] = []
+    for row in rows:
+        if isinstance(row, Refusal) or row.password is None:
+            hashed.append(row)
+        elif monotonic() < until:
+            hashed.append(row.hashed(hash_password(row.password.get_secret_value())))
+        else:
+            hashed.append(refuse(Busy("There was no time to hash the password of this row. Send it again.")))
+    return hashed
 
 
 def refuse(problem: Problem) -> Refusal:
@@ -116,6 +143,14 @@ def _read_row(value: object, site: Site, owner: str, most: int) -> LinkDraft | R
         return refuse(invalid_input(error, most=most))
     except Problem as problem:
         return refuse(problem)
+
+
+def _disguise_password(link: object, spelled: bytes, site: Site) -> bytes:
+    """Return a row as the digest has it, which is stored: nobody may guess a password from it."""
+    if not isinstance(link, dict) or link.get("password") is None:
+        return spelled
+    bare = json.dumps({**link, "password": None}, ensure_ascii=False, sort_keys=True)
+    return bare.encode() + site.disguise(json.dumps(link["password"]))
 
 
 def _result(index: int, result: Outcome | Refusal, site: Site) -> str:

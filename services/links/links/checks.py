@@ -24,10 +24,13 @@ from shared.api import LONGEST_DECISION
 from shared.codes import is_code
 from shared.records import LinkKey
 
-DECIDING = ("rules", "split")
-"""The fields of a link that answers each visitor by itself. No browser may keep such an answer."""
+DECIDING = ("rules", "split", "max_clicks", "password_hash")
+"""The fields by which a link decides anew at each visit, so that no browser may keep its answer."""
 
 _DECIDED = frozenset(DECIDED)
+
+_UNHASHED = ""
+"""Stands for the hash of a password until that is made. No password has it."""
 
 _NO_LINK = "There is no such link."
 
@@ -58,17 +61,33 @@ def spell_domain(domain: str) -> str:
 def new_draft(body: LinkIn, owner: str, site: Site) -> LinkDraft:
     """Return the draft of a body, with its targets parsed. Wrong fields are invalid input."""
     domain = check_domain(body.domain, site)
-    fields = _check_fields(LinkFields, body, site)
-    return LinkDraft(domain, owner, fields, body.code or "", body.find_existing)
+    password_hash = None if body.password is None else _UNHASHED
+    fields = _check_fields(LinkFields, body, site, password_hash)
+    # A password is not compared, so a link with one is always new.
+    find_existing = body.find_existing and body.password is None
+    return LinkDraft(domain, owner, fields, body.code or "", find_existing, body.password)
 
 
-def changed_fields(fields: LinkFields, body: LinkIn | LinkPatch, site: Site) -> LinkFields:
-    """Return the fields of a link with the checked changes of a body. The error names every wrong field."""
-    return _check_fields(partial(replace, fields), body, site)
+def changed_fields(
+    fields: LinkFields, body: LinkIn | LinkPatch, site: Site, password_hash: str | None = None
+) -> LinkFields:
+    """Return the fields of a link with the checked changes of a body. The error names every wrong field.
+
+    Args:
+        fields: What the link has.
+        body: The changes.
+        site: This site.
+        password_hash: The hash of the body's password.
+    """
+    return _check_fields(partial(replace, fields), body, site, password_hash)
 
 
-def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, site: Site) -> LinkFields:
+def _check_fields(
+    make: Callable[..., LinkFields], body: LinkIn | LinkPatch, site: Site, password_hash: str | None
+) -> LinkFields:
     given = {name: getattr(body, name) for name in body.model_fields_set if name in _DECIDED}
+    if "password" in body.model_fields_set:
+        given["password_hash"] = password_hash
     if "tags" in given:
         given["tags"] = tuple(given["tags"])
     errors = []
@@ -88,6 +107,7 @@ def _check_fields(make: Callable[..., LinkFields], body: LinkIn | LinkPatch, sit
             errors.append(FieldError("expires_at", "must lie in the future"))
         if changed.valid_from is not None and changed.valid_from >= changed.expires_at:
             errors.append(FieldError("valid_from", "must lie before expires_at"))
+    errors += _check_deciding(changed)
     if errors:
         raise InvalidInput(*errors)
     return changed
@@ -112,15 +132,15 @@ def _parse_targets(given: dict[str, Any], site: Site) -> list[FieldError]:
 
 
 def _check_deciding(fields: LinkFields) -> list[FieldError]:
-    """Find what a link cannot have that answers each visitor by itself: no browser may keep such an answer."""
-    deciding = " and ".join(name for name in DECIDING if getattr(fields, name) is not None)
+    """Find what lets a browser keep the answer of a link that decides."""
+    deciding = " and ".join(name.removesuffix("_hash") for name in DECIDING if getattr(fields, name) is not None)
     errors = []
     if len(f"{fields.rules or ''}{fields.split or ''}".encode()) > LONGEST_DECISION:
         errors.append(FieldError("rules", f"and split must not be larger together than {LONGEST_DECISION} bytes"))
     if deciding and fields.cache_control is not None:
-        errors.append(FieldError("cache_control", f"must be null beside {deciding}"))
+        errors.append(FieldError("cache_control", f"must be null beside {deciding}: browsers ask every time"))
     if deciding and fields.status_code not in (302, 307):
-        errors.append(FieldError("status_code", f"must be 302 or 307 beside {deciding}"))
+        errors.append(FieldError("status_code", f"must be 302 or 307 beside {deciding}: browsers keep the others"))
     return errors
 
 

@@ -14,6 +14,7 @@ from services.links.web.texts import (
     Instant,
     OptionalNotes,
     OptionalTitle,
+    Password,
     Search,
     Tags,
     Wanted,
@@ -21,6 +22,7 @@ from services.links.web.texts import (
 )
 from shared.api import (
     LONGEST_URL,
+    MOST_CLICKS,
     MOST_LISTED,
     MOST_TAGS,
     LinkState,
@@ -51,6 +53,7 @@ OptionalUrl = Annotated[
     Annotated[str, StringConstraints(max_length=LONGEST_URL)] | None, BeforeValidator(empty_is_null)
 ]
 AskedTags = Annotated[list[Wanted], Field(max_length=MOST_TAGS)]
+MaxClicks = Annotated[int, Field(ge=1, le=MOST_CLICKS)]
 CacheControl = Annotated[int, Field(ge=0, le=LONGEST_LIFETIME_S)]
 
 
@@ -74,12 +77,20 @@ class LinkOptions(BaseModel):
     crawlable: bool = Field(False, description="Let search engines follow the link and keep it.")
     preview: bool = Field(True, description="Show at `/CODE+` where the link leads.")
     notes: OptionalNotes = Field(None, description="A text for yourself; visitors never see it.")
+    max_clicks: MaxClicks | None = Field(
+        None,
+        description="So many visitors get to the target; for the others the link has expired. HEAD, known bots, link previews "
+        "and prefetches do not count. A larger number lets more through. Not with `cache_control` or the status 301 or 308.",
+    )
     rules: Rules | None = Field(
         None, description="The first rule whose conditions all hold leads the visitor; if none does, `split` or `url`."
     )
     split: Split | None = Field(
         None,
         description="Targets that share the visitors, instead of `url`: the same visitor always gets the same one.",
+    )
+    password: Password | None = Field(
+        None, description="Visitors have to know it. No answer shows it; `has_password` tells whether there is one."
     )
 
 
@@ -111,7 +122,7 @@ class LinkIn(LinkOptions, NewPlace):
     find_existing: bool = Field(False, description="Answer 200 with your link of the same target and fields, if any.")
 
 
-def _drop_defaults(schema: dict[str, Any]) -> None:
+def drop_defaults(schema: dict[str, Any]) -> None:
     """Remove the defaults from the schema of an edit. A generated client would send them for fields that are left out."""
     for field in schema["properties"].values():
         field.pop("default", None)
@@ -120,7 +131,7 @@ def _drop_defaults(schema: dict[str, Any]) -> None:
 class LinkPatch(LinkOptions, ChangedPlace):
     """Fields of a link to change; what is left out stays, null takes away."""
 
-    model_config = ConfigDict(**_STRICT, json_schema_extra=_drop_defaults)
+    model_config = ConfigDict(**_STRICT, json_schema_extra=drop_defaults)
 
 
 class LinkQuery(BaseModel):
@@ -177,15 +188,19 @@ class LinkOut(BaseModel):
     expired_url: str | None
     enabled: bool
     forward_query: bool
-    forward_path: bool
-    crawlable: bool
-    preview: bool
-    notes: str | None
-    rules: list[Rule] | None
-    split: list[SplitTarget] | None
+    # What came later has a default: the answer that a release before stored for a repeated request does not have it.
+    forward_path: bool = False
+    crawlable: bool = False
+    preview: bool = True
+    notes: str | None = None
+    max_clicks: int | None = None
+    rules: list[Rule] | None = None
+    split: list[SplitTarget] | None = None
+    has_password: bool = False
     owner: str
     clicks: int = Field(description="All clicks that were answered, those of bots too; HEAD is none.")
     humans: int = Field(0, description="Clicks without those of known bots.")
+    clicks_left: int | None = Field(None, description="How many visitors `max_clicks` still lets through.")
     version: int
     created_at: datetime
     updated_at: datetime
@@ -201,12 +216,14 @@ class LinkPage(BaseModel):
 def link_out(row: LinkRow, short_url: str) -> LinkOut:
     """Return a stored link as clients get it."""
     kept = zip(_SHOWN, _shown(row), strict=True)
-    decided = dict(zip(DECIDED, _decided(row.fields), strict=True))
+    told = dict(zip(_TOLD, _told(row.fields), strict=True))
     for name in ("rules", "split"):
-        if decided[name] is not None:
-            decided[name] = json.loads(decided[name])
-    return LinkOut(short_url=short_url, **dict(kept), **decided)
+        if told[name] is not None:
+            told[name] = json.loads(told[name])
+    has_password = row.fields.password_hash is not None
+    return LinkOut(short_url=short_url, has_password=has_password, **dict(kept), **told)
 
 
 _SHOWN = tuple(name for name in KEPT if name in LinkOut.model_fields)
-_shown, _decided = attrgetter(*_SHOWN), attrgetter(*DECIDED)
+_TOLD = tuple(name for name in DECIDED if name in LinkOut.model_fields)
+_shown, _told = attrgetter(*_SHOWN), attrgetter(*_TOLD)

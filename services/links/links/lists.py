@@ -118,6 +118,8 @@ _FILTER = """
       AND ($4::text IS NULL OR $4 = CASE
                WHEN NOT enabled THEN 'disabled'
                WHEN expires_at <= now() THEN 'expired'
+               WHEN max_clicks IS NOT NULL AND max_clicks <= (SELECT used FROM link_claims WHERE link_id = links.id)
+                   THEN 'expired'
                WHEN valid_from > now() THEN 'scheduled'
                ELSE 'active' END)
       AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5 OR notes ILIKE $5

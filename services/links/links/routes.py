@@ -11,9 +11,10 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, SecretStr, WithJsonSchema
 from starlette.responses import Response
 
+from services.links.claims.rows import lock_count
 from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayRead, MayWrite
 from services.links.keys.direct_routes import DirectRoute
@@ -31,8 +32,9 @@ from services.links.links.rows import (
 from services.links.site import Site
 from services.links.state import state_of
 from services.links.web.cursors import CursorRefused, Position
-from services.links.web.errors import CodeTaken, FieldError, InvalidInput, VersionMismatch, refuse_costly
+from services.links.web.errors import CodeTaken, FieldError, InvalidInput, refuse_costly
 from services.links.web.idempotency import StoredAnswer, recall_or_begin, store_answer
+from services.links.web.versions import check_version, etag
 from shared.changes import insert_change
 from shared.postgres import Connection, connection
 
@@ -75,6 +77,8 @@ async def create_link(
     state = state_of(request)
     site = state.site
     draft = new_draft(body, caller.owner, site)
+    if draft.password is not None:
+        draft = draft.hashed(await _hash(request, caller, draft.password))
     if idempotency_key is None and not draft.code and not draft.find_existing:
         async with state.shares.creations.turn(caller.owner):
             return _created(await state.creator.create(draft), site)
@@ -82,6 +86,8 @@ async def create_link(
         if idempotency_key is not None:
             # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
             asked = body.model_dump_json(exclude_defaults=True).encode()
+            if body.password is not None:
+                asked += site.disguise(body.password.get_secret_value())
             if answer := await recall_or_begin(conn, state.memory, caller.owner, idempotency_key, asked):
                 return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
         (outcome,) = await store_links(conn, caller.owner, [draft])
@@ -142,11 +148,14 @@ async def edit_link(
     """Change fields of a link; every redirector follows within a second."""
     site = state_of(request).site
     key = link_key(code, domain, site)
+    password_hash = None if body.password is None else await _hash(request, caller, body.password)
     async with _transaction(request, caller) as conn:
         row = check_seen(await lock_link(conn, key), caller)
-        _check_version(row, if_match)
-        fields = changed_fields(row.fields, body, site)
+        check_version(row.version, if_match)
+        fields = changed_fields(row.fields, body, site, password_hash)
         if fields != row.fields:
+            if fields.max_clicks != row.fields.max_clicks:
+                await lock_count(conn, row.id)
             row = await update_link(conn, key, fields)
             await insert_change(conn, key)
     return _found(row, site)
@@ -159,7 +168,7 @@ async def remove_link(
     """Delete a link for good. Its code answers 410 and is never given to another link."""
     key = link_key(code, domain, state_of(request).site)
     async with _transaction(request, caller) as conn:
-        _check_version(check_seen(await lock_link(conn, key), caller), if_match)
+        check_version(check_seen(await lock_link(conn, key), caller).version, if_match)
         await delete_link(conn, key)
         await insert_change(conn, key)
 
@@ -172,15 +181,11 @@ async def _transaction(request: Request, caller: Caller) -> AsyncIterator[Connec
         yield conn
 
 
-def _check_version(row: LinkRow, if_match: str | None) -> None:
-    if if_match is None or if_match.strip() == "*":
-        return
-    if _etag(row.version) not in (tag.strip() for tag in if_match.split(",")):
-        raise VersionMismatch(f"The link is at version {row.version}.")
-
-
-def _etag(version: int) -> str:
-    return f'"{version}"'
+async def _hash(request: Request, caller: Caller, password: SecretStr) -> str:
+    """Hash a password in the caller's turn, and before a connection is borrowed."""
+    state = state_of(request)
+    async with state.shares.passwords.turn(caller.owner):
+        return await state.hashing.hash(password.get_secret_value())
 
 
 def _created(row: LinkRow, site: Site) -> Response:
@@ -192,7 +197,7 @@ def _found(row: LinkRow, site: Site) -> Response:
 
 
 def _link_response(link: LinkOut, status: int) -> Response:
-    headers = {"ETag": _etag(link.version)}
+    headers = {"ETag": etag(link.version)}
     if status == 201:
         headers["Location"] = f"{router.prefix}/{link.code}?{urlencode({'domain': link.domain})}"
     return Response(link.model_dump_json(), status, headers, media_type="application/json")

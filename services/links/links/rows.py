@@ -6,11 +6,12 @@ imported. Callers are in a transaction. Lists are in `lists.py`; redirect reads 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
 
 import asyncpg
+from pydantic import SecretStr
 
 from shared.postgres import Connection
 from shared.records import LinkKey, Record
@@ -38,8 +39,11 @@ class LinkFields:
     crawlable: bool = False
     preview: bool = True
     notes: str | None = None
+    max_clicks: int | None = None
     rules: str | None = None
     split: str | None = None
+    # Not in any text or log, though nobody guesses a good password from it.
+    password_hash: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class LinkDraft:
     Attributes:
         code: Empty if one is to be drawn.
         find_existing: Whether a link of the owner with the same fields is as good as a new one.
+        password: To be hashed before the link is stored (`hashed`).
     """
 
     domain: str
@@ -56,6 +61,11 @@ class LinkDraft:
     fields: LinkFields
     code: str = ""
     find_existing: bool = False
+    password: SecretStr | None = None
+
+    def hashed(self, password_hash: str) -> "LinkDraft":
+        """Return the draft with the hash of its password."""
+        return replace(self, fields=replace(self.fields, password_hash=password_hash), password=None)
 
     @property
     def key(self) -> LinkKey:
@@ -73,6 +83,7 @@ class LinkRow:
 
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
+        clicks_left: Of a limit, which the room of claims counts.
     """
 
     fields: LinkFields
@@ -87,16 +98,17 @@ class LinkRow:
     updated_at: datetime
     clicks_sorted: int
     humans_sorted: int
+    clicks_left: int | None
 
     @property
     def key(self) -> LinkKey:
         return self.domain, self.code
 
 
-DECIDED = tuple(field.name for field in fields(LinkFields))
+DECIDED = tuple(each.name for each in fields(LinkFields))
 """The columns that a client decides about."""
 
-KEPT = tuple(field.name for field in fields(LinkRow) if field.name != "fields")
+KEPT = tuple(each.name for each in fields(LinkRow) if each.name != "fields")
 """The columns beside them."""
 
 _decided = itemgetter(*DECIDED)
@@ -105,6 +117,9 @@ _kept = itemgetter(*KEPT)
 _TAGS = DECIDED.index("tags")
 _JSON = tuple((name, DECIDED.index(name)) for name in ("rules", "split"))
 
+_CLICKS_LEFT = """CASE WHEN max_clicks IS NOT NULL THEN greatest(
+    max_clicks - coalesce((SELECT used FROM link_claims WHERE link_id = links.id), 0), 0) END AS clicks_left"""
+
 _write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).encode
 
 
@@ -112,9 +127,10 @@ def _fill_in(statement: str) -> str:
     compared = [name for name in DECIDED if name != "tags"]
     # A redirector reads the rest of a tombstone, too: where its visitors go.
     forgotten = [name for name in DECIDED if name not in Record._fields or name in Record._field_defaults]
+    kept = ", ".join(_CLICKS_LEFT if name == "clicks_left" else name for name in KEPT)
     return (
-        statement.replace("<columns>", ", ".join(KEPT + DECIDED))
-        .replace("<kept>", ", ".join(KEPT))
+        statement.replace("<columns>", "<kept>, <decided>")
+        .replace("<kept>", kept)
         .replace("<decided>", ", ".join(DECIDED))
         .replace("<compared>", ", ".join(compared))
         .replace("<wanted>", ", ".join(f"wanted.{name}" for name in compared))
@@ -210,6 +226,18 @@ async def select_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     """Read a link that is not deleted."""
     row = await conn.fetchrow(SELECT + "WHERE domain = $1 AND code = $2 AND deleted_at IS NULL", *key)
     return None if row is None else link_of(row)
+
+
+async def select_password(conn: Connection, key: LinkKey) -> tuple[int, str] | None:
+    """Read the id of a link and the hash of its password; None if there is no link or no password."""
+    row = await conn.fetchrow(
+        """
+        SELECT id, password_hash FROM links
+        WHERE domain = $1 AND code = $2 AND deleted_at IS NULL AND password_hash IS NOT NULL
+        """,
+        *key,
+    )
+    return None if row is None else (row["id"], row["password_hash"])
 
 
 async def select_link_ids(conn: Connection, keys: Sequence[LinkKey], *, owner: str | None) -> dict[int, LinkKey]:

@@ -12,6 +12,7 @@ from services.links.packed import chunks, days
 from services.links.packed.chunks import Chunk, drop_link
 from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
 from services.links.packed.rows import lock_days, select_days, write_days
+from services.links.packed.unnamed import RawValues
 from shared.api import Dimensions
 from shared.postgres import Connection
 
@@ -54,10 +55,11 @@ async def erase_some(conn: Connection) -> bool:
             """
         )
         if erasure is not None:
-            await lock_days(conn)
             if erasure["link_id"]:
                 await _erase_counts(conn, erasure["link_id"], erasure["owner"])
-            elif not await _note_links(conn, erasure["owner"], erasure["last_link"]):
+                return True
+            await lock_days(conn)
+            if not await _note_links(conn, erasure["owner"], erasure["last_link"]):
                 await _erase_visitors(conn, erasure["owner"], erasure["last_day"])
             return True
     async with conn.transaction():
@@ -81,12 +83,18 @@ async def _erase_counts(conn: Connection, link_id: int, owner: str) -> None:
     if day is None:
         await conn.execute("DELETE FROM click_erasures WHERE link_id = $1", link_id)
         return
+    values = RawValues(conn, link_id, day)
+    # A link with many clicks takes long: nobody waits for it, and what came meanwhile is little.
+    await values.read()
+    await lock_days(conn)
+    await values.read()
     taken = await _take_counts(conn, link_id, day)
+    values.name(taken)
     number = (day - FIRST_DAY).days
     kept = await select_days(conn, number, [owner])
     counts = kept.get(owner) or DayCounts()
     counts.subtract(taken, MOST_VALUES_OF_OWNER)
-    await write_days(conn, number, {owner: counts}, kept)
+    await write_days(conn, number, {owner: counts})
     await conn.execute("DELETE FROM click_visitors WHERE day = $1 AND link_id = $2", day, link_id)
     await _note_spans(conn, link_id, day, list(taken.chunks()))
     await conn.execute("INSERT INTO clicked_links (link_ids) VALUES (ARRAY[$1::bigint])", link_id)
@@ -140,7 +148,7 @@ async def _erase_visitors(conn: Connection, owner: str, last_day: date) -> None:
     kept = await select_days(conn, number, [owner])
     for counts in kept.values():
         counts.forget_visitors()
-    await write_days(conn, number, kept, kept)
+    await write_days(conn, number, kept)
     await conn.execute("DELETE FROM click_uniques_by_owner WHERE owner = $1 AND day = $2", owner, day)
     await conn.execute("DELETE FROM click_visitors_of_owners WHERE day = $2 AND owner = $1", owner, day)
     await conn.execute("UPDATE click_erasures SET last_day = $2 WHERE link_id = 0 AND owner = $1", owner, day)

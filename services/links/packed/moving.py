@@ -63,11 +63,10 @@ async def _add(conn: Connection, source: _Source, rows: Sequence[Any]) -> None:
     for row in rows:
         of_days.setdefault(row["day"], []).append(row)
     for day, of_day in of_days.items():
-        kept = await select_days(conn, day, {row["whose"] for row in of_day})
-        counted = dict(kept)
+        counted = await select_days(conn, day, {row["whose"] for row in of_day})
         for row in of_day:
             _add_row(counted.setdefault(row["whose"], DayCounts()), row, most)
-        await write_days(conn, day, counted, kept)
+        await write_days(conn, day, counted)
 
 
 def _add_row(counts: DayCounts, row: Mapping[str, Any], most: int) -> None:

@@ -4,13 +4,13 @@ Who adds to days holds `lock_days` until the end of the transaction. So whoever 
 are created once, and nobody waits in a circle, whatever the order of the keys.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
 from services.links.packed import chunks, days
 from services.links.packed.chunks import Chunk
-from services.links.packed.days import DayCounts
+from services.links.packed.days import DayCounts, replace_chunks
 from shared.postgres import Connection
 
 DELETED_AT_ONCE = 1_000
@@ -41,6 +41,40 @@ async def share_days(conn: Connection) -> None:
 
 async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> dict[Counted, DayCounts]:
     """Read the counts of a day (since 1970) in order to add to them; those that are missing are left out."""
+    return {each: DayCounts(counts) for each, counts in (await _fetch_days(conn, day, whose)).items()}
+
+
+async def replace_chunks_of_days(
+    conn: Connection, day: int, first: int, last: int, numbers: Mapping[Counted, Sequence[int]]
+) -> None:
+    """Note that of the chunks from the first to the last number some took the place of all others.
+
+    Args:
+        conn: In the transaction that has locked the days.
+        day: Days since 1970.
+        first: The first number of the chunks that were there.
+        last: The last one.
+        numbers: Those that have clicks of a link or an owner.
+    """
+    kept = await _fetch_days(conn, day, numbers)
+    changed = {each: replace_chunks(kept.get(each), first, last, chosen) for each, chosen in numbers.items()}
+    rows = [(*_key(whose), counts) for whose, counts in changed.items()]
+    if rows:
+        # A row of a newer format may be the only one of the same day. Each is found by its key, as in `write_days`.
+        await conn.execute(
+            """
+            INSERT INTO click_days (day, link_id, owner, humans, bots, counts, format)
+            SELECT DATE '1970-01-01' + $1::integer, link_id, owner, 0, 0, counts, $5
+            FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS new (link_id, owner, counts)
+            ON CONFLICT (link_id, owner, day, format) DO UPDATE SET counts = excluded.counts
+            """,
+            day,
+            *zip(*rows, strict=True),
+            days.FORMAT,
+        )
+
+
+async def _fetch_days(conn: Connection, day: int, whose: Iterable[Counted]) -> dict[Counted, bytes]:
     wanted = list(whose)
     links = [each for each in wanted if isinstance(each, int)]
     owners = [each for each in wanted if isinstance(each, str)]
@@ -57,51 +91,36 @@ async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> d
         owners,
         days.FORMAT,
     )
-    return {link_id or owner: DayCounts(counts) for link_id, owner, counts in rows}
+    return {link_id or owner: counts for link_id, owner, counts in rows}
 
 
-async def write_days(
-    conn: Connection, day: int, counted: Mapping[Counted, DayCounts], kept: Container[Counted]
-) -> None:
-    """Write counts of a day (since 1970).
+async def write_days(conn: Connection, day: int, counted: Mapping[Counted, DayCounts]) -> None:
+    """Write counts of a day (since 1970), in the transaction that has locked the days and read those that were there.
 
-    Args:
-        conn: In the transaction that has locked the days.
-        day: The day.
-        counted: The counts.
-        kept: Those of them that were there before, as `select_days` found them.
+    The conflict names the key, so each row is found by it. An update that joins is planned by what is known of the table, and
+    of a day that has just begun that is nothing: it read all rows of the day for each of these.
     """
-    await _update_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose in kept))
-    await _insert_days(conn, day, ((whose, counts) for whose, counts in counted.items() if whose not in kept))
-
-
-async def _update_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
-    if columns := _columns(counted):
-        await conn.execute(
-            """
-            UPDATE click_days AS kept SET counts = new.counts, humans = new.humans, bots = new.bots
-            FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
-                AS new (link_id, owner, humans, bots, counts)
-            WHERE kept.link_id = new.link_id AND kept.owner = new.owner AND day = DATE '1970-01-01' + $1::integer
-                AND format = $7
-            """,
-            day,
-            *columns,
-            days.FORMAT,
+    rows = [
+        (
+            *_key(whose),
+            counts.clicks(False),
+            counts.clicks(True),
+            counts.pack(),
         )
-
-
-async def _insert_days(conn: Connection, day: int, counted: Iterable[tuple[Counted, DayCounts]]) -> None:
-    if columns := _columns(counted):
+        for whose, counts in counted.items()
+    ]
+    if rows:
         await conn.execute(
             """
             INSERT INTO click_days (day, link_id, owner, humans, bots, counts, format)
             SELECT DATE '1970-01-01' + $1::integer, link_id, owner, humans, bots, counts, $7
             FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bytea[])
                 AS new (link_id, owner, humans, bots, counts)
+            ON CONFLICT (link_id, owner, day, format)
+            DO UPDATE SET counts = excluded.counts, humans = excluded.humans, bots = excluded.bots
             """,
             day,
-            *columns,
+            *zip(*rows, strict=True),
             days.FORMAT,
         )
 
@@ -238,14 +257,5 @@ async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
     return number
 
 
-def _columns(counted: Iterable[tuple[Counted, DayCounts]]) -> tuple[Sequence[object], ...]:
-    rows = [
-        (
-            *((whose, "") if isinstance(whose, int) else (0, whose)),
-            counts.clicks(False),
-            counts.clicks(True),
-            counts.pack(),
-        )
-        for whose, counts in counted
-    ]
-    return tuple(zip(*rows, strict=True))
+def _key(whose: Counted) -> tuple[int, str]:
+    return (whose, "") if isinstance(whose, int) else (0, whose)

@@ -8,10 +8,18 @@ from itertools import groupby
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
 from services.links.web.invisible import find_hidden
-from shared.api import FIRST_YEAR, LAST_YEAR, LONGEST_NOTES, LONGEST_SEARCH, LONGEST_TAG, LONGEST_TITLE
+from shared.api import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    LONGEST_NOTES,
+    LONGEST_PASSWORD,
+    LONGEST_SEARCH,
+    LONGEST_TAG,
+    LONGEST_TITLE,
+)
 
 MOST_MARKS = 30
 """The most combining marks in a row, as in the Stream-Safe Text Format (UAX #15). Sorting a thousand of them takes 2 ms."""
@@ -61,6 +69,20 @@ def check_visible_lines(text: str) -> str:
     """Like `check_visible`, for a text of several lines."""
     check_visible(_breaks.sub("", text))
     return text
+
+
+def spell_password(text: str) -> str:
+    """Spell a password in Unicode's form NFC: keyboards write the same letter in several ways (RFC 8265, 4.2)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def check_password(password: SecretStr) -> SecretStr:
+    text = spell_password(password.get_secret_value())
+    if not 1 <= len(text) <= LONGEST_PASSWORD:
+        raise ValueError(f"must have 1 to {LONGEST_PASSWORD} characters")
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("must not contain control characters")
+    return SecretStr(text)
 
 
 def refuse_nul(text: str) -> str:
@@ -154,5 +176,12 @@ Notes = Annotated[
     AfterValidator(check_visible_lines),
     BeforeValidator(normalize),
 ]
+Password = Annotated[
+    SecretStr,
+    AfterValidator(check_password),
+    Field(json_schema_extra={"minLength": 1, "maxLength": LONGEST_PASSWORD}),
+]
+"""No error quotes it, and no text shows it."""
+
 OptionalTitle = Annotated[Title | None, BeforeValidator(empty_is_null)]
 OptionalNotes = Annotated[Notes | None, BeforeValidator(empty_is_null)]

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 import structlog
 
 from services.redirect.journal.batches import BATCH_BYTES, JournalBatch, read_batch, read_oldest
-from services.redirect.journal.intake import FAILURES, IntakeClient, Receipt
+from services.redirect.journal.intake import IntakeClient, Receipt
 from services.redirect.journal.segments import FIRST_PAUSE_S, LONGEST_PAUSE_S, Segment
 from services.redirect.journal.writer import ClickJournal, wait
+from services.redirect.owner.connection import FAILURES
 from shared.backoff import Backoff
 from shared.journal import HEADER
 

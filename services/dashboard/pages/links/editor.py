@@ -41,7 +41,7 @@ def edit_dialog(client: Client, key: Key, link: Link) -> None:
 
 
 def _save(client: Client, link: Link, fields: dict[str, object]) -> None:
-    changes = {name: value for name, value in fields.items() if value != _now(link, name)}
+    changes = {name: value for name, value in fields.items() if name == "password" or value != _now(link, name)}
     try:
         if changes:
             client.edit_link(link, changes)
@@ -67,7 +67,7 @@ def _show_conflict(client: Client, link: Link) -> None:
     zone = viewer_zone()
     st.text(f"Yours began from version {link.version} of {format_instant(link.updated_at, zone)}.")
     st.text(f"Theirs is version {now.version} of {format_instant(now.updated_at, zone)}:")
-    for name in FIELDS:
+    for name in ("has_password" if name == "password" else name for name in FIELDS):
         if _now(now, name) != _now(link, name):
             st.text(f"{name}: {shorten(str(_now(now, name)), 120)}")
     st.button(

@@ -11,6 +11,8 @@ from services.dashboard.widgets.frames import make_frame
 FIRST_ROWS = 5
 MOST_PROBLEMS = 5
 LONGEST_CELL = 200
+HIDDEN = "\u2022\u2022\u2022\u2022"
+"""Stands for a password."""
 
 
 def show_preview(understood: ParsedList) -> None:
@@ -32,7 +34,8 @@ def show_preview(understood: ParsedList) -> None:
     st.dataframe(
         make_frame(
             [
-                {"line": line} | {name: _cell_text(value) for name, value in row.items()}
+                {"line": line}
+                | {name: HIDDEN if name == "password" else _cell_text(value) for name, value in row.items()}
                 for line, row in zip(understood.lines[:FIRST_ROWS], understood.rows, strict=False)
             ]
         ).fillna(""),

@@ -42,7 +42,7 @@ def link_state(link: Link, now: datetime) -> LinkState:
     """Return the state of a link, as the API calls it."""
     if not link.enabled:
         return "disabled"
-    if link.expires_at is not None and link.expires_at <= now:
+    if link.clicks_left == 0 or (link.expires_at is not None and link.expires_at <= now):
         return "expired"
     if link.valid_from is not None and link.valid_from > now:
         return "scheduled"

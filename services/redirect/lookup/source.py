@@ -1,22 +1,25 @@
 """The Postgres tier: reads the truth about many codes in one statement, behind a deadline, a bounded pool and a breaker."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import structlog
 
-from services.redirect.breaker import Breaker
-from shared.postgres import FAILURES, Pool, connection, open_pool
+from services.redirect.lookup.breaker import Breaker
+from shared.postgres import FAILURES, Connection, Pool, connection, open_pool
 from shared.records import LinkKey, Record, select_records
 
 DEADLINE_S = 0.5
 CONNECTIONS = 4
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 
 class SourceUnavailable(Exception):
-    """Postgres cannot be asked now, so nothing is known of these codes."""
+    """Postgres cannot be asked now, so nothing is known of what it holds."""
 
 
 class Source:
@@ -36,7 +39,11 @@ class Source:
         self._breaker.record_success()
 
     async def read(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Record]:
-        """Read the records of many codes; a code without a link is left out.
+        """Read the records of many codes; a code without a link is left out. It raises what `ask` raises."""
+        return await self.ask(lambda conn: select_records(conn, keys))
+
+    async def ask(self, select: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run a statement.
 
         Raises:
             SourceUnavailable: Postgres failed, took longer than 0.5 s, or failed so often lately that it was not asked.
@@ -45,7 +52,7 @@ class Source:
             raise SourceUnavailable
         try:
             async with connection(self._pool, deadline_s=DEADLINE_S) as conn:
-                records = await select_records(conn, keys)
+                found = await select(conn)
         except FAILURES as error:
             self.failures += 1
             was_up = self.is_up
@@ -54,7 +61,7 @@ class Source:
                 log.warning("postgres_unreachable", error=type(error).__name__)
             raise SourceUnavailable from error
         self._breaker.record_success()
-        return records
+        return found
 
 
 @asynccontextmanager

@@ -1,0 +1,110 @@
+"""The decisions about domains in Postgres, and their files. redirect reads a view of them; callers are in a transaction."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.postgres import Connection
+
+DECIDED = ("root_url", "not_found_url", "expired_url", "page_title", "page_colour", "robots")
+"""The columns that operators decide about."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file, without its content."""
+
+    name: str
+    bytes: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRow:
+    """A domain. Before the first decision it has no row, and this is as by default."""
+
+    domain: str
+    root_url: str | None = None
+    not_found_url: str | None = None
+    expired_url: str | None = None
+    page_title: str | None = None
+    page_colour: str | None = None
+    robots: str | None = None
+    version: int = 0
+    files: tuple[FileRow, ...] = ()
+
+
+async def lock_domain(conn: Connection, domain: str) -> None:
+    """Keep others from changing a domain until the transaction ends, and make its row if there is none."""
+    await conn.execute("INSERT INTO domains (domain) VALUES ($1) ON CONFLICT (domain) DO NOTHING", domain)
+    await conn.execute("SELECT FROM domains WHERE domain = $1 FOR UPDATE", domain)
+
+
+async def select_domain(conn: Connection, domain: str) -> DomainRow:
+    row = await conn.fetchrow(
+        """
+        SELECT domain, root_url, not_found_url, expired_url, page_title, page_colour, robots, version
+        FROM domains WHERE domain = $1
+        """,
+        domain,
+    )
+    if row is None:
+        return DomainRow(domain)
+    files = await conn.fetch(
+        "SELECT name, octet_length(content) AS bytes, updated_at FROM domain_files WHERE domain = $1 ORDER BY name",
+        domain,
+    )
+    return DomainRow(**dict(row), files=tuple(FileRow(**dict(file)) for file in files))
+
+
+async def update_domain(conn: Connection, domain: str, changed: Mapping[str, str | None]) -> None:
+    """Change decisions about a domain that is locked; its version goes up by one.
+
+    Args:
+        conn: In a transaction.
+        domain: The domain.
+        changed: Values by column; what is left out stays.
+    """
+    await conn.execute(
+        """
+        UPDATE domains SET
+            root_url      = CASE WHEN $2::jsonb ? 'root_url'      THEN $2 ->> 'root_url'      ELSE root_url END,
+            not_found_url = CASE WHEN $2::jsonb ? 'not_found_url' THEN $2 ->> 'not_found_url' ELSE not_found_url END,
+            expired_url   = CASE WHEN $2::jsonb ? 'expired_url'   THEN $2 ->> 'expired_url'   ELSE expired_url END,
+            page_title    = CASE WHEN $2::jsonb ? 'page_title'    THEN $2 ->> 'page_title'    ELSE page_title END,
+            page_colour   = CASE WHEN $2::jsonb ? 'page_colour'   THEN $2 ->> 'page_colour'   ELSE page_colour END,
+            robots        = CASE WHEN $2::jsonb ? 'robots'        THEN $2 ->> 'robots'        ELSE robots END,
+            version = version + 1, updated_at = now()
+        WHERE domain = $1
+        """,
+        domain,
+        json.dumps(dict(changed)),
+    )
+
+
+async def select_file(conn: Connection, domain: str, name: str) -> str | None:
+    """Read the content of a file."""
+    content: str | None = await conn.fetchval(
+        "SELECT content FROM domain_files WHERE domain = $1 AND name = $2", domain, name
+    )
+    return content
+
+
+async def upsert_file(conn: Connection, domain: str, name: str, content: str) -> None:
+    """Store a file of a domain that is locked."""
+    await conn.execute(
+        """
+        INSERT INTO domain_files (domain, name, content) VALUES ($1, $2, $3)
+        ON CONFLICT (domain, name) DO UPDATE SET content = EXCLUDED.content, updated_at = now()
+        """,
+        domain,
+        name,
+        content,
+    )
+
+
+async def delete_file(conn: Connection, domain: str, name: str) -> bool:
+    """Delete a file of a domain that is locked; tell whether there was one."""
+    row = await conn.fetchrow("DELETE FROM domain_files WHERE domain = $1 AND name = $2 RETURNING true", domain, name)
+    return row is not None
