@@ -39,7 +39,14 @@ from services.links.stats import clicks, erasures
 from services.links.stats import routes as stats_routes
 from services.links.unlocks import routes as unlock_routes
 from services.links.unlocks.unlocking import Unlocker
-from services.links.upkeep import FREQUENT_WORKS, PACKED_WORKS, SORT_INTERVAL_S, prune_for_ever
+from services.links.upkeep import (
+    FREQUENT_WORKS,
+    MERGE_INTERVAL_S,
+    PACKED_WORKS,
+    SORT_INTERVAL_S,
+    Merger,
+    prune_for_ever,
+)
 from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.hashing import OWNER_SLOTS, HashGate
@@ -144,6 +151,7 @@ def create_app(
             upkeeps = [prune_for_ever(pool), prune_for_ever(pool, FREQUENT_WORKS, SORT_INTERVAL_S)]
             if settings.packed_clicks:
                 upkeeps.append(prune_for_ever(pool, PACKED_WORKS))
+                upkeeps.append(prune_for_ever(pool, (Merger(settings).merge_chunks,), MERGE_INTERVAL_S))
             for upkeep in upkeeps:
                 stack.callback(asyncio.create_task(upkeep).cancel)
             internal_tokens = InternalTokens(settings)

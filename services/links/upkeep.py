@@ -23,13 +23,16 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
+from services.links.packed import merging
 from services.links.packed.erasing import erase_some
 from services.links.packed.moving import CountMover
 from services.links.unlocks.rows import delete_old_tries
+from services.links.web.aside import Aside
 from services.links.web.idempotency import delete_old_requests
 from shared.backoff import Backoff
 from shared.changes import delete_old_changes
 from shared.postgres import UNAVAILABLE, Connection, Pool, connection
+from shared.settings import LinksSettings
 
 INTERVAL_S = 60.0
 LONGEST_PAUSE = 16
@@ -40,6 +43,9 @@ SORT_DEADLINE_S = 600.0
 RECOUNT_DEADLINE_S = 300.0
 SORT_INTERVAL_S = 10.0
 MOVE_TIME_S = 30.0
+MERGE_INTERVAL_S = 300.0
+"""Starting the process costs 0.4 s of a processor."""
+MERGE_TIMEOUT_S = 60.0
 
 Work = Callable[[Pool], Awaitable[None]]
 
@@ -107,6 +113,29 @@ async def forget_claims(pool: Pool) -> None:
 async def move_counts(pool: Pool) -> None:
     """Move counts of rows into packed days."""
     await _work_and_rest(pool, CountMover().move_some)
+
+
+class Merger:
+    """Merges chunks of raw clicks in a process aside, which is there only while there is work.
+
+    Args:
+        settings: The settings of the service.
+    """
+
+    def __init__(self, settings: LinksSettings) -> None:
+        self._aside = Aside("services.links.packed.merging:open_merger", settings)
+
+    async def merge_chunks(self, pool: Pool) -> None:
+        async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+            if not await merging.is_due(conn):
+                return
+        until, is_more = monotonic() + MOVE_TIME_S, True
+        try:
+            while is_more and (started := monotonic()) < until:
+                is_more = await self._aside.ask(timeout_s=MERGE_TIMEOUT_S)
+                await asyncio.sleep(monotonic() - started)
+        finally:
+            await self._aside.end()
 
 
 async def erase_clicks(pool: Pool) -> None:

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.redirect.cache import open_cache
 from services.redirect.domains.decisions import Domains
 from services.redirect.domains.paths import DomainPaths
 from services.redirect.feed import Feed, FeedReader, Followers
@@ -21,14 +20,15 @@ from services.redirect.journal.intake import IntakeClient
 from services.redirect.journal.shipper import run_shipper
 from services.redirect.journal.writer import open_journal
 from services.redirect.lane import Lane
+from services.redirect.lookup.cache import open_cache
+from services.redirect.lookup.resolver import Resolver
+from services.redirect.lookup.source import Source, SourceUnavailable, open_source
 from services.redirect.memory import Memory
 from services.redirect.metrics import ClaimsCollector, JournalCollector, RedirectCollector, Visits
 from services.redirect.owner.claims import Claims, open_claims
 from services.redirect.owner.passwords import Passwords
 from services.redirect.preview import Previews
-from services.redirect.resolver import Resolver
 from services.redirect.rules import Rules
-from services.redirect.source import Source, SourceUnavailable, open_source
 from services.redirect.state import STATE, RedirectState, state_of
 from services.redirect.visits import VisitApp
 from shared.clicks import RecordClicks

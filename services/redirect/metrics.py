@@ -7,15 +7,15 @@ from time import time
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from services.redirect.cache import Cache
 from services.redirect.feed import Feed
 from services.redirect.journal.shipper import Shipper
 from services.redirect.journal.writer import ClickJournal
 from services.redirect.lane import Lane
+from services.redirect.lookup.cache import Cache
+from services.redirect.lookup.resolver import Resolver
+from services.redirect.lookup.source import Source
 from services.redirect.memory import Memory
 from services.redirect.owner.claims import Claims
-from services.redirect.resolver import Resolver
-from services.redirect.source import Source
 
 
 class Visits:

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from services.redirect.answers import NO_STORE, Answer, ErrorFormat, answer_visit, error, has_ended
-from services.redirect.source import Source, SourceUnavailable
+from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN
 from shared.joiner import Joiner, TooManyWaiting, Waiting
 from shared.postgres import Connection

@@ -15,11 +15,11 @@ from starlette.types import Receive, Scope, Send
 from services.redirect.answers import Answer, ErrorFormat, answer_visit, decides, error, read_error_format, spare
 from services.redirect.domains.decisions import Domains, dress
 from services.redirect.domains.paths import DomainPaths
+from services.redirect.lookup.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.metrics import Visits
 from services.redirect.owner.claims import Claims
 from services.redirect.owner.passwords import Passwords, Visit
 from services.redirect.preview import Previews, match_preview
-from services.redirect.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.rules import Rules, Undecided
 from shared.clicks import RecordClicks, take_parts
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved

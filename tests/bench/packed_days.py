@@ -1,11 +1,12 @@
 """Fills a day with the clicks that `stats.py` makes up, packed as the click worker and the upkeep would have left them.
 
-The day's clicks are chunks of a batch each, in the order of time; the counts of its links and of their owner are written once.
+The day's clicks are chunks of a batch each; the upkeep has merged those that make a step, and all of a day that is over. The
+counts of its links and of their owner are written once.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import groupby
 from operator import itemgetter
 
@@ -19,6 +20,8 @@ from services.links.stats.intervals import EPOCH
 from shared.api import Dimensions
 
 BATCH = 5_000
+MERGED = 13 * BATCH
+"""Clicks of a step of the upkeep (`services/links/packed/merging.py`)."""
 
 _TIMEOUT_S = 600
 
@@ -62,8 +65,14 @@ async def _insert_chunks(
 ) -> Mapping[Counted, list[int]]:
     """Returns the chunks that each link's and owner's clicks are in."""
     numbers: dict[Counted, list[int]] = {}
+    is_over = day < (datetime.now(UTC) - EPOCH).days
+    in_steps: list[EnrichedClick] = []
+    for first in range(0, len(clicks), MERGED):
+        step = clicks[first : first + MERGED]
+        # By time within a link, as the clicks came.
+        in_steps += sorted(step, key=_by_link) if is_over or len(step) == MERGED else step
     for first in range(0, len(clicks), BATCH):
-        batch = sorted(clicks[first : first + BATCH], key=_by_link)
+        batch = sorted(in_steps[first : first + BATCH], key=_by_link)
         number = await insert_chunk(conn, pack_chunk(day, batch))
         for whose in {click[1] for click in batch} | {click[2] for click in batch}:
             numbers.setdefault(whose, []).append(number)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.redirect.breaker import FAILURES_TO_OPEN, FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
+from services.redirect.lookup.breaker import FAILURES_TO_OPEN, FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
 from shared.backoff import SHORTEST_PART
 
 

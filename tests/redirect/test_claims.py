@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from services.links.app import create_app as create_links
 from services.redirect.app import create_app
-from services.redirect.breaker import FAILURES_TO_OPEN, Breaker
 from services.redirect.lane import LaneProtocol
+from services.redirect.lookup.breaker import FAILURES_TO_OPEN, Breaker
 from services.redirect.owner.claims import WAITING_LIMIT, Claims, open_claims
 from services.redirect.owner.connection import LinksConnection
 from shared.changes import insert_change

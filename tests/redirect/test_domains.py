@@ -1,6 +1,7 @@
 """The domains as visitors see them: each decision counts within a second, and what is not decided is as before."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,8 @@ from services.redirect.domains.decisions import UNDECIDED, Domain, Domains, dres
 from services.redirect.domains.paths import LARGEST_ROBOTS, LIFETIME_S, RobotLists
 from services.redirect.feed import Feed
 from services.redirect.lane import LaneProtocol
+from services.redirect.lookup.source import SourceUnavailable, open_source
 from services.redirect.memory import Memory
-from services.redirect.source import open_source
 from shared.changes import EVERYTHING, Change, insert_change
 from shared.records import VersionedRecord
 from shared.settings import RedirectSettings
@@ -296,6 +297,61 @@ async def test_all_domains_are_read_again_after_a_restore(database: Database) ->
 
     assert domains.get("sho.rt") is UNDECIDED
     assert domains.get("go.example.org").root_url == "https://new.example/"
+
+
+async def test_change_during_a_reading_is_read_after_it(database: Database, socket: Path) -> None:
+    """A domain that changes while it is read is read once more, so that no reading brings an older decision back."""
+    await decide(database, root_url="https://one.example/")
+    folder = socket.with_suffix("")
+    folder.mkdir()
+    domains = Domains()
+    async with (
+        faulty_proxy(folder / ".s.PGSQL.5432", database.server.sockets / ".s.PGSQL.5432") as proxy,
+        open_source(behind(folder, database)) as source,
+    ):
+        await domains.read(source)
+        domains.forget(("sho.rt", ""))
+        proxy.hold_answers()
+        reading = asyncio.create_task(domains.read(source))
+        await proxy.wait_held()
+        await decide(database, root_url="https://two.example/")
+        domains.forget(("sho.rt", ""))
+        proxy.release_answers()
+        # On a slow machine the answer that was held comes too late; then it is asked for again.
+        with contextlib.suppress(SourceUnavailable):
+            await reading
+        source.trust_again()
+        await domains.read(source)
+
+    assert domains.get("sho.rt").root_url == "https://two.example/"
+
+
+@pytest.mark.parametrize("is_all", [True, False])
+async def test_reading_that_failed_is_still_due(database: Database, socket: Path, is_all: bool) -> None:
+    """What could not be read is as it was, and is read as soon as it can be, whether it is one domain or all of them."""
+    await decide(database, root_url="https://one.example/")
+    folder = socket.with_suffix("")
+    folder.mkdir()
+    domains = Domains()
+    async with (
+        faulty_proxy(folder / ".s.PGSQL.5432", database.server.sockets / ".s.PGSQL.5432") as proxy,
+        open_source(behind(folder, database)) as source,
+    ):
+        await domains.read(source)
+        proxy.refuse()
+        await decide(database, root_url="https://two.example/")
+        domains.forget(EVERYTHING if is_all else ("sho.rt", ""))
+        if is_all:
+            domains.clear()
+        with pytest.raises(SourceUnavailable):
+            await domains.read(source)
+        kept = domains.get("sho.rt").root_url
+        proxy.accept()
+        source.trust_again()
+        await domains.read(source)
+
+    assert kept == "https://one.example/"
+    assert domains.get("sho.rt").root_url == "https://two.example/"
 
 
 async def test_domains_outlive_postgres(redirect_settings: RedirectSettings, database: Database, socket: Path) -> None:

@@ -109,14 +109,13 @@ async def test_preview_is_a_page_for_a_browser(visitor: httpx.AsyncClient, add_l
     await add_link("a", URL, title="A title", created_at=MADE)
     page = await visitor.get("/a+", headers=HTML)
     head = await visitor.head("/a+", headers=HTML)
-    policy = page.headers["content-security-policy"]
+    policy = page.headers["content-security-policy"].split("; ")
 
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "7 March 2026" in page.text
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
-    assert "script-src" not in policy
-    assert "unsafe" not in policy
+    assert not [each for each in policy if each.startswith("script-src") or "unsafe" in each]
     assert page.headers["x-frame-options"] == "DENY"
     assert (head.status_code, head.headers, head.content) == (200, page.headers, b"")
 

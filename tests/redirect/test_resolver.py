@@ -12,11 +12,11 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.local.valkey import Valkey
-from services.redirect.cache import Cache, open_cache
 from services.redirect.feed import Feed, FeedReader
+from services.redirect.lookup.cache import Cache, open_cache
+from services.redirect.lookup.resolver import Resolver, ResolverFull, Unresolved
+from services.redirect.lookup.source import Source, open_source
 from services.redirect.memory import Memory
-from services.redirect.resolver import Resolver, ResolverFull, Unresolved
-from services.redirect.source import Source, open_source
 from shared.records import READER, Record, VersionedRecord, pack_reading, redis_key, unpack_reading
 from tests.conftest import Database
 from tests.faults import FaultyProxy, faulty_proxy

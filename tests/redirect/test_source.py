@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from services.redirect.app import create_app
-from services.redirect.breaker import FAILURES_TO_OPEN, Breaker
 from services.redirect.feed import Feed, FeedReader
 from services.redirect.lane import LaneProtocol
+from services.redirect.lookup.breaker import FAILURES_TO_OPEN, Breaker
+from services.redirect.lookup.source import Source, SourceUnavailable
 from services.redirect.memory import Memory
-from services.redirect.source import Source, SourceUnavailable
 from shared.postgres import open_pool
 from shared.settings import RedirectSettings
 from tests.conftest import Database

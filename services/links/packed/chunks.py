@@ -1,7 +1,8 @@
-"""The format of a chunk of raw clicks: those of a batch that are of one UTC day, as compressed columns in the order of links.
+"""The format of a chunk of raw clicks: some of one UTC day, as compressed columns in the order of links.
 
-The click worker writes chunks, statistics read them. A chunk has a directory, which tells whose its clicks are, so that a
-reader who looks for a link need not open the columns of chunks without it. A column that is not known here is passed over.
+The click worker writes those of a batch, `merging.py` makes others of them, statistics read both. A chunk has a directory of
+its links, so that a reader who looks for one need not open the columns of chunks without it. A column that is not known here
+is passed over.
 """
 
 import struct
@@ -28,7 +29,7 @@ VISITOR_BYTES = 8
 _LEVEL = 1
 
 # Numbers of the columns; the dimensions follow in their order, and none ever moves.
-_TIMES = 0
+TIMES = 0
 _BOTS = 1
 _DIMENSIONS = 16
 
@@ -75,15 +76,14 @@ def pack_chunk(day: int, clicks: Sequence[tuple[int, int, str, bytes | None, boo
     times, links, owners, visitors, bots, dimensions = zip(*clicks, strict=True)
     since = min(times)
     columns: dict[int, Any] = {
-        _TIMES: _planes([time - since for time in times]),
+        TIMES: pack_column([time - since for time in times]),
         _BOTS: bytes(bots),
     }
     for name, number, column in zip(Dimensions._fields, _DIMENSION_COLUMNS, zip(*dimensions, strict=True), strict=True):
-        values = _pack_values(column)
-        if name != VARIANT or values[0] != [UNKNOWN]:
-            columns[number] = values
+        if name != VARIANT or set(column) != {UNKNOWN}:
+            columns[number] = pack_column(column)
     seen = b"".join([_cut(visitor) for visitor in visitors])
-    return Chunk(day, since, max(times), _pack_links(links, owners), _pack_clicks(columns, seen))
+    return Chunk(day, since, max(times), pack_links(links, owners), pack_columns(columns, seen))
 
 
 class ChunkLinks:
@@ -99,6 +99,10 @@ class ChunkLinks:
     def __init__(self, packed: bytes) -> None:
         self._names, steps, self._owners, self._counts = msgpack.unpackb(zlib.decompress(packed))
         self.links: Sequence[int] = list(accumulate(steps))
+
+    def __iter__(self) -> Iterator[tuple[int, str, int]]:
+        """Each link, its owner, and how many clicks it has."""
+        return zip(self.links, map(self._names.__getitem__, self._owners), self._counts, strict=True)
 
     def of_link(self, link_id: int) -> Iterator[tuple[str, range]]:
         """The places of a link's clicks, with its owner; none if the chunk has no click of it."""
@@ -126,7 +130,7 @@ class ChunkClicks:
     """
 
     def __init__(self, since_us: int, packed: bytes) -> None:
-        self._columns, self._visitors = _unpack_clicks(packed)
+        self._columns, self._visitors = unpack_columns(packed)
         self._since_us = since_us
 
     def rows(self, places: range) -> Iterator[RawClick]:
@@ -176,7 +180,7 @@ class ChunkClicks:
 
         The planes from the first to the last have the bytes of a number, the lowest first.
         """
-        planes, total = self._columns[_TIMES], len(self._columns[_BOTS])
+        planes, total = self._columns[TIMES], len(self._columns[_BOTS])
         count = part.stop - part.start
         numbers = bytearray(8 * count)
         for place, start in enumerate(range(0, len(planes), total)):
@@ -210,11 +214,11 @@ def drop_link(chunk: Chunk, link_id: int) -> Chunk | None:
         [used.index(owner) for owner in owners],
         counts,
     )
-    columns, seen = _unpack_clicks(chunk.clicks)
+    columns, seen = unpack_columns(chunk.clicks)
     columns = {number: _drop(column, gone, total) for number, column in columns.items()}
     return chunk._replace(
         links=zlib.compress(msgpack.packb(directory), _LEVEL),
-        clicks=_pack_clicks(columns, _drop(seen, gone, total, VISITOR_BYTES)),
+        clicks=pack_columns(columns, _drop(seen, gone, total, VISITOR_BYTES)),
     )
 
 
@@ -223,22 +227,20 @@ def cut_visitor(visitor: bytes | None) -> bytes | None:
     return None if visitor is None else _cut(visitor)
 
 
-def _cut(visitor: bytes | None) -> bytes:
-    return _NO_VISITOR if visitor is None else visitor[:VISITOR_BYTES].ljust(VISITOR_BYTES, b"\0")
-
-
-def _pack_clicks(columns: dict[int, Any], seen: bytes) -> bytes:
-    # Hashes do not become smaller.
+def pack_columns(columns: dict[int, Any], seen: bytes) -> bytes:
+    """Pack columns and, apart from them, the visitors: hashes do not become smaller."""
     packed: bytes = msgpack.packb((zlib.compress(msgpack.packb(columns), _LEVEL), seen))
     return packed
 
 
-def _unpack_clicks(packed: bytes) -> tuple[dict[int, Any], bytes]:
+def unpack_columns(packed: bytes) -> tuple[dict[int, Any], bytes]:
+    """The columns by their numbers, also those that are not known here, and the visitors."""
     columns, seen = msgpack.unpackb(packed)
     return msgpack.unpackb(zlib.decompress(columns), strict_map_key=False), seen
 
 
-def _pack_links(links: Sequence[int], owners: Sequence[str]) -> bytes:
+def pack_links(links: Sequence[int], owners: Sequence[str]) -> bytes:
+    """Pack the directory of some clicks, of each its link and its owner."""
     steps, owner_numbers, counts, before = [], [], [], 0
     names: dict[str, int] = {}
     for link, group in groupby(zip(links, owners, strict=True), itemgetter(0)):
@@ -250,10 +252,31 @@ def _pack_links(links: Sequence[int], owners: Sequence[str]) -> bytes:
     return zlib.compress(msgpack.packb((list(names), steps, owner_numbers, counts)), _LEVEL)
 
 
-def _pack_values(column: Sequence[str]) -> tuple[list[str], bytes]:
-    numbers: dict[str, int] = {}
-    codes = [numbers.setdefault(value, len(numbers)) for value in column]
-    return list(numbers), bytes(codes) if len(numbers) <= 256 else struct.pack(f"<{len(codes)}H", *codes)
+def pack_column(cells: Sequence[Any]) -> Any:
+    """A column of texts as its values and their codes, one of numbers as their bytes.
+
+    The first bytes of all numbers are together, then the second ones and so on, which compresses well.
+    """
+    if isinstance(cells[0], str):
+        numbers: dict[str, int] = {}
+        codes = [numbers.setdefault(value, len(numbers)) for value in cells]
+        return list(numbers), bytes(codes) if len(numbers) <= 256 else struct.pack(f"<{len(codes)}H", *codes)
+    width = max(1, -(-max(cells).bit_length() // 8))
+    raw = b"".join([number.to_bytes(width, "little") for number in cells])
+    return b"".join([raw[place::width] for place in range(width)])
+
+
+def unpack_column(column: Any, total: int) -> list[Any]:
+    """The texts or the numbers of a column, known or not."""
+    if isinstance(column, bytes):
+        planes = [column[start : start + total] for start in range(0, len(column), total)]
+        return [int.from_bytes(each, "little") for each in zip(*planes, strict=True)]
+    values, codes = column
+    return [values[code] for code in _read_codes(values, codes, slice(0, total))]
+
+
+def _cut(visitor: bytes | None) -> bytes:
+    return _NO_VISITOR if visitor is None else visitor[:VISITOR_BYTES].ljust(VISITOR_BYTES, b"\0")
 
 
 def _read_codes(values: Sequence[str], codes: bytes, part: slice) -> Sequence[int]:
@@ -269,13 +292,6 @@ def _drop(column: Any, gone: slice, total: int, width: int = 1) -> Any:
         first, end = gone.start * width, gone.stop * width
         parts = [column[start : start + plane] for start in range(0, len(column), plane)]
         return b"".join([part[:first] + part[end:] for part in parts])
-    values, codes = column
-    kept = [values[number] for number in _read_codes(values, codes, slice(0, total))]
+    kept = unpack_column(column, total)
     del kept[gone]
-    return _pack_values(kept)
-
-
-def _planes(numbers: Sequence[int]) -> bytes:
-    """Numbers as the first bytes of all, the second bytes of all and so on, which compresses well."""
-    raw = struct.pack(f"<{len(numbers)}Q", *numbers)
-    return b"".join([raw[place::8] for place in range(8)])
+    return pack_column(kept)

@@ -5,7 +5,7 @@ of a part to the part. A part that is not known here stays as it is, so a newer 
 What changes the meaning of a part is another format, and another row (`rows.py`).
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -176,14 +176,50 @@ class DayCounts:
     def add_chunk(self, number: int) -> None:
         """Note a chunk that has raw clicks of the day, and perhaps of this link."""
         ends = list(accumulate(self._parts.get(_CHUNKS, ())))
-        place = bisect_left(ends, number)
-        if ends and number == ends[-1] + 1:
-            ends[-1] = number
-        elif place % 2 == 0 and ends[place : place + 1] != [number]:
-            ends[place:place] = [number, number]
-            if len(ends) > 2 * MOST_RANGES:
-                _join_nearest(ends)
+        _add_number(ends, number)
         self._parts[_CHUNKS] = _steps(ends)
+
+
+def replace_chunks(packed: bytes | None, first: int, last: int, numbers: Sequence[int]) -> bytes:
+    """Note in a stored day that of all chunks from the first to the last number only some are left that have clicks of it.
+
+    Nothing else of the value is read, which makes it some times as fast.
+    """
+    unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
+    unpacker.feed(packed or msgpack.packb({}))
+    for _ in range(unpacker.read_map_header()):
+        part, start = unpacker.unpack(), unpacker.tell()
+        if part == _CHUNKS and packed:
+            ends = _without(list(accumulate(unpacker.unpack())), first, last)
+            for number in numbers:
+                _add_number(ends, number)
+            changed: bytes = packed[:start] + msgpack.packb(_steps(ends)) + packed[unpacker.tell() :]
+            return changed
+        unpacker.skip()
+    counts = DayCounts(packed)
+    for number in numbers:
+        counts.add_chunk(number)
+    return counts.pack()
+
+
+def _without(ends: Sequence[int], first: int, last: int) -> list[int]:
+    """Take all numbers from the first to the last out of ranges."""
+    start, end = bisect_left(ends, first), bisect_right(ends, last)
+    # Odd is a place within a range.
+    before = [*ends[:start], first - 1] if start % 2 else [*ends[:start]]
+    return [*before, last + 1, *ends[end:]] if end % 2 else [*before, *ends[end:]]
+
+
+def _add_number(ends: list[int], number: int) -> None:
+    """Add a number to ranges, which stay sorted, apart and few."""
+    place = bisect_left(ends, number)
+    if place % 2 == 0 and ends[place : place + 1] != [number]:
+        if place and number == ends[place - 1] + 1:
+            ends[place - 1] = number
+        else:
+            ends[place:place] = [number, number]
+        if len(ends) > 2 * MOST_RANGES:
+            _join_nearest(ends)
 
 
 def _add_value(values: dict[str | None, int], value: str | None, clicks: int, most: int) -> None:

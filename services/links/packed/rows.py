@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from services.links.packed import chunks, days
 from services.links.packed.chunks import Chunk
-from services.links.packed.days import DayCounts
+from services.links.packed.days import DayCounts, replace_chunks
 from shared.postgres import Connection
 
 DELETED_AT_ONCE = 1_000
@@ -41,6 +41,40 @@ async def share_days(conn: Connection) -> None:
 
 async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> dict[Counted, DayCounts]:
     """Read the counts of a day (since 1970) in order to add to them; those that are missing are left out."""
+    return {each: DayCounts(counts) for each, counts in (await _fetch_days(conn, day, whose)).items()}
+
+
+async def replace_chunks_of_days(
+    conn: Connection, day: int, first: int, last: int, numbers: Mapping[Counted, Sequence[int]]
+) -> None:
+    """Note that of the chunks from the first to the last number some took the place of all others.
+
+    Args:
+        conn: In the transaction that has locked the days.
+        day: Days since 1970.
+        first: The first number of the chunks that were there.
+        last: The last one.
+        numbers: Those that have clicks of a link or an owner.
+    """
+    kept = await _fetch_days(conn, day, numbers)
+    changed = {each: replace_chunks(kept.get(each), first, last, chosen) for each, chosen in numbers.items()}
+    rows = [(*_key(whose), counts) for whose, counts in changed.items()]
+    if rows:
+        # A row of a newer format may be the only one of the same day. Each is found by its key, as in `write_days`.
+        await conn.execute(
+            """
+            INSERT INTO click_days (day, link_id, owner, humans, bots, counts, format)
+            SELECT DATE '1970-01-01' + $1::integer, link_id, owner, 0, 0, counts, $5
+            FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS new (link_id, owner, counts)
+            ON CONFLICT (link_id, owner, day, format) DO UPDATE SET counts = excluded.counts
+            """,
+            day,
+            *zip(*rows, strict=True),
+            days.FORMAT,
+        )
+
+
+async def _fetch_days(conn: Connection, day: int, whose: Iterable[Counted]) -> dict[Counted, bytes]:
     wanted = list(whose)
     links = [each for each in wanted if isinstance(each, int)]
     owners = [each for each in wanted if isinstance(each, str)]
@@ -57,7 +91,7 @@ async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> d
         owners,
         days.FORMAT,
     )
-    return {link_id or owner: DayCounts(counts) for link_id, owner, counts in rows}
+    return {link_id or owner: counts for link_id, owner, counts in rows}
 
 
 async def write_days(conn: Connection, day: int, counted: Mapping[Counted, DayCounts]) -> None:
@@ -68,7 +102,7 @@ async def write_days(conn: Connection, day: int, counted: Mapping[Counted, DayCo
     """
     rows = [
         (
-            *((whose, "") if isinstance(whose, int) else (0, whose)),
+            *_key(whose),
             counts.clicks(False),
             counts.clicks(True),
             counts.pack(),
@@ -221,3 +255,7 @@ async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
         chunks.FORMAT,
     )
     return number
+
+
+def _key(whose: Counted) -> tuple[int, str]:
+    return (whose, "") if isinstance(whose, int) else (0, whose)

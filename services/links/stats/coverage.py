@@ -53,12 +53,15 @@ async def find_coverage(conn: Connection, whose: StatsScope, asked: Period, pack
             continue
         if wanted != await _count_clicks(conn, whose, Period(day, day + DAY), packed):
             if wanted.humans + wanted.bots <= LARGEST_PART:
-                clicks_of_visitors, values_of_part = await packed.count_part(edge)
-                found, seen = await select_raw_counts(conn, whose, edge, clicks_of_visitors)
+                part = await packed.count_part(edge)
+                found, seen = part.count_clicks(), part.count_visitors()
+                if found != wanted:
+                    # Some are in rows, and who is among them may be in the chunks, too.
+                    found, seen = await select_raw_counts(conn, whose, edge, part.visitors)
                 if found == wanted:
                     parts.append(edge)
                     visitors += seen
-                    values.update(values_of_part)
+                    values.update(part.values)
                     continue
             since, until = min(since, day), max(until, day + DAY)
         first, end = min(first, day), max(end, day + DAY)

@@ -7,7 +7,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from services.links.packed.chunks import ChunkClicks, ChunkLinks, RawClick
 from services.links.packed.days import DAY_US, SLOT_US, DayCounts
@@ -29,9 +31,30 @@ DAYS_AT_ONCE = 31
 MOST_CHUNKS = 500
 """Chunks that are opened for a part of a day: a few tenths of a second. Where it is in more, the whole day is counted."""
 
-_PLACE_BITS = 20
+_FIRST_ID = -(2**62)
 
 _MICROSECOND = timedelta(microseconds=1)
+
+
+class PackedPart(NamedTuple):
+    """The packed clicks of a part of a day.
+
+    Attributes:
+        visitors: Clicks by owner, visitor and whether a bot clicked.
+        values: Clicks by dimension, value and the same.
+    """
+
+    visitors: Counter[tuple[str, bytes | None, bool]]
+    values: Counter[tuple[str, str | None, bool]]
+
+    def count_clicks(self) -> Count:
+        bots = sum(clicks for (_, _, is_bot), clicks in self.visitors.items() if is_bot)
+        return Count(self.visitors.total() - bots, bots)
+
+    def count_visitors(self) -> Count:
+        """Those whom something told apart."""
+        bots = [is_bot for _, visitor, is_bot in self.visitors if visitor is not None]
+        return Count(len(bots) - sum(bots), sum(bots))
 
 
 class PackedClicks:
@@ -56,47 +79,41 @@ class PackedClicks:
         """Add up the unique visitors of whole days."""
         return sum((Count(each.visitors(False), each.visitors(True)) for each in self._of(days)), Count())
 
-    def values(self, days: DaySpan) -> Counter[tuple[str, str | None, bool]]:
+    def values(self, days: DaySpan) -> dict[tuple[str, str | None, bool], int]:
         """The clicks of whole days by dimension, value and whether a bot clicked."""
-        found: Counter[tuple[str, str | None, bool]] = Counter()
         wanted = list(self._of(days))
+        found: dict[tuple[str, str | None, bool], int] = {}
         for name in Dimensions._fields:
             for is_bot in (False, True):
-                values: Counter[str | None] = Counter()
+                # A dictionary, which is twice as fast as a Counter: there may be a thousand values a day.
+                values: dict[str | None, int] = {}
                 for counts in wanted:
-                    values.update(counts.values(name, is_bot))
-                for value, clicks in values.items():
-                    found[name, value, is_bot] = clicks
+                    for value, clicks in counts.values(name, is_bot).items():
+                        values[value] = values.get(value, 0) + clicks
+                found |= {(name, value, is_bot): clicks for value, clicks in values.items()}
         return found
 
-    async def count_part(
-        self, part: Period
-    ) -> tuple[Counter[tuple[str, bytes | None, bool]], Counter[tuple[str, str | None, bool]]]:
-        """Count the raw clicks of a part of a day; none where they are among too many others.
-
-        Returns:
-            Clicks by owner, visitor and whether a bot clicked; clicks by dimension, value and the same.
-        """
-        visitors: Counter[tuple[str, bytes | None, bool]] = Counter()
-        values: Counter[tuple[str, str | None, bool]] = Counter()
+    async def count_part(self, part: Period) -> PackedPart:
+        """Count the raw clicks of a part of a day; none where they are among too many others."""
+        found = PackedPart(Counter(), Counter())
         since, until = _microseconds(part.since), _microseconds(part.until)
         day = since // DAY_US
         if day not in self._days:
-            return visitors, values
+            return found
         spans = await select_chunk_spans(self._conn, day, list(self._days[day].chunks()), since, until)
         if len(spans) > MOST_CHUNKS:
-            return visitors, values
+            return found
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
             numbers = [span.number for span in spans[first : first + CHUNKS_AT_ONCE]]
             for _, chunk in await select_chunks(self._conn, day, numbers):
                 clicks = None
                 for owner, places in self._places(ChunkLinks(chunk.links)):
                     clicks = clicks or ChunkClicks(chunk.since_us, chunk.clicks)
-                    seen, found = clicks.count(places, since, until)
+                    seen, values = clicks.count(places, since, until)
                     for (visitor, is_bot), count in seen.items():
-                        visitors[owner, visitor, is_bot] += count
-                    values.update(found)
-        return visitors, values
+                        found.visitors[owner, visitor, is_bot] += count
+                    found.values.update(values)
+        return found
 
     def _of(self, days: DaySpan) -> Iterator[DayCounts]:
         first, end = _day_number(days.first), _day_number(days.end)
@@ -138,35 +155,42 @@ async def select_packed_totals(
 async def select_packed_clicks(
     conn: Connection, link_id: int, period: Period, *, bots: Bots, after: Position | None, limit: int
 ) -> list[ClickRow]:
-    """Read a page of a link's raw clicks, as `rows.select_clicks` does; their ids are below zero, as no other's."""
+    """Read a page of a link's raw clicks, as `rows.select_clicks` does.
+
+    Their ids are below all others, and number those of one moment: in the order of chunks and places, which stays when chunks
+    are merged.
+    """
     since, until = _microseconds(period.since), _microseconds(period.until)
-    before = None
+    at, listed = None, 0
     if after is not None:
-        before = (_microseconds(after.value), after.row_id)
-        until = min(until, before[0] + 1)
+        at, listed = _microseconds(after.value), max(0, _FIRST_ID - after.row_id + 1) if after.row_id < 0 else 0
+        # The release before named a chunk and a place in it, which a cursor may have from there.
+        until = min(until, at if _FIRST_ID < after.row_id < 0 else at + 1)
     wanted = {"include": (False, True), "exclude": (False,), "only": (True,)}[bots]
+    most = limit + listed
     found: list[tuple[int, int, RawClick]] = []
     async for day, counts in _days_back(conn, link_id, since, until):
-        if len(found) >= limit:
+        if len(found) >= most:
             break
         spans = await select_chunk_spans(conn, day, list(counts.chunks()), since, until)
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
-            found = sorted(found, key=itemgetter(0, 1), reverse=True)[:limit]
+            found = sorted(found, key=_listing)[:most]
             # The chunks to come have no later click than this one.
-            if len(found) == limit and found[-1][0] > spans[first].until_us:
+            if len(found) == most and found[-1][0] > spans[first].until_us:
                 break
             numbers = [span.number for span in spans[first : first + CHUNKS_AT_ONCE]]
             for number, chunk in await select_chunks(conn, day, numbers):
                 for _, places in ChunkLinks(chunk.links).of_link(link_id):
                     for click in ChunkClicks(chunk.since_us, chunk.clicks).rows(places):
-                        place = (click.time_us, _row_id(number, click.place))
-                        is_listed = before is None or place < before
-                        if is_listed and since <= click.time_us < until and click.is_bot in wanted:
-                            found.append((*place, click))
-    return [
-        ClickRow(row_id, EPOCH + timedelta(microseconds=time_us), click.is_bot, click.dimensions)
-        for time_us, row_id, click in sorted(found, key=itemgetter(0, 1), reverse=True)[:limit]
-    ]
+                        if since <= click.time_us < until and click.is_bot in wanted:
+                            found.append((click.time_us, number, click))
+    rows = []
+    for time_us, group in groupby(sorted(found, key=_listing)[:most], itemgetter(0)):
+        for number, (_, _, click) in enumerate(group):
+            if time_us != at or number >= listed:
+                moment = EPOCH + timedelta(microseconds=time_us)
+                rows.append(ClickRow(_FIRST_ID - number, moment, click.is_bot, click.dimensions))
+    return rows[:limit]
 
 
 async def _days_back(conn: Connection, link_id: int, since: int, until: int) -> AsyncIterator[tuple[int, DayCounts]]:
@@ -210,8 +234,10 @@ class _Intervals:
                 found[bisect_right(edges, time) - 1] += clicks
 
 
-def _row_id(chunk: int, place: int) -> int:
-    return -(chunk << _PLACE_BITS | place) - 1
+def _listing(click: tuple[int, int, RawClick]) -> tuple[int, int, int]:
+    """The latest first, those of one moment as they came."""
+    time_us, number, raw = click
+    return -time_us, number, raw.place
 
 
 def _microseconds(instant: datetime) -> int:

@@ -156,7 +156,8 @@ async def _count(
     counts = add_counts(await select_totals(conn, whose, period, starts), packed.totals(period, starts))
     coverage = await find_coverage(conn, whose, period, packed)
     visitors = coverage.visitors + await select_visitors(conn, whose, coverage.days) + packed.visitors(coverage.days)
-    values = packed.values(coverage.days) + coverage.values
+    values = coverage.values
+    values.update(packed.values(coverage.days))
     dimensions = await select_dimensions(
         conn,
         whose,

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import structlog
 
 from services.redirect.answers import NO_STORE, Answer, ErrorFormat, error
-from services.redirect.source import Source, SourceUnavailable
+from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.domains import CODE_PLACE
 from shared.postgres import Connection
 from shared.problems import PAGE, VISIT_PROBLEMS
@@ -25,6 +25,9 @@ READ_AT_ONCE = 8
 """Domains in a statement. One has up to 450 KiB: three files, and a robots.txt."""
 
 PAUSE_S = 0.25
+
+DRESSED = frozenset({404, 410, 414, 503})
+"""The errors that are pages of their own. A form that answers with another status stays as it is."""
 
 log = structlog.get_logger()
 
@@ -152,12 +155,12 @@ def dress(answer: Answer, domain: Domain, error_format: ErrorFormat, code: str =
     """Turn an error into what the domain has for it: another address, or a page that looks like the domain's own.
 
     Args:
-        answer: Of any kind; what is no error stays as it is.
+        answer: Of any kind.
         domain: The domain that was asked.
         error_format: The format of the error.
         code: The code of a visit that may be led elsewhere; without it the answer stays an error.
     """
-    if answer.status < 400 or domain is UNDECIDED:
+    if answer.status not in DRESSED or domain is UNDECIDED:
         return answer
     if code and answer.status == 404 and domain.not_found_url is not None:
         return lead(domain.not_found_url.replace(CODE_PLACE, quote(code, safe="")))

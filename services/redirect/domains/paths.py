@@ -10,7 +10,7 @@ from time import monotonic
 
 from services.redirect.answers import Answer, ErrorFormat, error
 from services.redirect.domains.decisions import Domain, lead
-from services.redirect.source import Source, SourceUnavailable
+from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.domains import FILES
 from shared.joiner import Joiner, TooManyWaiting, Waiting
 from shared.postgres import Connection
@@ -129,7 +129,7 @@ async def select_robots(conn: Connection, domain: str) -> str:
         FROM (
             SELECT id, format(E'Allow: /%s$\n', code) ||
                    CASE WHEN forward_path THEN format(E'Allow: /%s/\n', code) ELSE '' END AS line
-            FROM crawlable_links WHERE domain = $1 ORDER BY id DESC LIMIT $2
+            FROM crawlable_links WHERE domain = $1 ORDER BY -id LIMIT $2
         ) AS listed
         """,
         domain,

@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from services.redirect.breaker import Breaker
+from services.redirect.lookup.breaker import Breaker
 from services.redirect.owner.connection import FAILURES, LinksConnection
 from shared.claims import MOST_CLAIMS, PATH, Claim, is_request_id, read_verdicts, write_claims
 from shared.clicks import LONGEST_AGENT

@@ -10,7 +10,11 @@ from services.dashboard.texts import plain
 from services.dashboard.widgets.inputs import errors_of
 from shared.api import Browser, Device, System
 
-CHOICES = {"device": get_args(Device), "os": get_args(System), "browser": get_args(Browser)}
+CHOICES = {
+    "device": ("Device", get_args(Device)),
+    "os": ("System", get_args(System)),
+    "browser": ("Browser", get_args(Browser)),
+}
 TEXTS = {
     "language": ("Accepted languages", "de-CH, en;q=0.5"),
     "country": ("Country", "NZ"),
@@ -29,9 +33,9 @@ def show_explanation(client: Client, link: Link) -> None:
         st.caption("By the rules as they are stored. What you leave empty, the visitor does not tell.")
         visit: dict[str, str] = {}
         grid = st.grid(2, min_column_width=150)
-        for name, values in CHOICES.items():
+        for name, (label, values) in CHOICES.items():
             with grid.cell():
-                chosen = st.selectbox(name.capitalize(), ["", *values], key=f"explain_{link.name}_{name}")
+                chosen = st.selectbox(label, ["", *values], key=f"explain_{link.name}_{name}")
                 visit[name] = chosen or ""
         for name, (label, example) in TEXTS.items():
             with grid.cell():

@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from services.redirect.breaker import Breaker
+from services.redirect.lookup.breaker import Breaker
 from shared.records import (
     ABSENT_LIFETIME_S,
     READER,

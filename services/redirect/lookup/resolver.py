@@ -9,10 +9,10 @@ from time import time
 
 import structlog
 
-from services.redirect.cache import Cache
 from services.redirect.feed import Feed
+from services.redirect.lookup.cache import Cache
+from services.redirect.lookup.source import Source, SourceUnavailable
 from services.redirect.memory import Memory
-from services.redirect.source import Source, SourceUnavailable
 from shared.joiner import WAITING_LIMIT, Joiner, TooManyWaiting, Waiting
 from shared.records import LinkKey, Record, VersionedRecord
 

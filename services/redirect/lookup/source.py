@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from services.redirect.breaker import Breaker
+from services.redirect.lookup.breaker import Breaker
 from shared.postgres import FAILURES, Connection, Pool, connection, open_pool
 from shared.records import LinkKey, Record, select_records
 
