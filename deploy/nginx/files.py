@@ -68,7 +68,7 @@ class NginxFiles:
     trusted_proxies: Sequence[str] = ()
     redirect_rate: int = 1000
     api_rate: int = 1000
-    api_body_size: str = "256k"
+    api_body_size: str = "384k"
     api_batch_size: str = "8m"
     keepalive_min_timeout: str = ""
 

@@ -16,9 +16,9 @@ from services.links.web.errors import (
     WrongContentType,
 )
 
-LARGEST_BODY = 256 * 1024
-"""Bytes. The largest link has two targets of 8192 characters, a title of 512 and 20 tags of 64. It has 218 KiB if each
-character is a pair of escapes, of 12 bytes."""
+LARGEST_BODY = 384 * 1024
+"""Bytes. The largest link has two targets of 8192 characters, a title of 512, 20 tags of 64, notes of 4000 and 16 KiB of rules.
+It has 356 KiB if each character is written with escapes: a pair of them, of 12 bytes, or one of 6 in rules of ASCII."""
 
 BODY_TIMEOUT_S = 15.0
 
@@ -27,6 +27,9 @@ PARSED_AT_ONCE = 16 * 1024
 
 MOST_ENTRIES = 100
 """The most fields of an object, or entries of a list, in a body."""
+
+LEVELS = 5
+"""How deep a field of a model may be nested: a parameter of a condition of a rule, in a list of them."""
 
 _LARGEST_WHOLE = 2**53
 """Below it every whole number is one float, so that `60.0` and `6e1` are 60 (RFC 8259, section 6)."""
@@ -110,7 +113,7 @@ def parse_json(body: bytes) -> object:
 
 
 def check_entries(value: object) -> None:
-    """Refuse, with `InvalidInput`, an object with more fields, or a field with more entries, than any model has.
+    """Refuse, with `InvalidInput`, an object with more fields, or a field with more entries in it, than any model has.
 
     Each unknown field would be a line of the answer, and a hundred thousand of them would take a tenth of a second.
     """
@@ -118,9 +121,17 @@ def check_entries(value: object) -> None:
         return
     if len(value) > MOST_ENTRIES:
         raise InvalidInput(FieldError("body", f"must not have more than {MOST_ENTRIES} fields"))
-    long = [name for name, each in value.items() if isinstance(each, dict | list) and len(each) > MOST_ENTRIES]
+    long = [name for name, each in value.items() if isinstance(each, dict | list) and _is_long(each)]
     if long:
         raise InvalidInput(*(FieldError(name, f"must not have more than {MOST_ENTRIES} entries") for name in long))
+
+
+def _is_long(entries: dict[str, object] | list[object], levels: int = LEVELS) -> bool:
+    """Whether an object or a list, or one within it, has too many entries."""
+    if len(entries) > MOST_ENTRIES:
+        return True
+    inner = entries.values() if isinstance(entries, dict) else entries
+    return levels > 1 and any(_is_long(each, levels - 1) for each in inner if isinstance(each, dict | list))
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

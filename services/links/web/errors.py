@@ -27,6 +27,9 @@ LONGEST_NAME = 120
 """The most characters of a field's path in an answer. Clients choose the names of unknown fields."""
 
 
+MOST_ERRORS = 100
+"""The most fields that an answer names."""
+
 UNKNOWN_FIELD = "is not a field that can be set"
 """The reason for an unknown field or parameter."""
 
@@ -192,7 +195,7 @@ def problem_json(problem: Problem) -> str:
     return json.dumps(body)
 
 
-def invalid_input(error: ValidationError | RequestValidationError, *, most: int | None = None) -> InvalidInput:
+def invalid_input(error: ValidationError | RequestValidationError, *, most: int = MOST_ERRORS) -> InvalidInput:
     """Turn pydantic's errors into a problem, of at most `most` fields."""
     errors: Sequence[Mapping[str, object]]
     if isinstance(error, ValidationError):
