@@ -95,7 +95,8 @@ async def test_allow_names_head(admin: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"])
 async def test_slash_too_many_is_no_other_address(admin: httpx.AsyncClient, service: Path, method: str) -> None:
     """No path is answered under its name with a slash, nor is anybody sent elsewhere: 404, which says what is wrong."""
-    known = [*await paths(admin), "/docs", "/openapi.json", "/livez", "/readyz", "/internal/clicks", "/internal/claims"]
+    internal = [f"/internal/{name}" for name in ("clicks", "claims", "unlocks")]
+    known = [*await paths(admin), "/docs", "/openapi.json", "/livez", "/readyz", *internal]
     async with client_of(service) as stranger:
         for path in known:
             for client in (admin, stranger):

@@ -99,7 +99,7 @@ async def test_log_tells_what_went_wrong(front: tuple[Front, Recorder]) -> None:
     nginx, service = front
     service.answer = b""
     await nginx.send(line(b"GET", b"abc") + b"\r\n")
-    await nginx.send(line(b"GET", b"a/b") + b"\r\n")
+    await nginx.send(line(b"GET", b"a;b") + b"\r\n")
     service.answer = Recorder.answer
     await ask_too_often(nginx, b"api/v1/links")
     async with asyncio.timeout(20):
@@ -111,7 +111,7 @@ async def test_log_tells_what_went_wrong(front: tuple[Front, Recorder]) -> None:
 
     assert broken.items() >= {"path": "/abc", "status": 503, "upstream_status": "502 : 502"}.items()
     assert broken["upstream"].startswith("unix:")
-    assert missing.items() >= {"path": "/a/b", "status": 404, "upstream_status": "", "rate": "PASSED"}.items()
+    assert missing.items() >= {"path": "/a;b", "status": 404, "upstream_status": "", "rate": "PASSED"}.items()
     assert limited.items() >= {"path": "/api/v1/links", "rate": "REJECTED"}.items()
 
 

@@ -242,6 +242,8 @@ ROUTES = [
     ("GET", "/internal/clicks", 404),
     ("GET", "/internal/claims", 404),
     ("POST", "/internal/claims", 404),
+    ("GET", "/internal/unlocks", 404),
+    ("POST", "/internal/unlocks", 404),
     ("POST", "/internal/clicks?segment=00000000-0000-0000-0000-000000000001&offset=16", 404),
     ("POST", "/internal%2fclicks", 404),
     ("POST", "/api/../internal/clicks", 404),

@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -59,14 +58,6 @@ async def guarded(
             start_front, redirect=[redirect], links=[links], trusted_proxies=["127.0.0.1"], redirect_rate=100_000
         )
         yield NginxSite(front, key, await stack.enter_async_context(front.client()))
-
-
-async def clicks_of(database: Database, code: str) -> Any:
-    conn = await asyncpg.connect(database.owner_url)
-    try:
-        return await conn.fetchval("SELECT count(*) FROM clicks JOIN links ON links.id = link_id WHERE code = $1", code)
-    finally:
-        await conn.close()
 
 
 async def test_right_password_opens_the_link(guarded: NginxSite) -> None:

@@ -155,6 +155,16 @@ async def test_links_decides_about_a_password(visitor: httpx.AsyncClient, links:
         assert [(each.status_code, each.headers["retry-after"]) for each in pair] == [(503, "1")] * 2
 
 
+@pytest.mark.parametrize("answer", [Response(b"{}"), Response(b""), Response(b"[1]")])
+async def test_an_answer_of_another_kind_is_none(
+    visitor: httpx.AsyncClient, links: UnlockServer, answer: Response
+) -> None:
+    """Where links says yes and gives no cookie, the visitor is told to come again."""
+    links.answers.append(answer)
+
+    assert (await visitor.post("/a", data={"password": "x"}, headers=PAGE)).status_code == 503
+
+
 async def test_without_links_nobody_new_gets_in(visitor: httpx.AsyncClient) -> None:
     """While links is away a password is answered 503 with the time to come again."""
     for answer in (
