@@ -7,9 +7,13 @@ import asyncpg
 import httpx
 import pytest
 
-from services.links.links.checks import DECIDING
+from services.links.links.checks import DECIDING, new_draft
+from services.links.links.forms import LinkIn
+from services.links.site import Site
+from services.links.web.errors import InvalidInput
 from shared.api import LONGEST_DECISION
 from shared.postgres import Connection
+from shared.settings import LinksSettings
 from tests.conftest import Database
 from tests.links.conftest import ClientOf, fields_at_fault
 
@@ -186,6 +190,18 @@ async def test_wrong_fields_are_named(alice: httpx.AsyncClient, fields: dict[str
 
     assert [answer.status_code for answer in answers] == [422, 422]
     assert [fields_at_fault(answer) for answer in answers] == [places, places], answers[0].text
+    assert [len(answer.json()["errors"]) for answer in answers] == [len(places)] * 2
+
+
+def test_paths_are_added_to_web_addresses_alone(links_settings: LinksSettings) -> None:
+    """A link that passes paths on has no target of an app, in no rule and no split."""
+    site = Site(links_settings.model_copy(update={"target_schemes": ("https", "tel")}))
+    phone = {"name": "b", "url": "tel:+15550100", "weight": 1}
+    for fields in ({"rules": [RULE | {"url": "tel:+15550100"}]}, {"split": [SPLIT[0], phone]}):
+        draft = new_draft(LinkIn.model_validate({"url": URL, **fields}), "alice", site)
+        assert "tel:" in f"{draft.fields.rules}{draft.fields.split}"
+        with pytest.raises(InvalidInput, match="forward_path needs a target"):
+            new_draft(LinkIn.model_validate({"url": URL, "forward_path": True, **fields}), "alice", site)
 
 
 async def test_a_kept_redirect_gets_no_rules(alice: httpx.AsyncClient) -> None:

@@ -107,7 +107,6 @@ def _check_fields(
             errors.append(FieldError("expires_at", "must lie in the future"))
         if changed.valid_from is not None and changed.valid_from >= changed.expires_at:
             errors.append(FieldError("valid_from", "must lie before expires_at"))
-    errors += _check_deciding(changed)
     if errors:
         raise InvalidInput(*errors)
     return changed

@@ -55,7 +55,8 @@ COUNTRIES = frozenset(_COUNTRIES.split())
 
 _match_domain = re.compile(r"(?=.{1,253}$)(?:[0-9a-z_-]{1,63}\.)*[0-9a-z_-]{1,63}").fullmatch
 _match_language = re.compile(LANGUAGE_PATTERN).fullmatch
-_match_span = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]-(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)").fullmatch
+_SPAN = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]-(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)"
+_match_span = re.compile(_SPAN).fullmatch
 
 T = TypeVar("T")
 
@@ -120,6 +121,14 @@ Label = Annotated[
 Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
 ParameterText = Annotated[str, StringConstraints(max_length=256), AfterValidator(refuse_nul)]
 Short = Annotated[str, StringConstraints(max_length=256)]
+Language = Annotated[
+    Short,
+    AfterValidator(_check_language),
+    BeforeValidator(_lower),
+    Field(json_schema_extra={"pattern": f"^{LANGUAGE_PATTERN}$"}),
+]
+Country = Annotated[Short, AfterValidator(check_country), Field(json_schema_extra={"pattern": "^[A-Za-z]{2}$"})]
+Span = Annotated[Short, AfterValidator(_check_span), Field(json_schema_extra={"pattern": f"^{_SPAN}$"})]
 
 
 class _Sparse(BaseModel):
@@ -145,12 +154,12 @@ class Conditions(_Sparse):
     device: Many[Annotated[Device, BeforeValidator(_lower)]] | None = None
     os: Many[Annotated[System, BeforeValidator(_lower)]] | None = None
     browser: Many[Annotated[Browser, BeforeValidator(_lower)]] | None = None
-    language: Many[Annotated[Short, AfterValidator(_check_language), BeforeValidator(_lower)]] | None = Field(
+    language: Many[Language] | None = Field(
         None,
         description="The visitor's language is the best for `Accept-Language` of all that the rules of the link name: "
         "RFC 4647, lookup.",
     )
-    country: Many[Annotated[Short, AfterValidator(check_country)]] | None = Field(None, description="ISO 3166.")
+    country: Many[Country] | None = Field(None, description="ISO 3166.")
     query: Many[Parameter] | None = None
     referrer: Many[Annotated[Short, AfterValidator(_check_domain), BeforeValidator(_lower)]] | None = Field(
         None, description="Domains of the page with the link; their subdomains are meant, too."
@@ -160,7 +169,7 @@ class Conditions(_Sparse):
     weekday: Many[
         Annotated[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], BeforeValidator(_lower)]
     ] | None = None  # fmt: skip
-    time: Many[Annotated[Short, AfterValidator(_check_span)]] | None = Field(
+    time: Many[Span] | None = Field(
         None, description="Spans of the day, such as `09:00-17:30`; `22:00-06:00` goes over midnight."
     )
     time_zone: TimeZone | None = Field(None, description="Of `weekday` and `time`; UTC if left out.")
