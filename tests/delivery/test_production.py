@@ -463,7 +463,7 @@ def add_migration(source: Path) -> None:
 
 
 def break_readiness(source: Path) -> None:
-    edit(source / "services/redirect/health.py", "if state.feed.is_known:", "if False:")
+    edit(source / "services/redirect/health.py", "if state.feed.is_known and", "if False and")
 
 
 def break_documentation(source: Path) -> None:
