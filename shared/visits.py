@@ -1,6 +1,7 @@
 """Reads the facts of a visit that rules ask for: from the headers and the query that nginx sends.
 
-Redirect asks it for links with rules. Each kind of text costs a bounded time, and what was read last is remembered.
+Redirect asks it for links with rules. Each kind of text costs a bounded time, and what was read last is remembered, but for
+addresses.
 """
 
 from functools import lru_cache
@@ -18,7 +19,7 @@ from shared.languages import LONGEST_ACCEPTED, look_up, read_accepted
 from shared.rules import Decision
 
 REMEMBERED = 4096
-"""User agents, addresses and so on that a process remembers, each with at most 512 bytes."""
+"""User agents, and headers with languages, that a process remembers, each with at most 512 bytes. Addresses are not kept."""
 
 _OF_AGENTS = frozenset({"device", "os", "browser"})
 _SYSTEMS = {
@@ -46,7 +47,6 @@ class VisitReader:
     def __init__(self, country_database: Path | None) -> None:
         self._country_database = country_database
         self._parse_agent = lru_cache(REMEMBERED)(self._agent)
-        self._parse_address = lru_cache(REMEMBERED)(read_address)
         self._parse_language = lru_cache(REMEMBERED)(lambda raw: read_accepted(raw.decode("latin-1")))
         self._agents: AgentParser | None = None
         self._countries: CountryFinder | None = None
@@ -77,7 +77,7 @@ class VisitReader:
             self._countries.find(address) if self._countries is not None and "country" in needs else None,
             read_query(query) if query and "query" in needs else (),
             read_host(referrer) if referrer and "referrer" in needs else None,
-            self._parse_address(address) if address and "address" in needs else None,
+            read_address(address) if address and "address" in needs else None,
         )
 
     def _agent(self, raw: bytes) -> tuple[str | None, str | None, str | None]:

@@ -79,6 +79,9 @@ def count_clicks(clicks: Sequence[EnrichedClick]) -> Counts:
     slots = [time // (SLOT_S * SECOND_US) * SLOT_S for time in times]
     days = [slot // DAY_S for slot in slots]
     values = list(zip(Dimensions._fields, zip(*dimensions, strict=True), strict=True))
+    if set(values[-1][1]) == {UNKNOWN}:
+        # No click of the batch has a variant.
+        values.pop()
     linked = _columns(Counter((link,) for link in links))
     of_bots = Counter(compress(links, bots))
     return Counts(
