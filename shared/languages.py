@@ -53,6 +53,6 @@ def look_up(accepted: Accepted, tags: Collection[str]) -> str | None:
             if tag in tags and tag not in accepted.refused:
                 return tag
             subtags.pop()
-            if subtags and len(subtags[-1]) == 1:
+            while subtags and len(subtags[-1]) == 1:
                 subtags.pop()
     return None

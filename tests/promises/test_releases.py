@@ -16,7 +16,7 @@ from tests.conftest import memory
 from tests.promises.mixed_releases import ANSWER_TIMEOUT_S, OVER, SIDES, URL, Deployment, deploying, outcome
 from tests.promises.releases import ROOT, THIS, RunnableRelease, check_out_previous
 
-TESTS_TIMEOUT_S = 240
+TESTS_TIMEOUT_S = 400
 VISIBLE_S = 1.0
 SHIPPED_S = 30
 

@@ -38,6 +38,7 @@ _weights = st.sampled_from(["", ";q=0", ";q=0.5", "; q=0.25", ";Q=1.000", ";q=0.
         ("de;q=0, fr;q=0.1", {"de", "fr"}, "fr"),
         ("de-CH, de;q=0", {"de"}, None),
         ("DE-de", {"de"}, "de"),
+        ("a-0-0", {"a"}, None),
         ("", {"de"}, None),
         ("de;q=2, fr;level=1, es;q=0.1234, it", {"de", "fr", "es", "it"}, "it"),
         (", ".join(["xx"] * 20 + ["de"]), {"de"}, None),
