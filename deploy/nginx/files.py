@@ -116,7 +116,7 @@ class NginxFiles:
             "CODE_TRAIL": nginx_trail_pattern(),
             "VISIT_HEADERS": "\n".join(f"proxy_set_header {each.name} {each.variable};" for each in HEADERS),
             "DOMAIN_FILES": "\n".join(
-                f"location = /.well-known/{name} {{ include redirect.conf; proxy_pass http://redirect; }}"
+                f"location = /.well-known/{name} {{ include plain_visit.conf; proxy_pass http://redirect/.well-known/{name}; }}"
                 for name in FILES
             ),
             "CERTIFICATE": self.certificate,

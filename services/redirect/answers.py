@@ -27,6 +27,10 @@ RETRY_AFTER_S = 1
 
 _ROBOTS = (b"x-robots-tag", b"noindex")
 _ENCODED_DOT = re.compile(rb"%2[Ee]")
+# A segment of dots beside an encoded slash or a backslash, or with parameters.
+_HIDDEN_DOTS = re.compile(
+    rb"(?i)(?:%2f|%5c|\\)(?:\.|%2e){1,2}(?:$|[/;\\]|%2f|%5c)|(?:^|/)(?:\.|%2e){1,2}(?:[;\\]|%2f|%5c)"
+)
 _UNSAFE_IN_PATH = re.compile(rb"[^\x21-\x7e]|[\"#<>?\\^`{|}]")
 _UNSAFE_IN_QUERY = re.compile(rb"[^\x21-\x7e]|[\"#<>\\^`{|}]")
 
@@ -57,7 +61,7 @@ def answer_visit(
         now: Unix seconds.
         error_format: The format of an error.
     """
-    if record is None or (rest and not record.forward_path):
+    if record is None or (rest and (not record.forward_path or _hides_dots(rest))):
         return error(404, error_format)
     if record.min_reader > READER:
         # A newer release wrote a field that this one does not know, so another process has to answer.
@@ -75,14 +79,19 @@ def answer_visit(
             return error(414, error_format)
     if record.forward_query and query:
         target = add_query(target, query)
-    return _redirect(
-        record.status_code, target, _cache_control(record, now), is_click=True, is_crawlable=record.crawlable
-    )
+    # An older release stores a link that decides with any status. A browser must not keep the answer of such a link.
+    status = 302 if record.status_code in (301, 308) and decides_anew(record) else record.status_code
+    return _redirect(status, target, _cache_control(record, now), is_click=True, is_crawlable=record.crawlable)
 
 
 def decides(record: Record) -> bool:
     """Return whether the link has rules or a split, so that where it leads depends on the visitor."""
     return record.rules is not None or record.split is not None
+
+
+def decides_anew(record: Record) -> bool:
+    """Return whether the link decides about each visit by itself, so that no browser may keep its answer."""
+    return decides(record) or record.limited or record.password is not None
 
 
 def has_ended(record: Record, now: float) -> bool:
@@ -190,6 +199,11 @@ def add_path(target: bytes, rest: bytes) -> bytes:
     return target[:end].removesuffix(b"/") + b"/" + b"/".join(kept) + target[end:]
 
 
+def _hides_dots(rest: bytes) -> bool:
+    """Return whether servers may read dot segments in a path where browsers read none, and leave the target's path."""
+    return _HIDDEN_DOTS.search(rest) is not None
+
+
 def _redirect(
     status: int, location: bytes, cache_control: bytes, *, is_click: bool = False, is_crawlable: bool = False
 ) -> Answer:
@@ -208,7 +222,7 @@ def _is_expired(record: Record, now: float) -> bool:
 
 def _cache_control(record: Record, now: float) -> bytes:
     """Return how long a browser may keep the answer: as long as the link says, and never past the link's end."""
-    if record.cache_control is None or record.limited:
+    if record.cache_control is None or decides_anew(record):
         return NO_STORE
     seconds = record.cache_control
     if record.expires_at is not None:

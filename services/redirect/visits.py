@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from time import time
 from typing import NamedTuple, cast
+from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
@@ -22,14 +23,14 @@ from services.redirect.owner.passwords import Passwords, Visit
 from services.redirect.preview import Previews, match_preview
 from services.redirect.rules import Rules, Undecided
 from shared.clicks import RecordClicks, take_parts
-from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_reserved
+from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_code, is_reserved
 from shared.records import READER, LinkKey, Record
 
 ALLOW = b"GET, HEAD"
 LONGEST_HOST = 255
 
 _match_path = re.compile(f"/({CODE_PATTERN}){TRAIL_PATTERN}").fullmatch
-_match_long_path = re.compile(rb"/(%b)(/.+)" % CODE_PATTERN.encode()).fullmatch
+_match_long_path = re.compile(rb"/([^/]+)(/.+)").fullmatch
 _match_host = re.compile(rb"([0-9A-Za-z.-]{1,%d}|\[[0-9A-Fa-f:.]{1,64}\])(?::[0-9]*)?" % LONGEST_HOST).fullmatch
 
 
@@ -170,11 +171,11 @@ class VisitApp:
 def _read_path(scope: Scope) -> Asked | None:
     """Read a path; None if it can be none of a link."""
     path, long_path = _match_path(scope["path"]), _match_long_path(scope["raw_path"])
-    rest = long_path[2] if long_path else b""
+    code, rest = (unquote_to_bytes(long_path[1]).decode("latin-1"), long_path[2]) if long_path else ("", b"")
     if path:
-        asked = Asked(path[1], rest, may_trail=True)
-    elif long_path:
-        asked = Asked(long_path[1].decode(), rest)
+        asked = Asked(path[1], rest if code == path[1] else b"", may_trail=True)
+    elif is_code(code):
+        asked = Asked(code, rest)
     elif preview := match_preview(scope["path"]):
         asked = Asked(preview[1], is_preview=True)
     else:

@@ -39,7 +39,7 @@ FROM domains;
 
 -- What robots.txt lists.
 CREATE VIEW crawlable_links AS
-SELECT domain, id, code, forward_path FROM links WHERE crawlable AND deleted_at IS NULL;
+SELECT domain, id, code, forward_path FROM links WHERE crawlable AND deleted_at IS NULL AND enabled AND password_hash IS NULL;
 
 GRANT SELECT ON domain_records, crawlable_links TO tinyurl_redirect;
 

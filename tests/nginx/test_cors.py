@@ -63,7 +63,7 @@ async def test_errors_can_be_read(recorders: list[Recorder], start_front: StartF
     for recorder in recorders:
         recorder.answer = b"HTTP/1.1 401 Unauthorized\r\nvary: accept\r\ncontent-length: 0\r\n\r\n"
     async with front.client(Origin=APP) as client:
-        answers = [await client.get("/api/v1/links"), await client.post("/api/v1/links", content=b"x" * 300_000)]
+        answers = [await client.get("/api/v1/links"), await client.post("/api/v1/links", content=b"x" * 400_000)]
         for recorder in recorders:
             recorder.answer = b""
         answers += [await client.get("/api/v1/links"), await client.request("TRACE", "/api/v1/links")]
@@ -155,7 +155,7 @@ def test_page_of_another_origin(
         refused = [
             call("GET", links, {}),
             call("POST", links, key | json, '{"url": "nothing"}'),
-            call("POST", links, key | json, '{"url": "' + "x" * 300_000 + '"}'),
+            call("POST", links, key | json, '{"url": "' + "x" * 400_000 + '"}'),
         ]
         deleted = call("DELETE", f"{links}/mine", key | {"If-Match": edited["headers"]["etag"]})
         page.goto(stranger)

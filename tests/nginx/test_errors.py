@@ -1,12 +1,13 @@
 """What nginx itself refuses: always our own page or problem with the right status, whatever was sent, at every server."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from services.redirect.answers import error
-from tests.nginx.conftest import Front, NginxSite, StartFront
+from tests.nginx.conftest import Front, NginxSite, Recorder, StartFront
 
 HOST = b"Host: sho.rt\r\nConnection: close\r\n"
 
@@ -41,14 +42,13 @@ REQUESTS = {
     ),
     "no number": (b"POST /api/v1/links HTTP/1.1\r\n" + HOST + b"Content-Length: zz\r\n", 400),
     "a large body": (
-        b"POST /api/v1/links HTTP/1.1\r\n" + HOST + b"Content-Length: 300000\r\n\r\n" + b"x" * 299_998,
+        b"POST /api/v1/links HTTP/1.1\r\n" + HOST + b"Content-Length: 400000\r\n\r\n" + b"x" * 299_998,
         413,
     ),
     "a long path": (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\n" + HOST, 414),
     "a very long path": (b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n" + HOST, 414),
     "a long header": (b"GET /x HTTP/1.1\r\n" + HOST + b"Cookie: " + b"x" * 33_000 + b"\r\n", 431),
     "long headers": (b"GET /x HTTP/1.1\r\n" + HOST + (b"Cookie: " + b"x" * 30_000 + b"\r\n") * 6, 431),
-    "a condition": (b"GET /robots.txt HTTP/1.1\r\n" + HOST + b'If-Match: "x"\r\n', 412),
 }
 KINDS = {
     400: "bad-request",
@@ -79,6 +79,18 @@ async def test_what_cannot_be_understood(front: Front) -> None:
         problem = json.loads(body)
         assert (problem["status"], problem["type"]) == (status, f"urn:tinyurl:problem:{KINDS[status]}"), name
         assert problem["title"], name
+
+
+async def test_condition_that_does_not_hold(recorders: list[Recorder], start_front: StartFront) -> None:
+    """nginx checks it against an answer that has nothing to compare with."""
+    for recorder in recorders:
+        recorder.answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+    paths = [recorder.path for recorder in recorders]
+    front = await asyncio.to_thread(start_front, redirect=paths, links=paths)
+    answer = await front.send(b"GET /robots.txt HTTP/1.1\r\n" + HOST + b'If-Match: "x"\r\n\r\n', is_all=True)
+
+    assert answer.startswith(b"HTTP/1.1 412 ")
+    assert b"problem:precondition-failed" in answer
 
 
 async def test_browser_gets_a_page(front: Front) -> None:

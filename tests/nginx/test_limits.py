@@ -95,7 +95,7 @@ async def test_garbage_has_a_limit(front: Front, request_bytes: bytes) -> None:
 async def test_large_body_has_a_limit(front: Front) -> None:
     """So does a body that is refused by its length."""
     async with front.client() as client:
-        answers = await asyncio.gather(*(client.post("/api/v1/links", content=b" " * 300_000) for _ in range(8 * RATE)))
+        answers = await asyncio.gather(*(client.post("/api/v1/links", content=b" " * 400_000) for _ in range(8 * RATE)))
 
     assert {answer.status_code for answer in answers} == {413, 429}
 

@@ -226,7 +226,7 @@ ROUTES = [
     ("GET", "/robots.txt", 200),
     ("HEAD", "/", 302),
     ("POST", "/", 302),
-    ("POST", "/robots.txt", 200),
+    ("POST", "/robots.txt", 405),
     ("GET", "/.well-known/security.txt", 404),
     ("GET", "/.well-known/acme-challenge/x", 404),
     ("GET", "/.well-known", 404),
@@ -414,15 +414,13 @@ async def test_domain_has_its_own_root_robots_and_files(site: NginxSite) -> None
 
 
 async def test_root_and_robots_without_redirectors(start_front: StartFront, tmp_path: Path) -> None:
-    """While the redirect service is away `/` leads where the setting says, and robots.txt keeps crawlers from the rest."""
+    """While the redirect service is away `/` leads where the setting says, and crawlers are told to come again."""
     front = await asyncio.to_thread(start_front, redirect=[tmp_path / "gone"], links=[tmp_path / "gone"])
     async with front.client() as client:
         root, robots, file = [await client.get(path) for path in ("/", "/robots.txt", "/.well-known/security.txt")]
 
     assert (root.status_code, root.headers["location"]) == (302, "/docs")
-    assert (robots.status_code, robots.headers["content-type"]) == (200, "text/plain")
-    assert robots.text == "User-agent: *\nDisallow: /api/\nDisallow: /dashboard/\n"
-    assert file.status_code == 503
+    assert (robots.status_code, file.status_code) == (503, 503)
 
 
 async def test_redirectors_of_the_release_before(recorders: list[Recorder], start_front: StartFront) -> None:
@@ -435,6 +433,31 @@ async def test_redirectors_of_the_release_before(recorders: list[Recorder], star
         root, robots = await client.get("/"), await client.get("/robots.txt")
 
     assert (root.status_code, robots.status_code) == (302, 200)
+    assert robots.text == "User-agent: *\nDisallow: /api/\nDisallow: /dashboard/\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed"),
+    [
+        ("/mine%2f..", b"/"),
+        ("/mine%2F%2e%2e?q=1", b"/?q=1"),
+        ("/mine/..%2frobots.txt", b"/robots.txt"),
+        ("/mine%2f../.well-known/security.txt", b"/.well-known/security.txt"),
+    ],
+)
+async def test_redirect_reads_the_path_that_nginx_read(
+    recorders: list[Recorder], start_front: StartFront, sent: str, passed: bytes
+) -> None:
+    """No spelling of a path of a domain is a code to the redirect service, or brings a body there past any limit."""
+    front = await asyncio.to_thread(start_front, redirect=[recorders[0].path], links=[recorders[1].path])
+    await front.send(
+        f"POST {sent} HTTP/1.1\r\nHost: sho.rt\r\nContent-Length: 10\r\nConnection: close\r\n\r\npassword=a".encode()
+    )
+    (request,) = recorders[0].received
+
+    assert request.startswith(b"POST " + passed + b" HTTP/1.1\r\n")
+    assert b"password=a" not in request
+    assert b"content-length" not in request.lower()
 
 
 async def test_errors_of_the_edge(site: NginxSite) -> None:

@@ -177,11 +177,30 @@ def test_added_path_stays_within_the_targets(rest: str, base: str) -> None:
     assert parsed["href"] == location
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [b"/..%2f..%2fx", b"/a/%2e%2e%5cx", b"/a/b%5c..", b"/..;/x", b"/a\\..\\x", b"/.%2F", b"/a%2f.%2e/x", b"/%2E.;a=b"],
+)
+def test_path_that_servers_may_read_as_a_way_out_is_unknown(rest: bytes) -> None:
+    """Dots beside an encoded slash, a backslash or parameters leave the target's path at servers that decode first."""
+    assert visit(PLAIN._replace(forward_path=True), rest=rest).status == 404
+
+
 def test_path_of_a_link_that_passes_none_on_is_unknown() -> None:
     """Only a link that says so has addresses below its own; one that is too long is none of them."""
     assert visit(PLAIN, rest=b"/x").status == 404
     assert visit(PLAIN._replace(forward_path=True, enabled=False), rest=b"/x").status == 410
     assert visit(PLAIN._replace(forward_path=True), rest=b"/" + b"x" * LONGEST_LOCATION).status == 414
+
+
+@pytest.mark.parametrize("change", [{"limited": True}, {"password": "0"}, {"rules": "[]"}, {"split": "[]"}])
+@pytest.mark.parametrize(("status", "answered"), [(301, 302), (302, 302), (307, 307), (308, 302)])
+def test_no_browser_keeps_what_is_decided_anew(change: dict[str, object], status: int, answered: int) -> None:
+    """What an older release stored beside rules, a limit or a password lets no browser keep the answer."""
+    record = PLAIN._replace(status_code=status, cache_control=60, **change)  # type: ignore[arg-type]  # fields of the record
+
+    assert visit(record).status == answered
+    assert header(visit(record), b"cache-control") == b"private, no-store"
 
 
 def test_crawlers_are_told_what_the_link_says() -> None:

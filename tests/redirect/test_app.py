@@ -222,10 +222,10 @@ async def test_broken_record_in_redis_is_a_miss(
 
 
 async def test_path_is_decoded_once(visitor: httpx.AsyncClient, add_link: AddLink) -> None:
-    """`%61` is `a`, and `%2561` is not."""
-    await add_link("a", URL)
+    """`%61` is `a`, and `%2561` is not; so it is where a path follows."""
+    await add_link("a", URL, forward_path=True)
 
-    for path, status in ((b"/%61", 302), (b"/%2561", 404)):
+    for path, status in ((b"/%61", 302), (b"/%2561", 404), (b"/%61/x", 302), (b"/%2561/x", 404), (b"/b%2fa/x", 404)):
         answer = await visitor.send(visitor.build_request("GET", httpx.URL("http://sho.rt", raw_path=path)))
         assert answer.status_code == status
 

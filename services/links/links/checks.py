@@ -63,8 +63,8 @@ def new_draft(body: LinkIn, owner: str, site: Site) -> LinkDraft:
     domain = check_domain(body.domain, site)
     password_hash = None if body.password is None else _UNHASHED
     fields = _check_fields(LinkFields, body, site, password_hash)
-    # A password is not compared, so a link with one is always new.
-    find_existing = body.find_existing and body.password is None
+    # A password is not compared, and of a limit some may be used up: a link with either is always new.
+    find_existing = body.find_existing and body.password is None and body.max_clicks is None
     return LinkDraft(domain, owner, fields, body.code or "", find_existing, body.password)
 
 

@@ -119,7 +119,11 @@ class LinkIn(LinkOptions, NewPlace):
 
     model_config = _STRICT
 
-    find_existing: bool = Field(False, description="Answer 200 with your link of the same target and fields, if any.")
+    find_existing: bool = Field(
+        False,
+        description="Answer 200 with your link of the same target and fields, if any. One with a password or a limit is always "
+        "new.",
+    )
 
 
 def drop_defaults(schema: dict[str, Any]) -> None:
