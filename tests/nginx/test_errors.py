@@ -84,7 +84,7 @@ async def test_what_cannot_be_understood(front: Front) -> None:
 async def test_condition_that_does_not_hold(recorders: list[Recorder], start_front: StartFront) -> None:
     """nginx checks it against an answer that has nothing to compare with."""
     for recorder in recorders:
-        recorder.answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+        recorder.answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
     paths = [recorder.path for recorder in recorders]
     front = await asyncio.to_thread(start_front, redirect=paths, links=paths)
     answer = await front.send(b"GET /robots.txt HTTP/1.1\r\n" + HOST + b'If-Match: "x"\r\n\r\n', is_all=True)
