@@ -1,13 +1,12 @@
 """What nginx itself refuses: always our own page or problem with the right status, whatever was sent, at every server."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from services.redirect.answers import error
-from tests.nginx.conftest import Front, NginxSite, Recorder, StartFront
+from tests.nginx.conftest import Front, NginxSite, StartFront
 
 HOST = b"Host: sho.rt\r\nConnection: close\r\n"
 
@@ -53,7 +52,6 @@ REQUESTS = {
 KINDS = {
     400: "bad-request",
     405: "method-not-allowed",
-    412: "precondition-failed",
     413: "body-too-large",
     414: "address-too-long",
     421: "wrong-host",
@@ -79,18 +77,6 @@ async def test_what_cannot_be_understood(front: Front) -> None:
         problem = json.loads(body)
         assert (problem["status"], problem["type"]) == (status, f"urn:tinyurl:problem:{KINDS[status]}"), name
         assert problem["title"], name
-
-
-async def test_condition_that_does_not_hold(recorders: list[Recorder], start_front: StartFront) -> None:
-    """nginx checks it against an answer that has nothing to compare with."""
-    for recorder in recorders:
-        recorder.answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
-    paths = [recorder.path for recorder in recorders]
-    front = await asyncio.to_thread(start_front, redirect=paths, links=paths)
-    answer = await front.send(b"GET /robots.txt HTTP/1.1\r\n" + HOST + b'If-Match: "x"\r\n\r\n', is_all=True)
-
-    assert answer.startswith(b"HTTP/1.1 412 ")
-    assert b"problem:precondition-failed" in answer
 
 
 async def test_browser_gets_a_page(front: Front) -> None:
