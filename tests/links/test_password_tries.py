@@ -55,11 +55,23 @@ async def test_a_network_has_five_tries_at_a_link(conn: Connection) -> None:
     """The sixth within a minute is refused and does not count; other links and other networks are not concerned."""
     tries = [(1, HOME, NOON + timedelta(seconds=n)) for n in range(MOST_AT_A_LINK + 1)]
     last = tries[MOST_AT_A_LINK - 1][2]
-    later = [(1, HOME, last + MINUTE - timedelta(seconds=1)), (1, HOME, last + MINUTE)]
+    later = [(1, HOME, NOON + MINUTE - timedelta(seconds=1)), (1, HOME, NOON + MINUTE)]
 
     assert await refusals(conn, *tries) == [False] * MOST_AT_A_LINK + [True]
     assert await refusals(conn, (2, HOME, last), (1, "192.0.2.2", last), (1, "::1", last)) == [False] * 3
     assert await refusals(conn, *later) == [True, False]
+
+
+async def test_a_minute_begins_with_the_first_try(conn: Connection) -> None:
+    """Neither a right password nor a wrong one makes those before it count for longer: slow tries never add up."""
+    assert await refusals(conn, *((1, HOME, NOON),) * 4) == [False] * 4
+    assert not await is_refused(conn, 1, HOME, NOON + timedelta(seconds=40))
+    await take_back(conn, try_keys(SECRET, 1, HOME))
+    later = [(1, HOME, NOON + timedelta(seconds=75))] * (MOST_AT_A_LINK + 1)
+    slow = [(2, HOME, NOON + timedelta(seconds=50 * n)) for n in range(12)]
+
+    assert await refusals(conn, *later) == [False] * MOST_AT_A_LINK + [True]
+    assert not any(await refusals(conn, *slow))
 
 
 async def test_a_network_has_a_hundred_tries_a_day(conn: Connection) -> None:

@@ -16,8 +16,8 @@ from shared.postgres import Connection
 
 MOST_AT_A_LINK = 5
 MOST_AT_A_WATCHED_LINK = 1
-REST = timedelta(minutes=1)
-"""A network that has tried so many passwords at a link waits for a minute after the last one."""
+SPAN = timedelta(minutes=1)
+"""A network may try so many wrong passwords at a link in the minute that begins with the first one."""
 
 MOST_OF_A_NETWORK = 100
 WATCHED_FROM = 1000
@@ -82,7 +82,7 @@ async def begin_try(conn: Connection, keys: TryKeys, now: datetime) -> None:
         TooManyTries: It is one too many.
     """
     tomorrow = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
-    ends = {keys.pair: now + REST, keys.network: tomorrow, keys.link: tomorrow}
+    ends = {keys.pair: now + SPAN, keys.network: tomorrow, keys.link: tomorrow}
     _refuse(keys, await add_tries(conn, ends, now), others=1)
 
 
