@@ -152,6 +152,26 @@ async def test_hashing_has_slots_and_a_queue() -> None:
     assert not matches_password("", "x")
 
 
+async def test_who_has_a_slot_takes_no_other() -> None:
+    """Of two slots one stays free while a network has a password in the other and more in the queue."""
+    gate = HashGate(2, waiting=1, wait_s=60)
+
+    async def take(whose: bytes) -> None:
+        async with gate.slot(whose):
+            pass
+
+    async with gate.slot(b"a"):
+        waiting = asyncio.create_task(take(b"a"))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await take(b"b")
+        has_waited = not waiting.done()
+    await waiting
+    gate.close()
+
+    assert has_waited
+
+
 async def test_view_tells_a_password_and_not_its_hash(alice: httpx.AsyncClient, owner: Connection) -> None:
     """Redirect reads a tag, which is new with each hash and tells neither the hash nor the password."""
     await alice.post(LINKS, json={"url": URL, "code": "mine", "password": "x"})

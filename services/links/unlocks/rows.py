@@ -49,18 +49,6 @@ async def add_tries(conn: Connection, ends: dict[bytes, datetime], now: datetime
     return {row["key"]: Count(row["tries"], row["until"]) for row in rows}
 
 
-async def take_tries_back(conn: Connection, keys: Collection[bytes]) -> None:
-    """Count a try less for each key."""
-    await conn.execute(
-        """
-        UPDATE password_tries AS t SET tries = t.tries - 1
-        FROM (SELECT key FROM password_tries WHERE key = ANY($1::bytea[]) ORDER BY key FOR UPDATE) AS locked
-        WHERE t.key = locked.key AND t.tries > 0
-        """,
-        keys,
-    )
-
-
 async def delete_old_tries(conn: Connection, now: datetime, *, at_once: int = DELETED_AT_ONCE) -> bool:
     """Delete some counts that are over, and tell whether there may be more of them."""
     status = await conn.execute(
