@@ -73,15 +73,15 @@ def ask(address: bytes, error_format: ErrorFormat, message: str = "") -> Answer:
     return _page("This link has a password", form)
 
 
-def ask_later(address: bytes, error_format: ErrorFormat, seconds: str) -> Answer:
-    """Return that there were too many tries; for a browser with the form, to send it again then."""
+def ask_later(address: bytes, error_format: ErrorFormat, seconds: str = "") -> Answer:
+    """Return that there are too many tries; for a browser with the form, to send it again then."""
     wait = int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 9 else RETRY_AFTER_S
     retry_after = (b"retry-after", b"%d" % wait)
     if error_format == "json":
         answer = error(429, "json")
     else:
         answer = replace(
-            ask(address, error_format, f"There were too many tries. Please try again in {_spell(wait)}."), status=429
+            ask(address, error_format, f"There are too many tries. Please try again in {_spell(wait)}."), status=429
         )
     return replace(answer, headers=(*answer.headers, retry_after))
 

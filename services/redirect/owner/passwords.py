@@ -102,7 +102,7 @@ class Passwords:
         if not password:
             return ask(visit.address, visit.error_format)
         if self._asking >= MOST_AT_ONCE:
-            return error(503, visit.error_format, is_busy=True)
+            return ask_later(visit.address, visit.error_format)
         self._asking += 1
         try:
             return self._conclude(await self._ask_links(visit, password), target, visit)
