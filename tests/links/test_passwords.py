@@ -23,6 +23,23 @@ LINKS = "/api/v1/links"
 URL = "https://www.example.com/"
 
 
+async def test_no_rule_asks_for_the_referrer_beside_a_password(alice: httpx.AsyncClient) -> None:
+    """A visitor comes from the form, so such a rule would never hold: it is invalid input, whichever comes first."""
+    rules = [{"if": {"device": "mobile"}, "url": URL}, {"if": {"os": "ios", "referrer": "a.example"}, "url": URL}]
+    await alice.post(LINKS, json={"url": URL, "code": "asks", "rules": rules})
+    await alice.post(LINKS, json={"url": URL, "code": "mine", "password": "x", "rules": rules[:1]})
+    batch = await alice.post(f"{LINKS}/batch", json={"links": [{"url": URL, "password": "x", "rules": rules}]})
+
+    for answer in (
+        await alice.post(LINKS, json={"url": URL, "password": "x", "rules": rules}),
+        await alice.patch(f"{LINKS}/asks", json={"password": "x"}),
+        await alice.patch(f"{LINKS}/mine", json={"rules": rules}),
+    ):
+        assert fields_at_fault(answer) == {"rules.1.if.referrer"}
+    assert "rules.1.if.referrer" in batch.text
+    assert (await alice.patch(f"{LINKS}/mine", json={"rules": rules, "password": None})).status_code == 200
+
+
 @pytest.mark.parametrize(
     "password", ["", "x" * (LONGEST_PASSWORD + 1), "secret\n", "se\0cret", 1234567, ["secret"], {}]
 )
