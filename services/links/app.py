@@ -49,7 +49,7 @@ from services.links.upkeep import (
 )
 from services.links.web.documentation import Documentation
 from services.links.web.errors import ERRORS, answer_error, answer_route_error
-from services.links.web.hashing import OWNER_SLOTS, HashGate
+from services.links.web.hashing import OWNER_SLOTS, VISITOR_SLOTS, HashGate
 from services.links.web.head import HeadMiddleware
 from services.links.web.idempotency import AnswerMemory
 from services.links.web.shares import Shares, open_shares
@@ -96,7 +96,7 @@ LIST_POOL_SIZE = 4
 EXPORT_POOL_SIZE = 2
 STATS_POOL_SIZE = 4
 CLAIM_POOL_SIZE = 2
-UNLOCK_POOL_SIZE = 2
+UNLOCK_POOL_SIZE = VISITOR_SLOTS + 1
 """Connections beside `LINKS_POOL_SIZE`. With pools of their own, slow requests stop neither creations nor checks of keys."""
 
 ASKING = {"jit": "off", "plan_cache_mode": "force_custom_plan", "statement_timeout": "4s"}

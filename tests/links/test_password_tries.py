@@ -17,8 +17,8 @@ from services.links.unlocks.tries import (
     TooManyTries,
     begin_try,
     check_tries,
+    end_wrong_try,
     network_of,
-    take_back,
     try_keys,
 )
 from shared.postgres import Connection
@@ -38,9 +38,18 @@ async def is_refused(conn: Connection, link: int, address: str, now: datetime) -
         await check_tries(conn, keys, now)
         async with conn.transaction():
             await begin_try(conn, keys, now)
+            await end_wrong_try(conn, keys, now)
     except TooManyTries as error:
         return error.until > now
     return False
+
+
+async def try_right(conn: Connection, address: str, now: datetime) -> None:
+    """Try a right password, which must not be one too many, at link 1."""
+    transaction = conn.transaction()
+    await transaction.start()
+    await begin_try(conn, try_keys(SECRET, 1, address), now)
+    await transaction.rollback()
 
 
 async def refusals(conn: Connection, *tries: tuple[int, str, datetime]) -> list[bool]:
@@ -55,11 +64,22 @@ async def test_a_network_has_five_tries_at_a_link(conn: Connection) -> None:
     """The sixth within a minute is refused and does not count; other links and other networks are not concerned."""
     tries = [(1, HOME, NOON + timedelta(seconds=n)) for n in range(MOST_AT_A_LINK + 1)]
     last = tries[MOST_AT_A_LINK - 1][2]
-    later = [(1, HOME, last + MINUTE - timedelta(seconds=1)), (1, HOME, last + MINUTE)]
+    later = [(1, HOME, NOON + MINUTE - timedelta(seconds=1)), (1, HOME, NOON + MINUTE)]
 
     assert await refusals(conn, *tries) == [False] * MOST_AT_A_LINK + [True]
     assert await refusals(conn, (2, HOME, last), (1, "192.0.2.2", last), (1, "::1", last)) == [False] * 3
     assert await refusals(conn, *later) == [True, False]
+
+
+async def test_a_minute_begins_with_the_first_try(conn: Connection) -> None:
+    """Neither a right password nor a wrong one makes those before it count for longer: slow tries never add up."""
+    assert await refusals(conn, *((1, HOME, NOON),) * 4) == [False] * 4
+    await try_right(conn, HOME, NOON + timedelta(seconds=40))
+    later = [(1, HOME, NOON + timedelta(seconds=75))] * (MOST_AT_A_LINK + 1)
+    slow = [(2, HOME, NOON + timedelta(seconds=50 * n)) for n in range(12)]
+
+    assert await refusals(conn, *later) == [False] * MOST_AT_A_LINK + [True]
+    assert not any(await refusals(conn, *slow))
 
 
 async def test_a_network_has_a_hundred_tries_a_day(conn: Connection) -> None:
@@ -103,11 +123,9 @@ async def test_tries_of_others_refuse_no_first_one(conn: Connection, tries: list
 
 
 async def test_right_passwords_do_not_count(conn: Connection) -> None:
-    """A try that turns out right is taken back: a house full of people with the password is never refused."""
-    keys = try_keys(SECRET, 1, HOME)
+    """A try that turns out right is rolled back: a house full of people with the password is never refused."""
     for _ in range(MOST_OF_A_NETWORK + 1):
-        assert not await is_refused(conn, 1, HOME, NOON)
-        await take_back(conn, keys)
+        await try_right(conn, HOME, NOON)
     wrong = await refusals(conn, *((1, HOME, NOON),) * (MOST_AT_A_LINK + 1))
 
     assert wrong == [False] * MOST_AT_A_LINK + [True]
@@ -131,9 +149,23 @@ async def test_tries_at_once_are_no_more_than_in_turn(connections: Sequence[Conn
     others = await asyncio.gather(
         *(is_refused(conn, n % 3, f"198.51.100.{n}", NOON) for n, conn in enumerate(connections))
     )
-    await asyncio.gather(*(take_back(conn, try_keys(SECRET, n % 3, HOME)) for n, conn in enumerate(connections)))
 
     assert (refused.count(False), any(others)) == (MOST_AT_A_LINK, False)
+
+
+async def test_no_network_waits_for_another(connections: Sequence[Connection]) -> None:
+    """While a password of one network is looked at, others try at the same link, and its own next one waits for the verdict."""
+    own, next_one, *others = connections
+    transaction = own.transaction()
+    await transaction.start()
+    await refusals(next_one, *((1, HOME, NOON),) * (MOST_AT_A_LINK - 1))
+    await begin_try(own, try_keys(SECRET, 1, HOME), NOON)
+    waiting = asyncio.create_task(is_refused(next_one, 1, HOME, NOON))
+    refused = await asyncio.gather(*(is_refused(conn, 1, f"198.51.100.{n}", NOON) for n, conn in enumerate(others)))
+    has_waited = not waiting.done()
+    await transaction.rollback()
+
+    assert (any(refused), has_waited, await waiting) == (False, True, False)
 
 
 def test_networks_are_those_of_nginx() -> None:

@@ -23,6 +23,23 @@ LINKS = "/api/v1/links"
 URL = "https://www.example.com/"
 
 
+async def test_no_rule_asks_for_the_referrer_beside_a_password(alice: httpx.AsyncClient) -> None:
+    """A visitor comes from the form, so such a rule would never hold: it is invalid input, whichever comes first."""
+    rules = [{"if": {"device": "mobile"}, "url": URL}, {"if": {"os": "ios", "referrer": "a.example"}, "url": URL}]
+    await alice.post(LINKS, json={"url": URL, "code": "asks", "rules": rules})
+    await alice.post(LINKS, json={"url": URL, "code": "mine", "password": "x", "rules": rules[:1]})
+    batch = await alice.post(f"{LINKS}/batch", json={"links": [{"url": URL, "password": "x", "rules": rules}]})
+
+    for answer in (
+        await alice.post(LINKS, json={"url": URL, "password": "x", "rules": rules}),
+        await alice.patch(f"{LINKS}/asks", json={"password": "x"}),
+        await alice.patch(f"{LINKS}/mine", json={"rules": rules}),
+    ):
+        assert fields_at_fault(answer) == {"rules.1.if.referrer"}
+    assert "rules.1.if.referrer" in batch.text
+    assert (await alice.patch(f"{LINKS}/mine", json={"rules": rules, "password": None})).status_code == 200
+
+
 @pytest.mark.parametrize(
     "password", ["", "x" * (LONGEST_PASSWORD + 1), "secret\n", "se\0cret", 1234567, ["secret"], {}]
 )
@@ -150,6 +167,26 @@ async def test_hashing_has_slots_and_a_queue() -> None:
     assert matches_password(made, "x")
     assert not matches_password(made, "X")
     assert not matches_password("", "x")
+
+
+async def test_who_has_a_slot_takes_no_other() -> None:
+    """Of two slots one stays free while a network has a password in the other and more in the queue."""
+    gate = HashGate(2, waiting=1, wait_s=60)
+
+    async def take(whose: bytes) -> None:
+        async with gate.slot(whose):
+            pass
+
+    async with gate.slot(b"a"):
+        waiting = asyncio.create_task(take(b"a"))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await take(b"b")
+        has_waited = not waiting.done()
+    await waiting
+    gate.close()
+
+    assert has_waited
 
 
 async def test_view_tells_a_password_and_not_its_hash(alice: httpx.AsyncClient, owner: Connection) -> None:

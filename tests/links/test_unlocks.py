@@ -1,5 +1,6 @@
 """`POST /internal/unlocks`: redirect alone may ask, and learns whether a password is right and nothing more."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -7,9 +8,10 @@ import asyncpg
 import httpx
 import pytest
 
+from services.links.unlocks.tries import TooManyTries
 from services.links.unlocks.unlocking import Unlocker, WrongPassword
 from services.links.web.errors import NotFound, TooManyRequests
-from services.links.web.hashing import HashGate, hash_password
+from services.links.web.hashing import VISITOR_SLOTS, HashGate, hash_password
 from shared.postgres import Pool, open_pool
 from shared.settings import LinksSettings
 from shared.unlocks import COOKIE, is_unlocked, password_tag
@@ -86,7 +88,7 @@ async def test_too_many_tries_have_to_wait(intake: httpx.AsyncClient) -> None:
 
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[Pool]:
-    async with open_pool(database.links_url, size=2, application="tests") as opened:
+    async with open_pool(database.links_url, size=4, application="tests") as opened:
         yield opened
 
 
@@ -101,6 +103,48 @@ async def test_a_minute_later_it_opens(links_settings: LinksSettings, pool: Pool
 
     assert await unlocker.check(KEY, PASSWORD, "192.0.2.1") == password_tag(HASH)
     unlocker.close()
+
+
+async def outcome(unlocker: Unlocker, password: str, address: str = "192.0.2.1") -> str:
+    try:
+        return await unlocker.check(KEY, password, address)
+    except (WrongPassword, TooManyTries) as error:
+        return type(error).__name__
+
+
+async def test_right_ones_at_once_never_refuse_each_other(
+    links_settings: LinksSettings, pool: Pool, database: Database
+) -> None:
+    """Six right passwords of one network at one moment, over two processes, open after four wrong ones, and at a watched link.
+
+    Wrong ones at one moment stay bounded: of twelve, one is looked at there, and five at any other link.
+    """
+    now = datetime(2031, 3, 4, 12, tzinfo=UTC)
+    gates = [HashGate(VISITOR_SLOTS, wait_s=60) for _ in range(2)]
+    processes = [Unlocker(links_settings, pool, gate, clock=lambda: now) for gate in gates]
+
+    async def at_once(password: str, count: int) -> list[str]:
+        return sorted(await asyncio.gather(*(outcome(processes[n % 2], password) for n in range(count))))
+
+    wrong = [await outcome(processes[0], "x") for _ in range(4)]
+    right = await at_once(PASSWORD, 6)
+    now += timedelta(minutes=1)
+    many = await at_once("x", 12)
+    now += timedelta(minutes=1)
+    # With this one the link alone has ten.
+    await outcome(processes[0], "x", "192.0.2.2")
+    conn = await asyncpg.connect(database.owner_url)
+    watched = await conn.execute("UPDATE password_tries SET tries = 1000 WHERE tries = 10")
+    await conn.close()
+    first = await at_once(PASSWORD, 6)
+    few = await at_once("x", 12)
+    for unlocker in processes:
+        unlocker.close()
+
+    assert (wrong, right) == (["WrongPassword"] * 4, [password_tag(HASH)] * 6)
+    assert many == ["TooManyTries"] * 7 + ["WrongPassword"] * 5
+    assert (watched, first) == ("UPDATE 1", [password_tag(HASH)] * 6)
+    assert few == ["TooManyTries"] * 11 + ["WrongPassword"]
 
 
 async def test_a_full_queue_counts_no_try(links_settings: LinksSettings, pool: Pool) -> None:

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from services.redirect.answers import Answer
+from services.redirect.answers import Answer, ErrorFormat
 from services.redirect.app import create_app
 from services.redirect.lane import LaneProtocol
 from services.redirect.owner.passwords import MOST_AT_ONCE, Passwords, Visit
@@ -175,7 +175,7 @@ async def test_without_links_nobody_new_gets_in(visitor: httpx.AsyncClient) -> N
 
 
 async def test_passwords_under_way_are_bounded(links: UnlockServer, socket: Path) -> None:
-    """So many passwords wait for links; one more is 503 at once, and there is room again when they are answered."""
+    """So many passwords wait for links; one more is 429 at once, and there is room again when they are answered."""
     links.gate.clear()
     links.answers.extend(JSONResponse({}, 403) for _ in range(MOST_AT_ONCE + 1))
     passwords = Passwords(f"unix:{socket.with_suffix('.links')}", TOKEN)
@@ -184,18 +184,22 @@ async def test_passwords_under_way_are_bounded(links: UnlockServer, socket: Path
     async def receive() -> Message:
         raise AssertionError("a GET has no form")
 
-    async def visit() -> Answer:
+    async def visit(error_format: ErrorFormat = "json") -> Answer:
         scope = {"method": "GET", "query_string": b""}
-        asked = Visit(scope, ("sho.rt", "a"), headers, receive, "json")
+        asked = Visit(scope, ("sho.rt", "a"), headers, receive, error_format)
         return await passwords.guard(Answer(302, (), is_click=True), password_tag(HASH), asked)
 
     waiting = [asyncio.create_task(visit()) for _ in range(MOST_AT_ONCE)]
     await asyncio.sleep(0)
-    refused = await visit()
+    refused, page = await visit(), await visit("html")
     links.gate.set()
     answered = {each.status for each in await asyncio.gather(*waiting)}
 
-    assert (refused.status, (b"x-busy", b"1") in refused.headers) == (503, True)
+    for answer in (refused, page):
+        assert (answer.status, (b"retry-after", b"1") in answer.headers) == (429, True)
+    assert (b"content-type", b"application/problem+json") in refused.headers
+    assert b"Please try again in 1 second." in page.body
+    assert b'<form method="post" action="/a">' in page.body
     assert (answered, (await visit()).status) == ({401}, 401)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import ada_url
 
 from services.links.keys.authentication import Caller
-from services.links.links.conditions import spell_models, stored_urls, targets_of
+from services.links.links.conditions import referrer_rules, spell_models, stored_urls, targets_of
 from services.links.links.forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
 from services.links.links.lists import LinkFilter
 from services.links.links.rows import DECIDED, LinkDraft, LinkFields, LinkRow
@@ -131,11 +131,14 @@ def _parse_targets(given: dict[str, Any], site: Site) -> list[FieldError]:
 
 
 def _check_deciding(fields: LinkFields) -> list[FieldError]:
-    """Find what lets a browser keep the answer of a link that decides."""
+    """Find what lets a browser keep the answer of a link that decides, and what it cannot decide by."""
     deciding = " and ".join(name.removesuffix("_hash") for name in DECIDING if getattr(fields, name) is not None)
     errors = []
     if len(f"{fields.rules or ''}{fields.split or ''}".encode()) > LONGEST_DECISION:
         errors.append(FieldError("rules", f"and split must not be larger together than {LONGEST_DECISION} bytes"))
+    if fields.password_hash is not None:
+        reason = "must be left out beside password: visitors come from its form"
+        errors += [FieldError(f"rules.{place}.if.referrer", reason) for place in referrer_rules(fields.rules)]
     if deciding and fields.cache_control is not None:
         errors.append(FieldError("cache_control", f"must be null beside {deciding}: browsers ask every time"))
     if deciding and fields.status_code not in (302, 307):

@@ -259,6 +259,11 @@ def stored_urls(text: str | None) -> Iterator[str]:
             yield from (target["url"] for target in place["split"])
 
 
+def referrer_rules(text: str | None) -> list[int]:
+    """The places of the rules that ask for the referrer, as they are stored."""
+    return [place for place, rule in enumerate(json.loads(text or "[]")) if "referrer" in rule["if"]]
+
+
 def _targets(path: str, targets: Sequence[SplitTarget]) -> Iterator[tuple[str, SplitTarget]]:
     for number, target in enumerate(targets):
         yield f"{path}.{number}.url", target

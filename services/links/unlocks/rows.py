@@ -29,7 +29,7 @@ async def add_tries(conn: Connection, ends: dict[bytes, datetime], now: datetime
 
     Args:
         conn: A connection in a transaction.
-        ends: The keys, and until when each counts this try.
+        ends: The keys, and when the count of each is over if it begins with this try.
         now: The present moment.
     """
     rows = await conn.fetch(
@@ -38,7 +38,8 @@ async def add_tries(conn: Connection, ends: dict[bytes, datetime], now: datetime
         INSERT INTO password_tries AS t (key, tries, until)
         SELECT key, 1, until FROM unnest($1::bytea[], $2::timestamptz[]) AS wanted (key, until) ORDER BY key
         ON CONFLICT (key) DO UPDATE
-            SET tries = CASE WHEN t.until > $3 THEN t.tries ELSE 0 END + 1, until = excluded.until
+            SET tries = CASE WHEN t.until > $3 THEN t.tries ELSE 0 END + 1,
+                until = CASE WHEN t.until > $3 THEN t.until ELSE excluded.until END
         RETURNING key, tries, until
         """,
         list(ends),
@@ -46,18 +47,6 @@ async def add_tries(conn: Connection, ends: dict[bytes, datetime], now: datetime
         now,
     )
     return {row["key"]: Count(row["tries"], row["until"]) for row in rows}
-
-
-async def take_tries_back(conn: Connection, keys: Collection[bytes]) -> None:
-    """Count a try less for each key."""
-    await conn.execute(
-        """
-        UPDATE password_tries AS t SET tries = t.tries - 1
-        FROM (SELECT key FROM password_tries WHERE key = ANY($1::bytea[]) ORDER BY key FOR UPDATE) AS locked
-        WHERE t.key = locked.key AND t.tries > 0
-        """,
-        keys,
-    )
 
 
 async def delete_old_tries(conn: Connection, now: datetime, *, at_once: int = DELETED_AT_ONCE) -> bool:

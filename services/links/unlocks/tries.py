@@ -1,7 +1,9 @@
-"""Limits the tries of passwords, before a password is hashed: a network may guess little, and never at the cost of another one.
+"""Limits the tries of passwords, before a password is hashed: a network may guess little, never at the cost of another one.
 
-A network is an IPv4 address or a /64 of IPv6, as in nginx's own limits. A try is counted before its password is looked at, and
-taken back if that is right. So many tries at once, at several processes, are no more than one after the other.
+A network is an IPv4 address or a /64 of IPv6, as in nginx's own limits. A try is counted before its password is looked at, in
+a transaction that stays open meanwhile. A right one rolls it back, so nobody ever sees its count. The others of its network
+wait for the row, at whichever process they are. So many tries at once are no more than one after the other, and right ones
+never count.
 """
 
 import hmac
@@ -11,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
-from services.links.unlocks.rows import Count, add_tries, select_tries, take_tries_back
+from services.links.unlocks.rows import Count, add_tries, select_tries
 from shared.postgres import Connection
 
 MOST_AT_A_LINK = 5
 MOST_AT_A_WATCHED_LINK = 1
-REST = timedelta(minutes=1)
-"""A network that has tried so many passwords at a link waits for a minute after the last one."""
+SPAN = timedelta(minutes=1)
+"""A network may try so many wrong passwords at a link in the minute that begins with the first one."""
 
 MOST_OF_A_NETWORK = 100
 WATCHED_FROM = 1000
@@ -67,45 +69,42 @@ async def check_tries(conn: Connection, keys: TryKeys, now: datetime) -> None:
     Raises:
         TooManyTries: It is.
     """
-    _refuse(keys, await select_tries(conn, keys, now), others=0)
+    _refuse(keys, await select_tries(conn, keys, now))
 
 
 async def begin_try(conn: Connection, keys: TryKeys, now: datetime) -> None:
-    """Count a try as a wrong one.
+    """Count a try of a network, which no other try of it does until the transaction ends.
 
     Args:
-        conn: A connection in a transaction, which is rolled back if the try is refused.
+        conn: A connection in a transaction, which is rolled back if the try is refused or its password is right.
         keys: Of the try.
         now: The present moment.
 
     Raises:
         TooManyTries: It is one too many.
     """
-    tomorrow = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
-    ends = {keys.pair: now + REST, keys.network: tomorrow, keys.link: tomorrow}
-    _refuse(keys, await add_tries(conn, ends, now), others=1)
+    counts = await add_tries(conn, {keys.pair: now + SPAN, keys.network: _next_day(now)}, now)
+    before = {key: count._replace(tries=count.tries - 1) for key, count in counts.items()}
+    _refuse(keys, before | await select_tries(conn, [keys.link], now))
 
 
-async def take_back(conn: Connection, keys: TryKeys) -> None:
-    """Count a try no more, because its password was right."""
-    await take_tries_back(conn, keys)
+async def end_wrong_try(conn: Connection, keys: TryKeys, now: datetime) -> None:
+    """Count a wrong try at its link, at the end of its transaction, so that no network waits for another one."""
+    await add_tries(conn, {keys.link: _next_day(now)}, now)
 
 
-def _refuse(keys: TryKeys, counts: Mapping[bytes, Count], *, others: int) -> None:
-    """Refuse a try if there are too many.
-
-    Args:
-        keys: Of the try.
-        counts: The counts that are not over.
-        others: How many of each count are this try itself.
-    """
-    now = datetime.min.replace(tzinfo=UTC)
-    pair, network, link = (counts.get(key, Count(others, now)) for key in keys)
-    if network.tries - others >= MOST_OF_A_NETWORK:
+def _refuse(keys: TryKeys, before: Mapping[bytes, Count]) -> None:
+    """Refuse a try if there were too many before it."""
+    none = Count(0, datetime.min.replace(tzinfo=UTC))
+    pair, network, link = (before.get(key, none) for key in keys)
+    if network.tries >= MOST_OF_A_NETWORK:
         raise TooManyTries(network.until)
-    most = MOST_AT_A_WATCHED_LINK if link.tries - others >= WATCHED_FROM else MOST_AT_A_LINK
-    if pair.tries - others >= most:
+    if pair.tries >= (MOST_AT_A_WATCHED_LINK if link.tries >= WATCHED_FROM else MOST_AT_A_LINK):
         raise TooManyTries(pair.until)
+
+
+def _next_day(now: datetime) -> datetime:
+    return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
 
 
 def _digest(secret: bytes, part: bytes) -> bytes:

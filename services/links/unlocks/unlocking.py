@@ -1,30 +1,30 @@
 """Decides about a password that a visitor has sent: limits first, then the hash, and a signed cookie for the right one."""
 
 import hmac
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
-import structlog
-
 from services.links.links.rows import select_password
-from services.links.unlocks.tries import begin_try, check_tries, take_back, try_keys
+from services.links.unlocks.tries import begin_try, check_tries, end_wrong_try, try_keys
 from services.links.web.errors import NotFound
 from services.links.web.hashing import VISITOR_SLOTS, HashGate
 from services.links.web.texts import spell_password
-from shared.postgres import FAILURES, Connection, Pool, connection
+from shared.postgres import Pool, connection
 from shared.records import LinkKey
 from shared.settings import LinksSettings
 from shared.unlocks import password_tag
 
 DEADLINE_S = 1.0
 
-log = structlog.get_logger()
-
 
 class WrongPassword(Exception):
     """The link has another password."""
+
+
+class _RightPassword(Exception):
+    """Rolls the count of a try back."""
 
 
 class Unlocker:
@@ -69,23 +69,16 @@ class Unlocker:
             keys = try_keys(self._secret, link_id, address)
             # Most refusals end here, before the queue and without a write.
             await check_tries(conn, keys, self.clock())
-        async with self._gate.slot():
-            async with self._transaction() as conn:
-                await begin_try(conn, keys, self.clock())
-            is_right = await self._gate.matches(password_hash, spell_password(password))
-        if not is_right:
-            raise WrongPassword
-        try:
-            async with self._transaction() as conn:
-                await take_back(conn, keys)
-        except FAILURES as error:
-            log.warning("try_not_taken_back", error=type(error).__name__)
+        async with self._gate.slot(keys.network), connection(self._pool, deadline_s=DEADLINE_S) as conn:
+            with suppress(_RightPassword):
+                async with conn.transaction():
+                    now = self.clock()
+                    await begin_try(conn, keys, now)
+                    if await self._gate.matches(password_hash, spell_password(password)):
+                        raise _RightPassword
+                    await end_wrong_try(conn, keys, now)
+                raise WrongPassword
         return password_tag(password_hash)
 
     def close(self) -> None:
         self._gate.close()
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        async with connection(self._pool, deadline_s=DEADLINE_S) as conn, conn.transaction():
-            yield conn

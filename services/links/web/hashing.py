@@ -6,7 +6,8 @@ Owners and visitors have gates of their own, so that neither take the slots of t
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from weakref import WeakValueDictionary
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -53,30 +54,35 @@ class HashGate:
     def __init__(self, slots: int, *, waiting: int = MOST_WAITING, wait_s: float = WAIT_S) -> None:
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="argon2")
         self._slots = asyncio.Semaphore(slots)
+        self._turns = WeakValueDictionary[bytes, asyncio.Lock]()
         self._most = slots + waiting
         self._inside = 0
         self._wait_s = wait_s
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, whose: bytes | None = None) -> AsyncIterator[None]:
         """Wait for a slot.
+
+        Args:
+            whose: Has one slot at a time, and waits for it in the queue without taking another.
 
         Raises:
             TooManyRequests: The queue is full, or the wait takes too long.
         """
         if self._inside >= self._most:
             raise TooManyRequests("Too many passwords are being hashed. Try again in a moment.")
+        turn = asyncio.Lock() if whose is None else self._turns.setdefault(whose, asyncio.Lock())
         self._inside += 1
         try:
-            try:
-                async with asyncio.timeout(self._wait_s):
-                    await self._slots.acquire()
-            except TimeoutError:
-                raise TooManyRequests("The passwords before this one take too long. Try again in a moment.") from None
-            try:
+            async with AsyncExitStack() as stack:
+                try:
+                    async with asyncio.timeout(self._wait_s):
+                        await stack.enter_async_context(turn)
+                        await stack.enter_async_context(self._slots)
+                except TimeoutError:
+                    message = "The passwords before this one take too long. Try again in a moment."
+                    raise TooManyRequests(message) from None
                 yield
-            finally:
-                self._slots.release()
         finally:
             self._inside -= 1
 

@@ -50,9 +50,12 @@ _SAFETY: tuple[Header, ...] = (
     (b"x-frame-options", b"DENY"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-robots-tag", b"noindex"),
-    (b"referrer-policy", b"no-referrer"),
     (b"cache-control", NO_STORE),
 )
+_SAME_ORIGIN: Header = (b"referrer-policy", b"same-origin")
+"""Of the form, so that its `Origin` is the site and not `null`."""
+_NO_REFERRER: Header = (b"referrer-policy", b"no-referrer")
+"""Of the page after it, so that no click has come from it."""
 
 
 def ask(address: bytes, error_format: ErrorFormat, message: str = "") -> Answer:
@@ -70,18 +73,18 @@ def ask(address: bytes, error_format: ErrorFormat, message: str = "") -> Answer:
     alert = f'<p role="alert" id="message">{html.escape(message)}</p>\n' if message else ""
     action = html.escape(address.decode("latin-1"))
     form = _FORM.format(alert=alert, action=action, described=' aria-describedby="message"' if message else "")
-    return _page("This link has a password", form)
+    return _page("This link has a password", form, _SAME_ORIGIN)
 
 
-def ask_later(address: bytes, error_format: ErrorFormat, seconds: str) -> Answer:
-    """Return that there were too many tries; for a browser with the form, to send it again then."""
+def ask_later(address: bytes, error_format: ErrorFormat, seconds: str = "") -> Answer:
+    """Return that there are too many tries; for a browser with the form, to send it again then."""
     wait = int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) < 9 else RETRY_AFTER_S
     retry_after = (b"retry-after", b"%d" % wait)
     if error_format == "json":
         answer = error(429, "json")
     else:
         answer = replace(
-            ask(address, error_format, f"There were too many tries. Please try again in {_spell(wait)}."), status=429
+            ask(address, error_format, f"There are too many tries. Please try again in {_spell(wait)}."), status=429
         )
     return replace(answer, headers=(*answer.headers, retry_after))
 
@@ -94,15 +97,15 @@ def open_link(address: bytes, set_cookie: bytes | None = None) -> Answer:
     """
     action = html.escape(address.decode("latin-1"))
     head = f'\n<meta http-equiv="refresh" content="0; url={action}">'
-    page = _page("The link opens", f'<p><a href="{action}">Open it now</a>. {COOKIES}</p>', head)
+    page = _page("The link opens", f'<p><a href="{action}">Open it now</a>. {COOKIES}</p>', _NO_REFERRER, head)
     cookie = () if set_cookie is None else ((b"set-cookie", set_cookie),)
     return replace(page, headers=(*page.headers, *cookie))
 
 
-def _page(title: str, content: str, head: str = "") -> Answer:
+def _page(title: str, content: str, referrer_policy: Header, head: str = "") -> Answer:
     body = _PAGE.format(title=title, content=content, head=head, style=_STYLE).encode()
     lengths = ((b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(body)))
-    return Answer(200, (*_SAFETY, *lengths), body)
+    return Answer(200, (*_SAFETY, referrer_policy, *lengths), body)
 
 
 def _spell(seconds: int) -> str:

@@ -102,7 +102,7 @@ class Passwords:
         if not password:
             return ask(visit.address, visit.error_format)
         if self._asking >= MOST_AT_ONCE:
-            return error(503, visit.error_format, is_busy=True)
+            return ask_later(visit.address, visit.error_format)
         self._asking += 1
         try:
             return self._conclude(await self._ask_links(visit, password), target, visit)
@@ -145,9 +145,9 @@ def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:
     site = headers.get(b"sec-fetch-site")
     if site is not None:
         return site not in (b"same-origin", b"none")
-    # Without TLS browsers send `Origin` alone, and `null` for a page that sends no referrer, such as ours.
-    origin = headers.get(b"origin", b"null")
-    if origin == b"null":
+    # Without TLS browsers send `Origin` alone. Any site can make it `null`, so the page of our form lets it be sent.
+    origin = headers.get(b"origin", b"")
+    if not origin:
         return False
     host = headers.get(b"x-forwarded-host", b"").decode("latin-1")
     return urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower()
