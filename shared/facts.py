@@ -10,6 +10,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from shared.languages import Accepted
+
 MOST_PARAMETERS = 100
 LONGEST_REFERRER = 320
 
@@ -21,7 +23,7 @@ class Facts(NamedTuple):
 
     Attributes:
         now: Unix seconds.
-        language: The best of the link's languages for the visitor (`Decision.languages`).
+        language: The languages that the visitor accepts.
         query: Names and values.
         referrer: The host of the page with the link, in lower case.
     """
@@ -30,7 +32,7 @@ class Facts(NamedTuple):
     device: str | None = None
     os: str | None = None
     browser: str | None = None
-    language: str | None = None
+    language: Accepted = Accepted()
     country: str | None = None
     query: Sequence[tuple[str, str]] = ()
     referrer: str | None = None

@@ -89,6 +89,23 @@ async def test_others_are_explained(link: httpx.AsyncClient) -> None:
     assert {"condition": "time", "holds": False, "wanted": ["22:00-06:00"], "found": "13:00"} in sixth["conditions"]
 
 
+async def test_chosen_language_is_explained(alice: httpx.AsyncClient) -> None:
+    """The rule of a language that was not chosen does not hold; a rule whose other conditions fail chooses none."""
+    wanted: list[dict[str, Any]] = [
+        {"language": "en"},
+        {"language": "en-US", "query": {"name": "x"}},
+        {"language": "de"},
+    ]
+    rules = [{"if": each, "url": f"{URL}{number}"} for number, each in enumerate(wanted, 1)]
+    await alice.post(LINKS, json={"url": URL, "code": "r", "rules": rules})
+    plain, special = [await decide(alice, language="en-US,en;q=0.9", query=query) for query in ("", "x")]
+
+    assert [plain["rule"], special["rule"]] == [1, 2]
+    assert [each["holds"] for each in plain["rules"]] == [True, False, False]
+    assert [each["holds"] for each in special["rules"]] == [False, True, False]
+    assert [found["rules"][0]["conditions"][0]["found"] for found in (plain, special)] == ["en", "en-us"]
+
+
 async def test_link_without_rules(alice: httpx.AsyncClient) -> None:
     """A plain link leads to its target; one with a split has the shares of its targets."""
     await alice.post(LINKS, json={"url": URL, "code": "r"})

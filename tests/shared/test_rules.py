@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shared.clicks import Visit
 from shared.countries import COUNTRIES
 from shared.facts import Facts, read_host, read_query
+from shared.languages import Accepted, read_accepted
 from shared.rules import CONDITIONS, Decision, RulesUnreadable
 from shared.visits import VisitReader
 
@@ -39,7 +40,9 @@ facts = st.builds(
     device=st.sampled_from([None, "mobile", "tablet", "desktop"]),
     os=st.sampled_from([None, "ios", "android"]),
     browser=st.sampled_from([None, "safari", "chrome"]),
-    language=st.sampled_from([None, "de", "pt-br"]),
+    language=st.lists(st.sampled_from(["de", "de-ch", "pt-br", "fr", "en-us"]), unique=True, max_size=3).map(
+        lambda ranges: Accepted(tuple(ranges))
+    ),
     country=st.sampled_from([None, "DE", "NZ"]),
     query=st.lists(st.tuples(names, names), max_size=3),
     referrer=st.sampled_from([None, *HOSTS]),
@@ -51,7 +54,7 @@ conditions = st.fixed_dictionaries(
         "device": some(["mobile", "tablet", "desktop"]),
         "os": some(["ios", "android", "windows"]),
         "browser": some(["safari", "chrome", "edge"]),
-        "language": some(["de", "pt-br", "fr"]),
+        "language": some(["de", "de-ch", "pt", "pt-br", "fr"]),
         "country": some(["DE", "NZ", "FR"]),
         "query": st.lists(st.fixed_dictionaries({"name": names}, optional={"value": names}), min_size=1, max_size=2),
         "referrer": some(HOSTS),
@@ -99,25 +102,66 @@ def holds(name: str, wanted: Any, visit: Facts, zone: ZoneInfo) -> bool:  # one 
         return False
     if name == "address":
         return visit.address is not None and any(visit.address in ip_network(each) for each in wanted)
+    if name == "language":
+        return any(shorter in wanted for each in visit.language.wanted for shorter in (each, each.split("-")[0]))
     return getattr(visit, name) in wanted
+
+
+def winner(rules: list[dict[str, Any]], visit: Facts) -> str:
+    """The target of the rule that wins: the first that names the visitor's best language, of those that can win."""
+    can_win = []
+    for rule in rules:
+        zone = ZoneInfo(rule["if"].get("time_zone", "UTC"))
+        others = {name: wanted for name, wanted in rule["if"].items() if name not in ("time_zone", "language")}
+        if all(holds(name, wanted, visit, zone) for name, wanted in others.items()):
+            can_win.append(rule)
+            if "language" not in rule["if"]:
+                break
+    for language in visit.language.wanted:
+        for shorter in (language, language.split("-")[0]):
+            for rule in can_win:
+                if shorter in rule["if"].get("language", ()):
+                    return str(rule["url"])
+    return str(can_win[-1]["url"]) if can_win and "language" not in can_win[-1]["if"] else URL
 
 
 @given(rules=all_rules, visit=facts)
 @settings(max_examples=500, deadline=None)
 def test_rules_are_the_model(rules: list[dict[str, Any]], visit: Facts) -> None:
     """The first rule whose conditions all hold wins, for every kind of condition, and else the link's own target."""
-    expected = URL
-    for rule in reversed(rules):
-        zone = ZoneInfo(rule["if"].get("time_zone", "UTC"))
-        if all(holds(name, wanted, visit, zone) for name, wanted in rule["if"].items() if name != "time_zone"):
-            expected = rule["url"]
     decision = Decision(URL, json.dumps(rules), None, None)
 
-    assert decision.choose(visit).choose(b"").url == expected
+    assert decision.choose(visit).choose(b"").url == winner(rules, visit)
     for rule, compiled in zip(rules, decision.rules, strict=True):
         zone = ZoneInfo(rule["if"].get("time_zone", "UTC"))
         for condition in compiled.conditions:
             assert condition.holds(visit) == holds(condition.name, rule["if"][condition.name], visit, zone)
+
+
+@pytest.mark.parametrize(
+    ("rules", "header", "expected"),
+    [
+        # A rule that cannot win takes no visitor from another one.
+        ([{"language": ["en"]}, {"language": ["en-us"], "query": [{"name": "x"}]}], "en-US,en;q=0.9", "1"),
+        ([{"language": ["fr"], "country": ["FR"]}, {"language": ["de"]}], "fr, de;q=0.9", "2"),
+        ([{"language": ["de"]}, {"before": "2040-01-01T00:00:00Z"}, {"language": ["en"]}], "en, de;q=0.5", "1"),
+        # The visitor's best language wins, and of one language the whole tag.
+        ([{"language": ["de"]}, {"language": ["en"]}], "en, de;q=0.5", "2"),
+        ([{"language": ["en"]}, {"language": ["en-us"]}], "en-US,en;q=0.9", "2"),
+        ([{"language": ["en"]}, {"language": ["en", "de"]}], "en", "1"),
+        # Without any of their languages, the first rule that asks for none.
+        ([{"language": ["de"]}, {"before": "2040-01-01T00:00:00Z"}], "en", "2"),
+        ([{"language": ["de"]}, {"language": ["en-us"]}], "en", ""),
+    ],
+)
+def test_language_is_chosen_among_rules_that_can_win(rules: list[dict[str, Any]], header: str, expected: str) -> None:
+    """A visitor gets the best language that a rule can give him; rules whose other conditions fail do not count."""
+    compiled = Decision(
+        URL, json.dumps([{"if": each, "url": f"{URL}{n}"} for n, each in enumerate(rules, 1)]), None, None
+    )
+    visit = Facts(START.timestamp(), language=read_accepted(header))
+
+    assert compiled.choose(visit).choose(b"").url == f"{URL}{expected}"
 
 
 def test_model_knows_every_condition() -> None:

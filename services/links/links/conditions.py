@@ -156,8 +156,8 @@ class Conditions(_Sparse):
     browser: Many[Annotated[Browser, BeforeValidator(_lower)]] | None = None
     language: Many[Language] | None = Field(
         None,
-        description="The visitor's language is the best for `Accept-Language` of all that the rules of the link name: "
-        "RFC 4647, lookup.",
+        description="The visitor's language is the best for `Accept-Language` (RFC 4647, lookup) of those that these rules "
+        "name: whose other conditions all hold, up to the first one without a language.",
     )
     country: Many[Country] | None = Field(None, description="ISO 3166.")
     query: Many[Parameter] | None = None
