@@ -8,11 +8,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from ipaddress import ip_network
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from shared.facts import Facts
+from shared.facts import Facts, read_network
 from shared.languages import look_up
 from shared.splits import Split
 
@@ -133,11 +132,17 @@ def _rule(number: int, rule: Mapping[str, Any], salt: str | None) -> Rule:
     conditions = rule["if"]
     zone = ZoneInfo(conditions.get("time_zone", "UTC"))
     compiled = tuple(
-        Condition(name, wanted, _TESTS[name](wanted, zone), zone)
+        Condition(name, wanted, _test(name, conditions, zone), zone)
         for name, wanted in conditions.items()
         if name != "time_zone"
     )
     return Rule(label, compiled, _destination(label, rule, salt))
+
+
+def _test(name: str, conditions: Mapping[str, Any], zone: ZoneInfo) -> Test:
+    if name == "weekday" and "time" in conditions:
+        return _is_weekday_of_span(conditions[name], conditions["time"], zone)
+    return _TESTS[name](conditions[name], zone)
 
 
 def _destination(label: str, rule: Mapping[str, Any], salt: str | None) -> Destination:
@@ -185,6 +190,25 @@ def _is_weekday(wanted: Sequence[str], zone: ZoneInfo) -> Test:
     return lambda facts: datetime.fromtimestamp(facts.now, zone).weekday() in days
 
 
+def _is_weekday_of_span(wanted: Sequence[str], spans_wanted: Sequence[str], zone: ZoneInfo) -> Test:
+    """After midnight, a span that goes over it belongs to the day on which it began."""
+    days = frozenset(WEEKDAYS.index(day) for day in wanted)
+    spans = [read_span(text) for text in spans_wanted]
+
+    def holds(facts: Facts) -> bool:
+        local = datetime.fromtimestamp(facts.now, zone)
+        minute = local.hour * 60 + local.minute
+        today = local.weekday()
+        begun = {
+            today if begin <= minute else (today - 1) % 7
+            for begin, end in spans
+            if (begin <= minute < end if begin < end else minute >= begin or minute < end)
+        }
+        return not days.isdisjoint(begun or {today})
+
+    return holds
+
+
 def _is_time(wanted: Sequence[str], zone: ZoneInfo) -> Test:
     """A span from a later to an earlier time goes over midnight."""
     spans = [read_span(text) for text in wanted]
@@ -198,7 +222,7 @@ def _is_time(wanted: Sequence[str], zone: ZoneInfo) -> Test:
 
 
 def _is_address(wanted: Sequence[str], _zone: ZoneInfo) -> Test:
-    networks = [ip_network(text) for text in wanted]
+    networks = [read_network(text) for text in wanted]
     return lambda facts: facts.address is not None and any(facts.address in network for network in networks)
 
 

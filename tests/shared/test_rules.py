@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from shared.clicks import Visit
 from shared.countries import COUNTRIES
-from shared.facts import Facts, read_host, read_query
+from shared.facts import Facts, read_address, read_host, read_query
 from shared.languages import Accepted, read_accepted
-from shared.rules import CONDITIONS, Decision, RulesUnreadable
+from shared.rules import CONDITIONS, WEEKDAYS, Decision, RulesUnreadable
 from shared.visits import VisitReader
 
 URL = "https://www.example.com/"
@@ -107,13 +107,33 @@ def holds(name: str, wanted: Any, visit: Facts, zone: ZoneInfo) -> bool:  # one 
     return getattr(visit, name) in wanted
 
 
+def holds_in_time(conditions: dict[str, Any], visit: Facts, zone: ZoneInfo) -> bool:
+    """Weekday and time together: a span belongs to the day on which it begins."""
+    local = datetime.fromtimestamp(visit.now, UTC).astimezone(zone)
+    clock, today = local.strftime("%H:%M"), local.strftime("%a").lower()
+    yesterday = WEEKDAYS[WEEKDAYS.index(today) - 1]
+    for span in conditions["time"]:
+        begin, end = span.split("-")
+        if begin < end and begin <= clock < end and today in conditions["weekday"]:
+            return True
+        if begin > end and clock >= begin and today in conditions["weekday"]:
+            return True
+        if begin > end and clock < end and yesterday in conditions["weekday"]:
+            return True
+    return False
+
+
 def winner(rules: list[dict[str, Any]], visit: Facts) -> str:
     """The target of the rule that wins: the first that names the visitor's best language, of those that can win."""
     can_win = []
     for rule in rules:
         zone = ZoneInfo(rule["if"].get("time_zone", "UTC"))
         others = {name: wanted for name, wanted in rule["if"].items() if name not in ("time_zone", "language")}
-        if all(holds(name, wanted, visit, zone) for name, wanted in others.items()):
+        together = {"weekday", "time"} <= others.keys()
+        singly = {name: wanted for name, wanted in others.items() if not together or name not in ("weekday", "time")}
+        if all(holds(name, wanted, visit, zone) for name, wanted in singly.items()) and (
+            not together or holds_in_time(others, visit, zone)
+        ):
             can_win.append(rule)
             if "language" not in rule["if"]:
                 break
@@ -135,6 +155,8 @@ def test_rules_are_the_model(rules: list[dict[str, Any]], visit: Facts) -> None:
     for rule, compiled in zip(rules, decision.rules, strict=True):
         zone = ZoneInfo(rule["if"].get("time_zone", "UTC"))
         for condition in compiled.conditions:
+            if condition.name == "weekday" and "time" in rule["if"]:
+                continue
             assert condition.holds(visit) == holds(condition.name, rule["if"][condition.name], visit, zone)
 
 
@@ -162,6 +184,24 @@ def test_language_is_chosen_among_rules_that_can_win(rules: list[dict[str, Any]]
     visit = Facts(START.timestamp(), language=read_accepted(header))
 
     assert compiled.choose(visit).choose(b"").url == f"{URL}{expected}"
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "expected"),
+    [
+        ("::ffff:127.0.0.0/104", b"127.1.2.3", True),
+        ("::ffff:127.0.0.0/104", b"::ffff:127.1.2.3", True),
+        ("::ffff:192.0.2.1", b"192.0.2.1", True),
+        ("::ffff:192.0.2.1", b"192.0.2.2", False),
+        ("::ffff:0:0/96", b"192.0.2.2", True),
+        ("::/0", b"2001:db8::1", True),
+    ],
+)
+def test_mapped_networks_are_those_of_ipv4(network: str, address: bytes, expected: bool) -> None:
+    """A network of IPv4 addresses in a form of IPv6 has the visitors whose addresses are in it."""
+    decision = Decision(URL, json.dumps([{"if": {"address": [network]}, "url": f"{URL}1"}]), None, None)
+
+    assert (decision.choose(Facts(0.0, address=read_address(address))).choose(b"").url != URL) == expected
 
 
 def test_model_knows_every_condition() -> None:

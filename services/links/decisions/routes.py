@@ -1,6 +1,6 @@
 """Explains where a link would lead a visit, by the code that redirect decides by (`shared/rules.py`)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -96,11 +96,14 @@ def _read_facts(query: DecideQuery) -> Facts:
 def _found(condition: Condition, facts: Facts, language: str | None, query: DecideQuery) -> str | None:
     """Return what the visit has of what a condition asks for, as text."""
     local = datetime.fromtimestamp(facts.now, condition.zone)
+    day = f"{local:%a}".lower()
+    if condition.name == "weekday" and condition.holds(facts) != (day in condition.wanted):
+        day = f"the night from {local - timedelta(days=1):%a} to {local:%a}".lower()
     known: dict[str, object] = {
         **facts._asdict(),
         "language": language or query.language or None,
         "query": query.query or None,
-        "weekday": f"{local:%a}".lower(),
+        "weekday": day,
         "time": f"{local:%H:%M}",
         "after": local.isoformat(),
         "before": local.isoformat(),
