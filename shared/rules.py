@@ -8,11 +8,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from ipaddress import ip_network
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from shared.facts import Facts
+from shared.facts import Facts, read_network
+from shared.languages import look_up
 from shared.splits import Split
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -48,7 +48,10 @@ class Destination(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """A condition of a rule: its name, the values of which one has to apply, the test, and where days begin for it."""
+    """A condition of a rule: its name, the values of which one has to apply, the test, and where days begin for it.
+
+    The test of a language tells whether it is acceptable. Which one is chosen depends on the other rules, too.
+    """
 
     name: str
     wanted: Any
@@ -69,7 +72,6 @@ class Decision:
 
     Attributes:
         needs: The names of all conditions.
-        languages: All languages that the rules name, in lower case.
     """
 
     def __init__(self, url: str, rules: str | None, split: str | None, salt: str | None) -> None:
@@ -83,24 +85,46 @@ class Decision:
             self.rules = tuple(_rule(number, rule, salt) for number, rule in enumerate(json.loads(rules or "[]"), 1))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RulesUnreadable("the rules have something unknown") from error
-        conditions = [condition for rule in self.rules for condition in rule.conditions]
-        self.needs = frozenset(condition.name for condition in conditions)
-        self.languages = frozenset(tag for each in conditions if each.name == "language" for tag in each.wanted)
-        self._tests = [(tuple(each.holds for each in rule.conditions), rule.destination) for rule in self.rules]
+        self.needs = frozenset(condition.name for rule in self.rules for condition in rule.conditions)
+        self._tests = [(_tests_but_language(rule), _languages(rule), rule) for rule in self.rules]
 
     @property
     def destinations(self) -> list[Destination]:
         return [*(rule.destination for rule in self.rules), self.otherwise]
 
     def choose(self, facts: Facts) -> Destination:
-        """Return the destination of the first rule whose conditions all hold."""
-        for tests, destination in self._tests:
+        """Return the destination of the rule that wins."""
+        winner, _ = self.find_winner(facts)
+        return self.otherwise if winner is None else winner.destination
+
+    def find_winner(self, facts: Facts) -> tuple[Rule | None, str | None]:
+        """Find the first rule whose conditions all hold, and the language that was chosen.
+
+        Only rules that can win take part in the choice of a language: those whose other conditions all hold, up to the first
+        one that asks for no language. So a rule loses a visitor for the language only to a rule that gets him.
+        """
+        rule_of: dict[str, Rule] = {}
+        last: Rule | None = None
+        for tests, languages, rule in self._tests:
             for holds in tests:
                 if not holds(facts):
                     break
             else:
-                return destination
-        return self.otherwise
+                if not languages:
+                    last = rule
+                    break
+                for tag in languages:
+                    rule_of.setdefault(tag, rule)
+        language = look_up(facts.language, rule_of) if rule_of else None
+        return (last, None) if language is None else (rule_of[language], language)
+
+
+def _tests_but_language(rule: Rule) -> tuple[Test, ...]:
+    return tuple(each.holds for each in rule.conditions if each.name != "language")
+
+
+def _languages(rule: Rule) -> Sequence[str]:
+    return next((each.wanted for each in rule.conditions if each.name == "language"), ())
 
 
 def _rule(number: int, rule: Mapping[str, Any], salt: str | None) -> Rule:
@@ -108,11 +132,17 @@ def _rule(number: int, rule: Mapping[str, Any], salt: str | None) -> Rule:
     conditions = rule["if"]
     zone = ZoneInfo(conditions.get("time_zone", "UTC"))
     compiled = tuple(
-        Condition(name, wanted, _TESTS[name](wanted, zone), zone)
+        Condition(name, wanted, _test(name, conditions, zone), zone)
         for name, wanted in conditions.items()
         if name != "time_zone"
     )
     return Rule(label, compiled, _destination(label, rule, salt))
+
+
+def _test(name: str, conditions: Mapping[str, Any], zone: ZoneInfo) -> Test:
+    if name == "weekday" and "time" in conditions:
+        return _is_weekday_of_span(conditions[name], conditions["time"], zone)
+    return _TESTS[name](conditions[name], zone)
 
 
 def _destination(label: str, rule: Mapping[str, Any], salt: str | None) -> Destination:
@@ -126,6 +156,11 @@ def _destination(label: str, rule: Mapping[str, Any], salt: str | None) -> Desti
 def _among(place: int, wanted: Sequence[str], _zone: ZoneInfo) -> Test:
     values = frozenset(wanted)
     return lambda facts: facts[place] in values
+
+
+def _accepts(wanted: Sequence[str], _zone: ZoneInfo) -> Test:
+    tags = frozenset(wanted)
+    return lambda facts: look_up(facts.language, tags) is not None
 
 
 def _has_parameter(wanted: Sequence[Mapping[str, str]], _zone: ZoneInfo) -> Test:
@@ -155,6 +190,25 @@ def _is_weekday(wanted: Sequence[str], zone: ZoneInfo) -> Test:
     return lambda facts: datetime.fromtimestamp(facts.now, zone).weekday() in days
 
 
+def _is_weekday_of_span(wanted: Sequence[str], spans_wanted: Sequence[str], zone: ZoneInfo) -> Test:
+    """After midnight, a span that goes over it belongs to the day on which it began."""
+    days = frozenset(WEEKDAYS.index(day) for day in wanted)
+    spans = [read_span(text) for text in spans_wanted]
+
+    def holds(facts: Facts) -> bool:
+        local = datetime.fromtimestamp(facts.now, zone)
+        minute = local.hour * 60 + local.minute
+        today = local.weekday()
+        begun = {
+            today if begin <= minute else (today - 1) % 7
+            for begin, end in spans
+            if (begin <= minute < end if begin < end else minute >= begin or minute < end)
+        }
+        return not days.isdisjoint(begun or {today})
+
+    return holds
+
+
 def _is_time(wanted: Sequence[str], zone: ZoneInfo) -> Test:
     """A span from a later to an earlier time goes over midnight."""
     spans = [read_span(text) for text in wanted]
@@ -168,7 +222,7 @@ def _is_time(wanted: Sequence[str], zone: ZoneInfo) -> Test:
 
 
 def _is_address(wanted: Sequence[str], _zone: ZoneInfo) -> Test:
-    networks = [ip_network(text) for text in wanted]
+    networks = [read_network(text) for text in wanted]
     return lambda facts: facts.address is not None and any(facts.address in network for network in networks)
 
 
@@ -179,7 +233,8 @@ def read_span(text: str) -> tuple[int, int]:
 
 
 _TESTS: dict[str, Callable[[Any, ZoneInfo], Test]] = {
-    **{name: partial(_among, Facts._fields.index(name)) for name in ("device", "os", "browser", "language", "country")},
+    **{name: partial(_among, Facts._fields.index(name)) for name in ("device", "os", "browser", "country")},
+    "language": _accepts,
     "query": _has_parameter,
     "referrer": _comes_from,
     "after": _is_after,

@@ -15,7 +15,7 @@ from shared.api import Browser, Device
 from shared.clicks import LONGEST_AGENT, Visit
 from shared.countries import CountryFinder
 from shared.facts import Facts, read_address, read_host, read_query
-from shared.languages import LONGEST_ACCEPTED, look_up, read_accepted
+from shared.languages import LONGEST_ACCEPTED, Accepted, read_accepted
 from shared.rules import Decision
 
 REMEMBERED = 4096
@@ -31,6 +31,7 @@ _SYSTEMS = {
     **dict.fromkeys(("Linux", "Ubuntu", "Debian", "Fedora", "Red Hat", "Gentoo", "SUSE", "CentOS", "Mint"), "linux"),
 }
 _OTHER_NAMES = {"Chromium": "chrome", "Mobile Safari": "safari"}
+_NOTHING = Accepted()
 _DEVICES = frozenset(get_args(Device))
 _BROWSERS = frozenset(get_args(Browser))
 
@@ -65,15 +66,15 @@ class VisitReader:
         device = system = browser = None
         if agent and self._agents is not None and needs & _OF_AGENTS:
             device, system, browser = self._parse_agent(agent[:LONGEST_AGENT])
-        tag = None
-        if language and decision.languages:
-            tag = look_up(self._parse_language(language[:LONGEST_ACCEPTED]), decision.languages)
+        accepted = _NOTHING
+        if language and "language" in needs:
+            accepted = self._parse_language(language[:LONGEST_ACCEPTED])
         return Facts(
             now,
             device,
             system,
             browser,
-            tag,
+            accepted,
             self._countries.find(address) if self._countries is not None and "country" in needs else None,
             read_query(query) if query and "query" in needs else (),
             read_host(referrer) if referrer and "referrer" in needs else None,

@@ -132,6 +132,12 @@ class Memory:
         kind = DecidingEntry if decides(reading.record) else Entry
         entry = kind(reading.record, now)
         place = request_slice(key)
+        before = self.entries.get(place)
+        if isinstance(entry, DecidingEntry):
+            # What was compiled stays as long as its record does.
+            decider = before.decider if isinstance(before, DecidingEntry) and before.packed == entry.packed else None
+            if decider is not None:
+                self.keep_decider(entry, decider, now)
         self._remove(place)
         self.entries[place] = entry
         self.bytes += entry.size(place)

@@ -50,10 +50,13 @@ async def link(alice: httpx.AsyncClient) -> httpx.AsyncClient:
         ({"referrer": "m.news.example"}, 5, ["rule 5"]),
         ({"referrer": "https://news.example:443/a"}, 5, ["rule 5"]),
         ({"referrer": "https://fakenews.example/"}, None, ["url"]),
-        ({"time": "2030-01-03T23:30:00Z"}, 6, ["rule 6"]),
+        ({"time": "2030-01-04T21:00:00Z"}, 6, ["rule 6"]),
         ({"time": "2030-01-03T22:30:00Z"}, None, ["url"]),
-        ({"time": "2030-01-04T04:59:00+00:00"}, 6, ["rule 6"]),
-        ({"time": "2030-01-04T05:00:00Z"}, None, ["url"]),
+        ({"time": "2030-01-05T04:59:00+00:00"}, 6, ["rule 6"]),
+        ({"time": "2030-01-05T05:00:00Z"}, None, ["url"]),
+        ({"time": "2030-01-04T00:30:00+01:00"}, None, ["url"]),
+        ({"time": "2030-01-05T01:30:00+01:00"}, 6, ["rule 6"]),
+        ({"time": "2030-01-05T06:00:00+01:00"}, None, ["url"]),
         ({"time": "2031-01-01T00:00:00Z"}, 7, ["rule 7"]),
         ({"address": "::ffff:192.0.2.7"}, 8, ["rule 8"]),
     ],
@@ -87,6 +90,23 @@ async def test_others_are_explained(link: httpx.AsyncClient) -> None:
     assert fourth["conditions"][0]["wanted"] == ["a=ä", "b"]
     assert {"condition": "weekday", "holds": False, "wanted": ["fri"], "found": "tue"} in sixth["conditions"]
     assert {"condition": "time", "holds": False, "wanted": ["22:00-06:00"], "found": "13:00"} in sixth["conditions"]
+
+
+async def test_chosen_language_is_explained(alice: httpx.AsyncClient) -> None:
+    """The rule of a language that was not chosen does not hold; a rule whose other conditions fail chooses none."""
+    wanted: list[dict[str, Any]] = [
+        {"language": "en"},
+        {"language": "en-US", "query": {"name": "x"}},
+        {"language": "de"},
+    ]
+    rules = [{"if": each, "url": f"{URL}{number}"} for number, each in enumerate(wanted, 1)]
+    await alice.post(LINKS, json={"url": URL, "code": "r", "rules": rules})
+    plain, special = [await decide(alice, language="en-US,en;q=0.9", query=query) for query in ("", "x")]
+
+    assert [plain["rule"], special["rule"]] == [1, 2]
+    assert [each["holds"] for each in plain["rules"]] == [True, False, False]
+    assert [each["holds"] for each in special["rules"]] == [False, True, False]
+    assert [found["rules"][0]["conditions"][0]["found"] for found in (plain, special)] == ["en", "en-us"]
 
 
 async def test_link_without_rules(alice: httpx.AsyncClient) -> None:

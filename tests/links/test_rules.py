@@ -137,6 +137,9 @@ RULE: dict[str, Any] = {"if": {"device": "mobile"}, "url": URL}
         ({"if": {"time": "09:00-10:00", "time_zone": "Mars/Base"}}, "rules.1.if.time_zone"),
         ({"if": {"device": "mobile", "time_zone": "UTC"}}, "rules.1.if"),
         ({"if": {"address": "192.0.2.1/24"}}, "rules.1.if.address.0"),
+        ({"if": {"address": "fe80::1%eth0"}}, "rules.1.if.address.0"),
+        ({"if": {"weekday": "mon", "time_zone": "Factory"}}, "rules.1.if.time_zone"),
+        ({"if": {"weekday": "mon", "time_zone": "localtime"}}, "rules.1.if.time_zone"),
         ({"if": {"device": []}}, "rules.1.if.device"),
         ({"if": {"address": ["192.0.2.1"] * 51}}, "rules.1.if.address"),
         ({"if": {}}, "rules.1.if"),
@@ -166,7 +169,16 @@ async def test_wrong_rule_is_named(alice: httpx.AsyncClient, rule: dict[str, Any
     ("fields", "places"),
     [
         ({"rules": [RULE] * 51}, {"rules"}),
-        ({"rules": [RULE | {"name": "a"}] * 2}, {"rules"}),
+        ({"rules": [RULE | {"name": "a"}] * 2}, {"rules.1.name"}),
+        ({"rules": [RULE | {"name": "rule 2"}, RULE]}, {"rules.1.name"}),
+        ({"rules": [RULE, RULE | {"name": "url"}]}, {"rules.1.name"}),
+        (
+            {
+                "rules": [{"if": {"device": "mobile"}, "name": "a", "split": SPLIT}],
+                "split": [{"name": "a / b", "url": URL}, SPLIT[0]],
+            },
+            {"rules.0.split.1.name"},
+        ),
         ({"rules": {}}, {"rules"}),
         ({"split": [SPLIT[0]] * 2}, {"split"}),
         ({"split": [SPLIT[1], SPLIT[1] | {"name": "c"}]}, {"split"}),

@@ -154,6 +154,26 @@ async def test_rules_of_a_newer_release_are_not_guessed() -> None:
             await rules.choose(("sho.rt", "a"), record(rules=newer), {}, b"")
 
 
+async def test_what_was_compiled_stays_with_its_record() -> None:
+    """Reading the same record again compiles nothing; another record is compiled anew."""
+    memory = Memory(2**20)
+    rules = Rules(memory, None)
+    key: LinkKey = ("sho.rt", "a")
+    first = record(rules=BOTH["rules"])
+    deciders = []
+    for version, each in enumerate((first, first, first._replace(url=f"{URL}new"))):
+        memory.store(key, VersionedRecord(version, each), NOW)
+        entry = memory.find(key)
+        assert isinstance(entry, DecidingEntry)
+        deciders.append(entry.decider)
+        await rules.choose(key, each, {}, b"")
+        if version == 0:
+            made = entry.decider
+
+    assert made is not None
+    assert deciders == [None, made, None]
+
+
 async def test_memory_counts_what_rules_take() -> None:
     """However many rules links have, what is made of them is within what memory counts for them."""
     wide = [{"if": {"language": ["de"], "os": ["ios"]}, "url": f"{URL}{n}"} for n in range(50)]

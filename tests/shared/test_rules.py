@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from shared.clicks import Visit
 from shared.countries import COUNTRIES
-from shared.facts import Facts, read_host, read_query
-from shared.rules import CONDITIONS, Decision, RulesUnreadable
+from shared.facts import Facts, read_address, read_host, read_query
+from shared.languages import Accepted, read_accepted
+from shared.rules import CONDITIONS, WEEKDAYS, Decision, RulesUnreadable
 from shared.visits import VisitReader
 
 URL = "https://www.example.com/"
@@ -39,7 +40,9 @@ facts = st.builds(
     device=st.sampled_from([None, "mobile", "tablet", "desktop"]),
     os=st.sampled_from([None, "ios", "android"]),
     browser=st.sampled_from([None, "safari", "chrome"]),
-    language=st.sampled_from([None, "de", "pt-br"]),
+    language=st.lists(st.sampled_from(["de", "de-ch", "pt-br", "fr", "en-us"]), unique=True, max_size=3).map(
+        lambda ranges: Accepted(tuple(ranges))
+    ),
     country=st.sampled_from([None, "DE", "NZ"]),
     query=st.lists(st.tuples(names, names), max_size=3),
     referrer=st.sampled_from([None, *HOSTS]),
@@ -51,7 +54,7 @@ conditions = st.fixed_dictionaries(
         "device": some(["mobile", "tablet", "desktop"]),
         "os": some(["ios", "android", "windows"]),
         "browser": some(["safari", "chrome", "edge"]),
-        "language": some(["de", "pt-br", "fr"]),
+        "language": some(["de", "de-ch", "pt", "pt-br", "fr"]),
         "country": some(["DE", "NZ", "FR"]),
         "query": st.lists(st.fixed_dictionaries({"name": names}, optional={"value": names}), min_size=1, max_size=2),
         "referrer": some(HOSTS),
@@ -99,25 +102,106 @@ def holds(name: str, wanted: Any, visit: Facts, zone: ZoneInfo) -> bool:  # one 
         return False
     if name == "address":
         return visit.address is not None and any(visit.address in ip_network(each) for each in wanted)
+    if name == "language":
+        return any(shorter in wanted for each in visit.language.wanted for shorter in (each, each.split("-")[0]))
     return getattr(visit, name) in wanted
+
+
+def holds_in_time(conditions: dict[str, Any], visit: Facts, zone: ZoneInfo) -> bool:
+    """Weekday and time together: a span belongs to the day on which it begins."""
+    local = datetime.fromtimestamp(visit.now, UTC).astimezone(zone)
+    clock, today = local.strftime("%H:%M"), local.strftime("%a").lower()
+    yesterday = WEEKDAYS[WEEKDAYS.index(today) - 1]
+    for span in conditions["time"]:
+        begin, end = span.split("-")
+        if begin < end and begin <= clock < end and today in conditions["weekday"]:
+            return True
+        if begin > end and clock >= begin and today in conditions["weekday"]:
+            return True
+        if begin > end and clock < end and yesterday in conditions["weekday"]:
+            return True
+    return False
+
+
+def winner(rules: list[dict[str, Any]], visit: Facts) -> str:
+    """The target of the rule that wins: the first that names the visitor's best language, of those that can win."""
+    can_win = []
+    for rule in rules:
+        zone = ZoneInfo(rule["if"].get("time_zone", "UTC"))
+        others = {name: wanted for name, wanted in rule["if"].items() if name not in ("time_zone", "language")}
+        together = {"weekday", "time"} <= others.keys()
+        singly = {name: wanted for name, wanted in others.items() if not together or name not in ("weekday", "time")}
+        if all(holds(name, wanted, visit, zone) for name, wanted in singly.items()) and (
+            not together or holds_in_time(others, visit, zone)
+        ):
+            can_win.append(rule)
+            if "language" not in rule["if"]:
+                break
+    for language in visit.language.wanted:
+        for shorter in (language, language.split("-")[0]):
+            for rule in can_win:
+                if shorter in rule["if"].get("language", ()):
+                    return str(rule["url"])
+    return str(can_win[-1]["url"]) if can_win and "language" not in can_win[-1]["if"] else URL
 
 
 @given(rules=all_rules, visit=facts)
 @settings(max_examples=500, deadline=None)
 def test_rules_are_the_model(rules: list[dict[str, Any]], visit: Facts) -> None:
     """The first rule whose conditions all hold wins, for every kind of condition, and else the link's own target."""
-    expected = URL
-    for rule in reversed(rules):
-        zone = ZoneInfo(rule["if"].get("time_zone", "UTC"))
-        if all(holds(name, wanted, visit, zone) for name, wanted in rule["if"].items() if name != "time_zone"):
-            expected = rule["url"]
     decision = Decision(URL, json.dumps(rules), None, None)
 
-    assert decision.choose(visit).choose(b"").url == expected
+    assert decision.choose(visit).choose(b"").url == winner(rules, visit)
     for rule, compiled in zip(rules, decision.rules, strict=True):
         zone = ZoneInfo(rule["if"].get("time_zone", "UTC"))
         for condition in compiled.conditions:
+            if condition.name == "weekday" and "time" in rule["if"]:
+                continue
             assert condition.holds(visit) == holds(condition.name, rule["if"][condition.name], visit, zone)
+
+
+@pytest.mark.parametrize(
+    ("rules", "header", "expected"),
+    [
+        # A rule that cannot win takes no visitor from another one.
+        ([{"language": ["en"]}, {"language": ["en-us"], "query": [{"name": "x"}]}], "en-US,en;q=0.9", "1"),
+        ([{"language": ["fr"], "country": ["FR"]}, {"language": ["de"]}], "fr, de;q=0.9", "2"),
+        ([{"language": ["de"]}, {"before": "2040-01-01T00:00:00Z"}, {"language": ["en"]}], "en, de;q=0.5", "1"),
+        # The visitor's best language wins, and of one language the whole tag.
+        ([{"language": ["de"]}, {"language": ["en"]}], "en, de;q=0.5", "2"),
+        ([{"language": ["en"]}, {"language": ["en-us"]}], "en-US,en;q=0.9", "2"),
+        ([{"language": ["en"]}, {"language": ["en", "de"]}], "en", "1"),
+        # Without any of their languages, the first rule that asks for none.
+        ([{"language": ["de"]}, {"before": "2040-01-01T00:00:00Z"}], "en", "2"),
+        ([{"language": ["de"]}, {"language": ["en-us"]}], "en", ""),
+    ],
+)
+def test_language_is_chosen_among_rules_that_can_win(rules: list[dict[str, Any]], header: str, expected: str) -> None:
+    """A visitor gets the best language that a rule can give him; rules whose other conditions fail do not count."""
+    compiled = Decision(
+        URL, json.dumps([{"if": each, "url": f"{URL}{n}"} for n, each in enumerate(rules, 1)]), None, None
+    )
+    visit = Facts(START.timestamp(), language=read_accepted(header))
+
+    assert compiled.choose(visit).choose(b"").url == f"{URL}{expected}"
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "expected"),
+    [
+        ("::ffff:127.0.0.0/104", b"127.1.2.3", True),
+        ("::ffff:127.0.0.0/104", b"::ffff:127.1.2.3", True),
+        ("::ffff:192.0.2.1", b"192.0.2.1", True),
+        ("::ffff:192.0.2.1", b"192.0.2.2", False),
+        ("::ffff:0:0/96", b"192.0.2.2", True),
+        ("::/0", b"2001:db8::1", True),
+    ],
+)
+def test_mapped_networks_are_those_of_ipv4(network: str, address: bytes, expected: bool) -> None:
+    """A network of IPv4 addresses in a form of IPv6 has the visitors whose addresses are in it."""
+    decision = Decision(URL, json.dumps([{"if": {"address": [network]}, "url": f"{URL}1"}]), None, None)
+
+    assert (decision.choose(Facts(0.0, address=read_address(address))).choose(b"").url != URL) == expected
 
 
 def test_model_knows_every_condition() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import ada_url
 
 from services.links.keys.authentication import Caller
-from services.links.links.conditions import referrer_rules, spell_models, stored_urls, targets_of
+from services.links.links.conditions import referrer_rules, repeated_variants, spell_models, stored_urls, targets_of
 from services.links.links.forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
 from services.links.links.lists import LinkFilter
 from services.links.links.rows import DECIDED, LinkDraft, LinkFields, LinkRow
@@ -100,6 +100,11 @@ def _check_fields(
     errors += _parse_targets(given, site)
     changed = make(**given)
     errors += _check_deciding(changed)
+    if not errors and ("rules" in given or "split" in given):
+        errors += [
+            FieldError(place, f"makes the variant {variant!r} in statistics, which another target is called")
+            for place, variant in repeated_variants(changed.url, changed.rules, changed.split)
+        ]
     if changed.forward_path and not all(url.startswith(("http://", "https://")) for url in _urls(changed)):
         errors.append(FieldError("forward_path", "needs a target that begins with http:// or https://"))
     if changed.expires_at is not None:

@@ -6,7 +6,6 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
 from typing import Annotated, Literal, Self, TypeVar
 
 import ada_url
@@ -36,8 +35,9 @@ from shared.api import (
     Device,
     System,
 )
+from shared.facts import read_network
 from shared.languages import LANGUAGE_PATTERN
-from shared.rules import read_span
+from shared.rules import Decision, read_span
 
 HEAVIEST = 10_000
 
@@ -103,7 +103,7 @@ def _check_span(text: str) -> str:
 
 def _check_network(text: str) -> str:
     try:
-        return str(ip_network(text.strip()))
+        return str(read_network(text.strip()))
     except ValueError as error:
         raise ValueError(f"must be an address or a network such as 192.0.2.0/24: {error}") from None
 
@@ -156,8 +156,8 @@ class Conditions(_Sparse):
     browser: Many[Annotated[Browser, BeforeValidator(_lower)]] | None = None
     language: Many[Language] | None = Field(
         None,
-        description="The visitor's language is the best for `Accept-Language` of all that the rules of the link name: "
-        "RFC 4647, lookup.",
+        description="The visitor's language is the best for `Accept-Language` (RFC 4647, lookup) of those that these rules "
+        "name: whose other conditions all hold, up to the first one without a language.",
     )
     country: Many[Country] | None = Field(None, description="ISO 3166.")
     query: Many[Parameter] | None = None
@@ -170,7 +170,9 @@ class Conditions(_Sparse):
         Annotated[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], BeforeValidator(_lower)]
     ] | None = None  # fmt: skip
     time: Many[Span] | None = Field(
-        None, description="Spans of the day, such as `09:00-17:30`; `22:00-06:00` goes over midnight."
+        None,
+        description="Spans of the day, such as `09:00-17:30`; `22:00-06:00` goes over midnight; beside `weekday` "
+        "it belongs to the day on which it begins.",
     )
     time_zone: TimeZone | None = Field(None, description="Of `weekday` and `time`; UTC if left out.")
     address: Many[Annotated[Short, AfterValidator(_check_network)]] | None = Field(
@@ -225,14 +227,7 @@ class Rule(_Sparse):
         return self
 
 
-def _check_names(rules: list[Rule]) -> list[Rule]:
-    names = [rule.name for rule in rules if rule.name is not None]
-    if len(set(names)) < len(names):
-        raise ValueError("must have names of their own")
-    return rules
-
-
-Rules = Annotated[list[Rule], Field(max_length=MOST_RULES), AfterValidator(_check_names)]
+Rules = Annotated[list[Rule], Field(max_length=MOST_RULES)]
 
 
 def targets_of(rules: Sequence[Rule], split: Sequence[SplitTarget]) -> Iterator[tuple[str, Rule | SplitTarget]]:
@@ -243,6 +238,18 @@ def targets_of(rules: Sequence[Rule], split: Sequence[SplitTarget]) -> Iterator[
         else:
             yield from _targets(f"rules.{number}.split", rule.split)
     yield from _targets("split", split)
+
+
+def repeated_variants(url: str, rules: str | None, split: str | None) -> Iterator[tuple[str, str]]:
+    """The targets of stored rules that statistics could not tell from others: the place of the name, and the variant."""
+    decision = Decision(url, rules, split, None)
+    seen = {target.variant for target in decision.otherwise.targets}
+    for number, rule in enumerate(decision.rules):
+        for place, target in enumerate(rule.destination.targets):
+            if target.variant in seen:
+                inner = f"split.{place}." if rule.destination.split is not None else ""
+                yield f"rules.{number}.{inner}name", target.variant
+            seen.add(target.variant)
 
 
 def spell_models(models: Sequence[BaseModel]) -> str | None:

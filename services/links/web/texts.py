@@ -130,7 +130,10 @@ def check_zone(name: str) -> str:
     return name
 
 
-_zones = cache(available_timezones)
+@cache
+def _zones() -> frozenset[str]:
+    """All names but those that stand for a machine's own zone, or for none."""
+    return frozenset(available_timezones() - {"Factory", "localtime", "posixrules"})
 
 
 def drop_repeats(tags: list[str]) -> list[str]:
