@@ -27,7 +27,8 @@ RETRY_AFTER_S = 1
 
 _ROBOTS = (b"x-robots-tag", b"noindex")
 _ENCODED_DOT = re.compile(rb"%2[Ee]")
-# A segment of dots beside an encoded slash or a backslash, or with parameters.
+# A segment of dots beside an encoded slash or a backslash, or with parameters: browsers read no dot segment there, but servers
+# that decode first may read one and leave the target's path.
 _HIDDEN_DOTS = re.compile(
     rb"(?i)(?:%2f|%5c|\\)(?:\.|%2e){1,2}(?:$|[/;\\]|%2f|%5c)|(?:^|/)(?:\.|%2e){1,2}(?:[;\\]|%2f|%5c)"
 )
@@ -61,14 +62,14 @@ def answer_visit(
         now: Unix seconds.
         error_format: The format of an error.
     """
-    if record is None or (rest and (not record.forward_path or _hides_dots(rest))):
+    if record is None or (rest and (not record.forward_path or _HIDDEN_DOTS.search(rest))):
         return error(404, error_format)
     if record.min_reader > READER:
         # A newer release wrote a field that this one does not know, so another process has to answer.
         return error(503, error_format)
     if has_ended(record, now):
         if record.expired_url is not None:
-            return _redirect(302, record.expired_url.encode(), NO_STORE)
+            return lead(record.expired_url)
         return error(410, error_format)
     if record.valid_from is not None and now < record.valid_from:
         return error(404, error_format)
@@ -103,14 +104,11 @@ def is_plain(record: Record, now: float) -> bool:
     """Return whether a GET without a query gets the same answer until the record expires, but for what its rules say."""
     expires_under_browser = record.cache_control is not None and record.expires_at is not None
     return (
-        not record.deleted
-        and record.enabled
+        not has_ended(record, now)
         and record.min_reader <= READER
         and record.password is None
-        and not _is_expired(record, now)
-        and (record.valid_from is None or record.valid_from <= now)
         and not record.limited
-        and not record.used_up
+        and (record.valid_from is None or record.valid_from <= now)
         and not expires_under_browser
     )
 
@@ -199,9 +197,9 @@ def add_path(target: bytes, rest: bytes) -> bytes:
     return target[:end].removesuffix(b"/") + b"/" + b"/".join(kept) + target[end:]
 
 
-def _hides_dots(rest: bytes) -> bool:
-    """Return whether servers may read dot segments in a path where browsers read none, and leave the target's path."""
-    return _HIDDEN_DOTS.search(rest) is not None
+def lead(url: str) -> Answer:
+    """Return a redirect that is no visit of a link."""
+    return _redirect(302, url.encode(), NO_STORE)
 
 
 def _redirect(

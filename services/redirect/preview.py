@@ -13,7 +13,7 @@ from html import escape
 from http import HTTPStatus
 from typing import NamedTuple
 
-from services.redirect.answers import NO_STORE, Answer, ErrorFormat, answer_visit, error, has_ended
+from services.redirect.answers import NO_STORE, Answer, ErrorFormat, answer_visit, decides, error, has_ended
 from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN
 from shared.joiner import Joiner, TooManyWaiting, Waiting
@@ -139,7 +139,7 @@ async def select_details(conn: Connection, keys: Sequence[LinkKey]) -> dict[Link
 def show(key: LinkKey, record: Record, details: Details | None, *, now: float, error_format: ErrorFormat) -> Answer:
     """Return the preview of a link. A link with a password or a limit does not show its target."""
     ended = has_ended(record, now)
-    depends = not ended and record.password is None and (record.rules is not None or record.split is not None)
+    depends = not ended and record.password is None and decides(record)
     is_hidden = depends or record.password is not None or record.limited
     url = record.expired_url if ended else None if is_hidden else record.url
     if error_format == "html":

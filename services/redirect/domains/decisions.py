@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import structlog
 
-from services.redirect.answers import NO_STORE, Answer, ErrorFormat, error
+from services.redirect.answers import Answer, ErrorFormat, error, lead
 from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.domains import CODE_PLACE
 from shared.postgres import Connection
@@ -182,14 +182,3 @@ def dress(answer: Answer, domain: Domain, error_format: ErrorFormat, code: str =
         (header, b"%d" % len(body) if header == b"content-length" else value) for header, value in answer.headers
     )
     return replace(answer, headers=headers, body=body)
-
-
-def lead(url: str) -> Answer:
-    """Return a redirect that is no visit of a link."""
-    headers = (
-        (b"location", url.encode()),
-        (b"cache-control", NO_STORE),
-        (b"x-robots-tag", b"noindex"),
-        (b"content-length", b"0"),
-    )
-    return Answer(302, headers)

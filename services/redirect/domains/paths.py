@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 
-from services.redirect.answers import Answer, ErrorFormat, error
-from services.redirect.domains.decisions import Domain, lead
+from services.redirect.answers import Answer, ErrorFormat, error, lead
+from services.redirect.domains.decisions import Domain
 from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.domains import FILES
 from shared.joiner import Joiner, TooManyWaiting, Waiting
