@@ -38,12 +38,17 @@ _UNSAFE_IN_QUERY = re.compile(rb"[^\x21-\x7e]|[\"#<>\\^`{|}]")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers (names in lower case) and body; the connection adds the rest."""
+    """Status, headers (names in lower case) and body; the connection adds the rest.
+
+    Attributes:
+        problem: All that the body says, if it is an error.
+    """
 
     status: int
     headers: tuple[Header, ...]
     body: bytes = b""
     is_click: bool = False
+    problem: VisitProblem | None = None
 
     @property
     def phrase(self) -> bytes:
@@ -149,7 +154,7 @@ def _explain(
         headers.append((BUSY.lower().encode(), b"1"))
     if allow is not None:
         headers.append((b"allow", allow))
-    return Answer(status, tuple(headers), body)
+    return Answer(status, tuple(headers), body, problem=problem)
 
 
 def read_error_format(headers: dict[bytes, bytes]) -> ErrorFormat:

@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 import structlog
 
-from services.redirect.answers import Answer, ErrorFormat, error, lead
+from services.redirect.answers import Answer, ErrorFormat, lead
 from services.redirect.lookup.source import Source, SourceUnavailable
 from shared.domains import CODE_PLACE
 from shared.postgres import Connection
-from shared.problems import PAGE, VISIT_PROBLEMS
+from shared.problems import PAGE
 from shared.records import LinkKey
 
 READ_AT_ONCE = 8
@@ -166,12 +166,10 @@ def dress(answer: Answer, domain: Domain, error_format: ErrorFormat, code: str =
         return lead(domain.not_found_url.replace(CODE_PLACE, quote(code, safe="")))
     if code and answer.status == 410 and domain.expired_url is not None:
         return lead(domain.expired_url)
-    if error_format != "html" or not (domain.page_title or domain.page_colour):
+    # A page that says more stays, such as the form of a password.
+    if error_format != "html" or answer.problem is None or not (domain.page_title or domain.page_colour):
         return answer
-    if answer.status not in VISIT_PROBLEMS or answer.body != error(answer.status, "html").body:
-        # A page of its own, which says more: of a limit, or with the form of a password.
-        return answer
-    _, title, detail = VISIT_PROBLEMS[answer.status]
+    _, title, detail = answer.problem
     name, look = title, ""
     if domain.page_colour:
         look += f"<style>html {{ border-top: .5rem solid {domain.page_colour} }}</style>\n"
