@@ -25,7 +25,7 @@ LONGEST_LOCATION = 16 * 1024
 
 RETRY_AFTER_S = 1
 
-_ROBOTS = (b"x-robots-tag", b"noindex")
+ROBOTS = (b"x-robots-tag", b"noindex")
 _ENCODED_DOT = re.compile(rb"%2[Ee]")
 # A segment of dots beside an encoded slash or a backslash, or with parameters: browsers read no dot segment there, but servers
 # that decode first may read one and leave the target's path.
@@ -145,7 +145,7 @@ def _explain(
     headers = [
         (b"content-type", content_type),
         (b"cache-control", NO_STORE),
-        _ROBOTS,
+        ROBOTS,
         (b"content-length", b"%d" % len(body)),
     ]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -213,7 +213,7 @@ def _redirect(
     headers = (
         (b"location", location),
         (b"cache-control", cache_control),
-        *(() if is_crawlable else (_ROBOTS,)),
+        *(() if is_crawlable else (ROBOTS,)),
         (b"content-length", b"0"),
     )
     return Answer(status, headers, is_click=is_click)

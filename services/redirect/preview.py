@@ -3,8 +3,6 @@
 `app.py` finds the link's record. The rest of a preview (title, time of creation) is read from Postgres each time.
 """
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -13,8 +11,9 @@ from html import escape
 from http import HTTPStatus
 from typing import NamedTuple
 
-from services.redirect.answers import NO_STORE, Answer, ErrorFormat, answer_visit, decides, error, has_ended
+from services.redirect.answers import Answer, ErrorFormat, answer_visit, decides, error, has_ended
 from services.redirect.lookup.source import Source, SourceUnavailable
+from services.redirect.pages import page_headers
 from shared.codes import CODE_PATTERN, TRAIL_PATTERN
 from shared.joiner import Joiner, TooManyWaiting, Waiting
 from shared.postgres import Connection
@@ -55,19 +54,7 @@ h1 { font-size: 1.5rem; line-height: 1.2 }
 .target strong { font-size: 1.25rem }
 dd { margin: 0 0 .75rem }
 """
-_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_HEADERS = (
-    (b"cache-control", NO_STORE),
-    (b"x-robots-tag", b"noindex"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (
-        b"content-security-policy",
-        f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'".encode(),
-    ),
-)
+_HEADERS = (*page_headers(_STYLE), (b"referrer-policy", b"no-referrer"))
 
 _match_target = re.compile(
     r"(?P<scheme>https?://(?:[^/?#]*@)?)(?P<host>[^/?#@]+)(?P<rest>.*)", re.DOTALL | re.IGNORECASE

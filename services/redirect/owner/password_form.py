@@ -3,12 +3,11 @@
 The pages have no script, cannot be framed, and name the target nowhere. `passwords.py` decides who gets which.
 """
 
-import base64
-import hashlib
 import html
 from dataclasses import replace
 
-from services.redirect.answers import NO_STORE, RETRY_AFTER_S, Answer, ErrorFormat, Header, error
+from services.redirect.answers import RETRY_AFTER_S, Answer, ErrorFormat, Header, error
+from services.redirect.pages import page_headers
 
 WRONG = "This is not the password. Please try again."
 FOREIGN = "Please enter the password here."
@@ -41,17 +40,7 @@ _FORM = """{alert}<form method="post" action="{action}">
 <input id="password" name="password" type="password" required autofocus autocomplete="current-password"{described}>
 <button>Open the link</button>
 </form>"""
-_SAFETY: tuple[Header, ...] = (
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'sha256-%b'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-        % base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()),
-    ),
-    (b"x-frame-options", b"DENY"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-robots-tag", b"noindex"),
-    (b"cache-control", NO_STORE),
-)
+_SAFETY = page_headers(_STYLE, form_action="'self'")
 _SAME_ORIGIN: Header = (b"referrer-policy", b"same-origin")
 """Of the form, so that its `Origin` is the site and not `null`."""
 _NO_REFERRER: Header = (b"referrer-policy", b"no-referrer")
