@@ -199,24 +199,19 @@ def _is_weekday_of_span(wanted: Sequence[str], spans_wanted: Sequence[str], zone
         local = datetime.fromtimestamp(facts.now, zone)
         minute = local.hour * 60 + local.minute
         today = local.weekday()
-        begun = {
-            today if begin <= minute else (today - 1) % 7
-            for begin, end in spans
-            if (begin <= minute < end if begin < end else minute >= begin or minute < end)
-        }
+        begun = {today if span[0] <= minute else (today - 1) % 7 for span in spans if _covers(span, minute)}
         return not days.isdisjoint(begun or {today})
 
     return holds
 
 
 def _is_time(wanted: Sequence[str], zone: ZoneInfo) -> Test:
-    """A span from a later to an earlier time goes over midnight."""
     spans = [read_span(text) for text in wanted]
 
     def holds(facts: Facts) -> bool:
         local = datetime.fromtimestamp(facts.now, zone)
         minute = local.hour * 60 + local.minute
-        return any(begin <= minute < end if begin < end else minute >= begin or minute < end for begin, end in spans)
+        return any(_covers(span, minute) for span in spans)
 
     return holds
 
@@ -224,6 +219,12 @@ def _is_time(wanted: Sequence[str], zone: ZoneInfo) -> Test:
 def _is_address(wanted: Sequence[str], _zone: ZoneInfo) -> Test:
     networks = [read_network(text) for text in wanted]
     return lambda facts: facts.address is not None and any(facts.address in network for network in networks)
+
+
+def _covers(span: tuple[int, int], minute: int) -> bool:
+    """Tell whether a minute of the day is in a span. From a later to an earlier one it goes over midnight."""
+    begin, end = span
+    return begin <= minute < end if begin < end else minute >= begin or minute < end
 
 
 def read_span(text: str) -> tuple[int, int]:
