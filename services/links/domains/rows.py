@@ -11,6 +11,19 @@ DECIDED = ("root_url", "not_found_url", "expired_url", "page_title", "page_colou
 """The columns that operators decide about."""
 
 
+_COLUMNS = ", ".join(DECIDED)
+
+_SELECT = f"SELECT domain, {_COLUMNS}, version FROM domains WHERE domain = $1"  # noqa: S608  # names of columns
+
+# A column that the JSON does not name stays.
+_UPDATE = f"""
+    UPDATE domains
+    SET ({_COLUMNS}) = (SELECT {_COLUMNS} FROM json_populate_record(domains, $2::json)),
+        version = version + 1, updated_at = now()
+    WHERE domain = $1
+"""  # noqa: S608  # names of columns
+
+
 @dataclass(frozen=True, slots=True)
 class FileRow:
     """A file, without its content."""
@@ -42,13 +55,7 @@ async def lock_domain(conn: Connection, domain: str) -> None:
 
 
 async def select_domain(conn: Connection, domain: str) -> DomainRow:
-    row = await conn.fetchrow(
-        """
-        SELECT domain, root_url, not_found_url, expired_url, page_title, page_colour, robots, version
-        FROM domains WHERE domain = $1
-        """,
-        domain,
-    )
+    row = await conn.fetchrow(_SELECT, domain)
     if row is None:
         return DomainRow(domain)
     files = await conn.fetch(
@@ -66,21 +73,7 @@ async def update_domain(conn: Connection, domain: str, changed: Mapping[str, str
         domain: The domain.
         changed: Values by column; what is left out stays.
     """
-    await conn.execute(
-        """
-        UPDATE domains SET
-            root_url      = CASE WHEN $2::jsonb ? 'root_url'      THEN $2 ->> 'root_url'      ELSE root_url END,
-            not_found_url = CASE WHEN $2::jsonb ? 'not_found_url' THEN $2 ->> 'not_found_url' ELSE not_found_url END,
-            expired_url   = CASE WHEN $2::jsonb ? 'expired_url'   THEN $2 ->> 'expired_url'   ELSE expired_url END,
-            page_title    = CASE WHEN $2::jsonb ? 'page_title'    THEN $2 ->> 'page_title'    ELSE page_title END,
-            page_colour   = CASE WHEN $2::jsonb ? 'page_colour'   THEN $2 ->> 'page_colour'   ELSE page_colour END,
-            robots        = CASE WHEN $2::jsonb ? 'robots'        THEN $2 ->> 'robots'        ELSE robots END,
-            version = version + 1, updated_at = now()
-        WHERE domain = $1
-        """,
-        domain,
-        json.dumps(dict(changed)),
-    )
+    await conn.execute(_UPDATE, domain, json.dumps(dict(changed)))
 
 
 async def select_file(conn: Connection, domain: str, name: str) -> str | None:
