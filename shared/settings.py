@@ -129,6 +129,13 @@ class RedirectSettings(ServerSettings, InternalSettings, CountrySettings):
                     raise ValueError(f"JOURNAL_DIR needs {name.upper()}")
         return self
 
+    @property
+    def links(self) -> tuple[str, str] | None:
+        """Where the write service listens, and the token for it; None if either is not set."""
+        if self.links_address is None or self.internal_token is None:
+            return None
+        return self.links_address, self.internal_token.get_secret_value()
+
 
 class DashboardSettings(ServerSettings, SiteSettings):
     """The dashboard. `tinyurl up` sets `sign_in_code…`: a code that signs in once, so that nobody has to type the key."""

@@ -84,11 +84,8 @@ def create_app(settings: RedirectSettings | None = None, record_clicks: RecordCl
                 paths=DomainPaths(source),
                 previews=Previews(source) if settings.previews else None,
                 rules=Rules(memory, settings.country_database),
-                passwords=Passwords(
-                    settings.links_address,
-                    settings.internal_token.get_secret_value() if settings.internal_token else None,
-                ),
-                claims=_open_claims(stack, settings, registry),
+                passwords=Passwords(*settings.links) if settings.links else None,
+                claims=_open_claims(stack, *settings.links, registry) if settings.links else None,
             )
             state = RedirectState(
                 answered, lane=lane, feed=feed, domains=domains, registry=registry, release=settings.release
@@ -110,19 +107,17 @@ async def _open_journal(
     stack: AsyncExitStack, settings: RedirectSettings, registry: CollectorRegistry
 ) -> RecordClicks | None:
     """Open the journal and start its shipper; without the settings for them there is none."""
-    if settings.journal_dir is None or settings.internal_token is None or settings.links_address is None:
+    if settings.journal_dir is None or settings.links is None:
         return None
     journal = await stack.enter_async_context(open_journal(settings.journal_dir, settings.journal_max_bytes))
-    intake = IntakeClient(settings.links_address, settings.internal_token.get_secret_value())
+    intake = IntakeClient(*settings.links)
     registry.register(JournalCollector(journal, await stack.enter_async_context(run_shipper(journal, intake))))
     return journal.record
 
 
-def _open_claims(stack: AsyncExitStack, settings: RedirectSettings, registry: CollectorRegistry) -> Claims | None:
-    """Prepare to ask for visitors of limited links; without the settings for it these links answer 503."""
-    if settings.internal_token is None or settings.links_address is None:
-        return None
-    claims = open_claims(settings.links_address, settings.internal_token.get_secret_value())
+def _open_claims(stack: AsyncExitStack, address: str, token: str, registry: CollectorRegistry) -> Claims:
+    """Prepare to ask for visitors of limited links."""
+    claims = open_claims(address, token)
     stack.callback(claims.close)
     registry.register(ClaimsCollector(claims))
     return claims

@@ -19,7 +19,7 @@ from services.redirect.domains.paths import DomainPaths
 from services.redirect.lookup.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.metrics import Visits
 from services.redirect.owner.claims import Claims
-from services.redirect.owner.passwords import Passwords, Visit
+from services.redirect.owner.passwords import Passwords, VisitRequest
 from services.redirect.preview import Previews, match_preview
 from services.redirect.rules import Rules, Undecided
 from shared.clicks import RecordClicks, take_parts
@@ -61,6 +61,7 @@ class VisitApp:
 
     Args:
         previews: Without them there are none on this site.
+        passwords: Without it a link with a password answers 503.
         claims: Without them a limited link answers 503.
     """
 
@@ -74,7 +75,7 @@ class VisitApp:
         paths: DomainPaths,
         previews: Previews | None,
         rules: Rules,
-        passwords: Passwords,
+        passwords: Passwords | None,
         claims: Claims | None,
     ) -> None:
         self._resolver = resolver
@@ -114,7 +115,7 @@ class VisitApp:
         if asked.is_preview:
             answer = await self._preview((name, asked.code), error_format)
             return Followed(dress(answer, domain, error_format))
-        visit = Visit(scope, (name, asked.code), headers, receive, error_format)
+        visit = VisitRequest(scope, (name, asked.code), headers, receive, error_format)
         followed = await self._follow(visit, asked)
         return followed._replace(answer=dress(followed.answer, domain, error_format, asked.code))
 
@@ -127,7 +128,7 @@ class VisitApp:
             return _unresolved(unresolved, error_format)
         return await self._previews.answer(key, record, now=time(), error_format=error_format)
 
-    async def _follow(self, visit: Visit, asked: Asked) -> Followed:
+    async def _follow(self, visit: VisitRequest, asked: Asked) -> Followed:
         error_format, variant = visit.error_format, None
         try:
             record = await self._resolver.resolve(visit.key)
@@ -146,12 +147,17 @@ class VisitApp:
         if record is None:
             return Followed(answer)
         if record.password is not None and answer.is_click:
-            answer = await self._passwords.guard(answer, record.password, replace(visit, rest=rest))
+            answer = await self._guard(answer, record.password, replace(visit, rest=rest))
         if record.limited and answer.is_click:
             answer = await self._claim(answer, record, visit)
         return Followed(answer, record.link_id, variant)
 
-    async def _claim(self, answer: Answer, record: Record, visit: Visit) -> Answer:
+    async def _guard(self, answer: Answer, tag: str, visit: VisitRequest) -> Answer:
+        if self._passwords is None:
+            return error(503, visit.error_format)
+        return await self._passwords.guard(answer, tag, visit)
+
+    async def _claim(self, answer: Answer, record: Record, visit: VisitRequest) -> Answer:
         """Return the answer of a limited link if the visitor may have it, else another one."""
         verdict = "unavailable"
         if self._claims is not None:

@@ -21,7 +21,7 @@ from starlette.types import Message
 from services.redirect.answers import Answer, ErrorFormat
 from services.redirect.app import create_app
 from services.redirect.lane import LaneProtocol
-from services.redirect.owner.passwords import MOST_AT_ONCE, Passwords, Visit
+from services.redirect.owner.passwords import MOST_AT_ONCE, Passwords, VisitRequest
 from shared.clicks import Click
 from shared.settings import RedirectSettings
 from shared.unlocks import LARGEST_FORM, password_tag, sign_unlock
@@ -186,7 +186,7 @@ async def test_passwords_under_way_are_bounded(links: UnlockServer, socket: Path
 
     async def visit(error_format: ErrorFormat = "json") -> Answer:
         scope = {"method": "GET", "query_string": b""}
-        asked = Visit(scope, ("sho.rt", "a"), headers, receive, error_format)
+        asked = VisitRequest(scope, ("sho.rt", "a"), headers, receive, error_format)
         return await passwords.guard(Answer(302, (), is_click=True), password_tag(HASH), asked)
 
     waiting = [asyncio.create_task(visit()) for _ in range(MOST_AT_ONCE)]

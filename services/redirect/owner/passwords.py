@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class VisitRequest:
     """A visit of a link.
 
     Attributes:
@@ -71,16 +71,16 @@ class Passwords:
     """Lets visitors through who know the password.
 
     Args:
-        links_address: Where links listens; without it nobody gets through.
+        links_address: Where links listens.
         token: The internal token.
     """
 
-    def __init__(self, links_address: str | None, token: str | None) -> None:
+    def __init__(self, links_address: str, token: str) -> None:
         self._links_address = links_address
-        self._token = token or ""
+        self._token = token
         self._asking = 0
 
-    async def guard(self, target: Answer, tag: str, visit: Visit) -> Answer:
+    async def guard(self, target: Answer, tag: str, visit: VisitRequest) -> Answer:
         """Return the target for a visitor who knows the password, and a question for every other one.
 
         Args:
@@ -88,8 +88,6 @@ class Passwords:
             tag: `Record.password`.
             visit: Who asks.
         """
-        if self._links_address is None or not self._token:
-            return error(503, visit.error_format)
         cookie = visit.headers.get(b"x-unlock", b"").decode("latin-1")
         if len(cookie) <= LONGEST_COOKIE and is_unlocked(cookie, self._token, visit.key, tag, time()):
             return open_link(visit.address) if visit.method == "POST" else target
@@ -112,8 +110,7 @@ class Passwords:
         finally:
             self._asking -= 1
 
-    async def _ask_links(self, visit: Visit, password: str) -> Reply:
-        assert self._links_address is not None, "the caller looked"
+    async def _ask_links(self, visit: VisitRequest, password: str) -> Reply:
         domain, code = visit.key
         address = visit.headers.get(b"x-forwarded-for", b"")[:64].decode("latin-1")
         question = {"domain": domain, "code": code, "password": password, "address": address}
@@ -125,7 +122,7 @@ class Passwords:
         finally:
             connection.close()
 
-    def _conclude(self, reply: Reply, target: Answer, visit: Visit) -> Answer:
+    def _conclude(self, reply: Reply, target: Answer, visit: VisitRequest) -> Answer:
         if reply.status == 200:
             return (
                 open_link(visit.address, json.loads(reply.body)["set_cookie"].encode())
@@ -153,7 +150,7 @@ def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:
     return urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower()
 
 
-async def _read_form(visit: Visit) -> str | None:
+async def _read_form(visit: VisitRequest) -> str | None:
     """Read the password of a form; None if there is none, or it does not come in time."""
     body = b""
     try:
