@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -11,8 +13,10 @@ from pydantic import SecretStr
 from services.redirect.journal.intake import DEADLINE_S, IntakeClient
 from services.redirect.journal.shipper import DRAIN_TIMEOUT_S, Shipper, run_shipper
 from services.redirect.journal.writer import ClickJournal, open_journal
+from shared.clicks import Click
 from shared.settings import RedirectSettings
 from tests.conftest import Database
+from tests.faults import FaultyProxy, faulty_proxy
 from tests.redirect.intake_server import TOKEN, IntakeServer
 from tests.redirect.journals import GIB
 
@@ -26,6 +30,30 @@ def redirect_settings(database: Database, valkey_url: str) -> RedirectSettings:
     return RedirectSettings(
         redirect_database_url=SecretStr(database.redirect_url), redis_url=SecretStr(valkey_url), log_level="error"
     )
+
+
+@pytest.fixture
+def clicks() -> list[Click]:
+    """Where a service of the test puts its clicks."""
+    return []
+
+
+class FaultyPostgres(NamedTuple):
+    """A proxy before the database, and the URL by which a redirector reaches it."""
+
+    proxy: FaultyProxy
+    url: str
+
+
+@pytest.fixture
+async def faulty_postgres(database: Database, socket: Path) -> AsyncIterator[FaultyPostgres]:
+    """Postgres behind a proxy that can refuse, hold and accept."""
+    folder = socket.with_suffix("")
+    folder.mkdir()
+    real = str(database.server.sockets)
+    async with faulty_proxy(folder / ".s.PGSQL.5432", database.server.sockets / ".s.PGSQL.5432") as proxy:
+        url = database.redirect_url.replace(quote(real, safe=""), quote(str(folder), safe=""))
+        yield FaultyPostgres(proxy, url)
 
 
 @pytest.fixture

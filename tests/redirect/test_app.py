@@ -22,11 +22,6 @@ URL = "https://www.example.com/a?b=c#d"
 
 
 @pytest.fixture
-def clicks() -> list[Click]:
-    return []
-
-
-@pytest.fixture
 async def visitor(
     redirect_settings: RedirectSettings, socket: Path, clicks: list[Click]
 ) -> AsyncIterator[httpx.AsyncClient]:

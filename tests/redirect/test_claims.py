@@ -41,11 +41,6 @@ HUMAN = {b"user-agent": PERSON.encode()}
 
 
 @pytest.fixture
-def clicks() -> list[Click]:
-    return []
-
-
-@pytest.fixture
 async def write_service(links_settings: LinksSettings, socket: Path) -> AsyncIterator[Path]:
     """The write service, which knows the token; its socket."""
     address = Path(f"{socket}.links")

@@ -24,11 +24,9 @@ from shared.changes import EVERYTHING, Change, insert_change
 from shared.records import VersionedRecord
 from shared.settings import RedirectSettings
 from tests.conftest import Database
-from tests.faults import faulty_proxy
-from tests.redirect.conftest import AddLink
+from tests.redirect.conftest import AddLink, FaultyPostgres
 from tests.redirect.test_answers import PLAIN
 from tests.redirect.test_preview import HOSTILE
-from tests.redirect.test_source import behind
 from tests.serving import client_of, serve
 
 URL = "https://www.example.com/"
@@ -195,16 +193,12 @@ async def test_robots_is_bounded(database: Database) -> None:
     assert all(len(line) == 73 for line in lines if line.startswith("Allow: /x"))
 
 
-async def test_robots_is_read_again_after_a_minute(database: Database, socket: Path, add_link: AddLink) -> None:
+async def test_robots_is_read_again_after_a_minute(add_link: AddLink, faulty_postgres: FaultyPostgres) -> None:
     """The list is kept for a minute, and longer while Postgres is away; without one nothing is told."""
     now = 0.0
-    folder = socket.with_suffix("")
-    folder.mkdir()
     await add_link("first", URL, crawlable=True)
-    async with (
-        faulty_proxy(folder / ".s.PGSQL.5432", database.server.sockets / ".s.PGSQL.5432") as proxy,
-        open_source(behind(folder, database)) as source,
-    ):
+    proxy, url = faulty_postgres
+    async with open_source(url) as source:
         lists = RobotLists(source, clock=lambda: now)
         first = await lists.read("sho.rt")
         await add_link("second", URL, crawlable=True)
@@ -299,16 +293,12 @@ async def test_all_domains_are_read_again_after_a_restore(database: Database) ->
     assert domains.get("go.example.org").root_url == "https://new.example/"
 
 
-async def test_change_during_a_reading_is_read_after_it(database: Database, socket: Path) -> None:
+async def test_change_during_a_reading_is_read_after_it(database: Database, faulty_postgres: FaultyPostgres) -> None:
     """A domain that changes while it is read is read once more, so that no reading brings an older decision back."""
     await decide(database, root_url="https://one.example/")
-    folder = socket.with_suffix("")
-    folder.mkdir()
     domains = Domains()
-    async with (
-        faulty_proxy(folder / ".s.PGSQL.5432", database.server.sockets / ".s.PGSQL.5432") as proxy,
-        open_source(behind(folder, database)) as source,
-    ):
+    proxy, url = faulty_postgres
+    async with open_source(url) as source:
         await domains.read(source)
         domains.forget(("sho.rt", ""))
         proxy.hold_answers()
@@ -327,16 +317,14 @@ async def test_change_during_a_reading_is_read_after_it(database: Database, sock
 
 
 @pytest.mark.parametrize("is_all", [True, False])
-async def test_reading_that_failed_is_still_due(database: Database, socket: Path, is_all: bool) -> None:
+async def test_reading_that_failed_is_still_due(
+    database: Database, is_all: bool, faulty_postgres: FaultyPostgres
+) -> None:
     """What could not be read is as it was, and is read as soon as it can be, whether it is one domain or all of them."""
     await decide(database, root_url="https://one.example/")
-    folder = socket.with_suffix("")
-    folder.mkdir()
     domains = Domains()
-    async with (
-        faulty_proxy(folder / ".s.PGSQL.5432", database.server.sockets / ".s.PGSQL.5432") as proxy,
-        open_source(behind(folder, database)) as source,
-    ):
+    proxy, url = faulty_postgres
+    async with open_source(url) as source:
         await domains.read(source)
         proxy.refuse()
         await decide(database, root_url="https://two.example/")
@@ -354,14 +342,14 @@ async def test_reading_that_failed_is_still_due(database: Database, socket: Path
     assert domains.get("sho.rt").root_url == "https://two.example/"
 
 
-async def test_domains_outlive_postgres(redirect_settings: RedirectSettings, database: Database, socket: Path) -> None:
+async def test_domains_outlive_postgres(
+    redirect_settings: RedirectSettings, database: Database, socket: Path, faulty_postgres: FaultyPostgres
+) -> None:
     """While Postgres is away a domain is as it was, and what changed meanwhile counts within a second of its return."""
     await decide(database, root_url=URL)
-    folder = socket.with_suffix("")
-    folder.mkdir()
-    settings = redirect_settings.model_copy(update={"redirect_database_url": SecretStr(behind(folder, database))})
+    proxy, url = faulty_postgres
+    settings = redirect_settings.model_copy(update={"redirect_database_url": SecretStr(url)})
     async with (
-        faulty_proxy(folder / ".s.PGSQL.5432", database.server.sockets / ".s.PGSQL.5432") as proxy,
         serve(create_app(settings), socket),
         client_of(socket) as client,
     ):

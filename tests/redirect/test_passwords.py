@@ -55,11 +55,6 @@ class UnlockServer:
 
 
 @pytest.fixture
-def clicks() -> list[Click]:
-    return []
-
-
-@pytest.fixture
 async def links(socket: Path) -> AsyncIterator[UnlockServer]:
     server = UnlockServer()
     server.gate.set()

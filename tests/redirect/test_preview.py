@@ -22,21 +22,14 @@ from shared.clicks import Click
 from shared.records import Record
 from shared.settings import RedirectSettings
 from tests.conftest import Database
-from tests.faults import faulty_proxy
-from tests.redirect.conftest import AddLink
+from tests.redirect.conftest import AddLink, FaultyPostgres
 from tests.redirect.test_answers import NOW, PLAIN
-from tests.redirect.test_source import behind
 from tests.serving import client_of, serve
 
 URL = "https://www.example.com/a?b=c#d"
 MADE = datetime(2026, 3, 7, 12, tzinfo=UTC)
 HTML = {"X-Error-Format": "html"}
 JSON = {"X-Error-Format": "json"}
-
-
-@pytest.fixture
-def clicks() -> list[Click]:
-    return []
 
 
 @pytest.fixture
@@ -158,15 +151,13 @@ async def test_site_without_previews(redirect_settings: RedirectSettings, socket
 
 
 async def test_preview_without_postgres(
-    redirect_settings: RedirectSettings, database: Database, socket: Path, add_link: AddLink
+    redirect_settings: RedirectSettings, socket: Path, add_link: AddLink, faulty_postgres: FaultyPostgres
 ) -> None:
     """While Postgres is away a link that is in memory still tells its target; title and time are left out."""
     await add_link("a", URL, title="A title")
-    folder = socket.with_suffix("")
-    folder.mkdir()
-    settings = redirect_settings.model_copy(update={"redirect_database_url": SecretStr(behind(folder, database))})
+    proxy, url = faulty_postgres
+    settings = redirect_settings.model_copy(update={"redirect_database_url": SecretStr(url)})
     async with (
-        faulty_proxy(folder / ".s.PGSQL.5432", database.server.sockets / ".s.PGSQL.5432") as proxy,
         serve(create_app(settings), socket),
         client_of(socket, **JSON) as client,
     ):

@@ -60,11 +60,6 @@ def record(**fields: object) -> Record:
     return PLAIN._replace(**{**deciding, **fields})  # type: ignore[arg-type]  # fields of the record
 
 
-@pytest.fixture
-def clicks() -> list[Click]:
-    return []
-
-
 @pytest.fixture(params=[LaneProtocol, VisitProtocol])
 async def visitor(
     request: pytest.FixtureRequest, redirect_settings: RedirectSettings, socket: Path, clicks: list[Click]

@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -16,9 +15,8 @@ from services.redirect.lookup.source import Source, SourceUnavailable
 from services.redirect.memory import Memory
 from shared.postgres import open_pool
 from shared.settings import RedirectSettings
-from tests.conftest import Database
-from tests.faults import FaultyProxy, faulty_proxy
-from tests.redirect.conftest import AddLink
+from tests.faults import FaultyProxy
+from tests.redirect.conftest import AddLink, FaultyPostgres
 from tests.serving import client_of, serve
 
 URL = "https://www.example.com/"
@@ -26,11 +24,6 @@ KEY = ("sho.rt", "a")
 
 FAILURES_TO_LONG_PAUSE = FAILURES_TO_OPEN + 3
 """After so many the breaker's pause is at least 1.5 s, six times as long as the feed's."""
-
-
-def behind(folder: Path, database: Database) -> str:
-    """The URL of a database as a redirector sees it through a proxy in a folder."""
-    return database.redirect_url.replace(quote(str(database.server.sockets), safe=""), quote(str(folder), safe=""))
 
 
 async def fail(source: Source, proxy: FaultyProxy) -> None:
@@ -44,18 +37,12 @@ async def fail(source: Source, proxy: FaultyProxy) -> None:
 
 @pytest.mark.parametrize("is_told", [True, False])
 async def test_poll_that_succeeds_ends_the_pause(
-    database: Database, socket: Path, add_link: AddLink, is_told: bool
+    add_link: AddLink, is_told: bool, faulty_postgres: FaultyPostgres
 ) -> None:
     """With a clock that stands still no pause ends by itself: only the feed's success lets misses through again."""
     await add_link("a", URL)
-    folder = socket.with_suffix("")
-    folder.mkdir()
-    url = behind(folder, database)
-    target = database.server.sockets / ".s.PGSQL.5432"
-    async with (
-        faulty_proxy(folder / ".s.PGSQL.5432", target) as proxy,
-        open_pool(url, size=1, application="tests") as pool,
-    ):
+    proxy, url = faulty_postgres
+    async with open_pool(url, size=1, application="tests") as pool:
         source = Source(pool, Breaker(clock=lambda: 0.0))
         feed = Feed(Memory(2**20))
         reader = FeedReader(url, feed, on_success=source.trust_again) if is_told else FeedReader(url, feed)
@@ -73,16 +60,13 @@ async def test_poll_that_succeeds_ends_the_pause(
 
 
 async def test_misses_are_answered_once_the_feed_is_back(
-    redirect_settings: RedirectSettings, database: Database, socket: Path, add_link: AddLink
+    redirect_settings: RedirectSettings, socket: Path, add_link: AddLink, faulty_postgres: FaultyPostgres
 ) -> None:
     """The whole service, after an outage so long that its misses pause for seconds: the first after the feed is answered."""
     await add_link("a", URL)
-    folder = socket.with_suffix("")
-    folder.mkdir()
-    settings = redirect_settings.model_copy(update={"redirect_database_url": SecretStr(behind(folder, database))})
-    target = database.server.sockets / ".s.PGSQL.5432"
+    proxy, url = faulty_postgres
+    settings = redirect_settings.model_copy(update={"redirect_database_url": SecretStr(url)})
     async with (
-        faulty_proxy(folder / ".s.PGSQL.5432", target) as proxy,
         serve(create_app(settings), socket, http=LaneProtocol),
         client_of(socket) as client,
         asyncio.timeout(30),
