@@ -37,7 +37,7 @@ class Record(NamedTuple):
     """The fields of a link that decide the answer to a visit. Times are Unix seconds, `cache_control` a lifetime in seconds.
 
     A field with a default is one that few links have, and it raises `min_reader`. Where all of these are as by default they are
-    not packed, so that the records of all other links are the same to every release.
+    not packed, so that the records of all other links are the same to every release; later fields in the same way.
 
     Attributes:
         rules, split: As JSON (`shared/rules.py`).
@@ -67,10 +67,14 @@ class Record(NamedTuple):
     used_up: bool = False
     password: str | None = None
     salt: str | None = None
+    visitor_query_wins: bool = False
+    folds_case: bool = False
 
 
 _DEFAULTS = tuple(Record._field_defaults.values())
 _ALWAYS = len(Record._fields) - len(_DEFAULTS)
+_LENGTHS = (_ALWAYS, Record._fields.index("visitor_query_wins"), len(Record._fields))
+"""How many fields releases know, one after the other. A record is packed for the first one that knows all that it has."""
 
 
 class VersionedRecord(NamedTuple):
@@ -87,8 +91,8 @@ def redis_key(key: LinkKey) -> str:
 
 def pack_reading(reading: VersionedRecord) -> bytes:
     fields: tuple[object, ...] = reading.record or ()
-    if fields[_ALWAYS:] == _DEFAULTS:
-        fields = fields[:_ALWAYS]
+    if fields:
+        fields = fields[: next(length for length in _LENGTHS if fields[length:] == _DEFAULTS[length - _ALWAYS :])]
     return cast(bytes, msgpack.packb((reading.as_of, *fields)))
 
 
@@ -103,7 +107,7 @@ def unpack_reading(packed: bytes) -> VersionedRecord:
         if not isinstance(values, list):
             raise TypeError
         as_of, *fields = values
-        if len(fields) not in (0, _ALWAYS, len(Record._fields)):
+        if len(fields) not in (0, *_LENGTHS):
             raise TypeError
         record = Record(*fields) if fields else None
     except (TypeError, OverflowError, msgpack.UnpackException) as error:
@@ -119,7 +123,8 @@ async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[Link
         """
         SELECT r.domain, r.code, r.id, r.url, r.status_code, r.cache_control, r.valid_from, r.expires_at,
                r.expired_url, r.enabled, r.forward_query, r.deleted, r.min_reader,
-               r.forward_path, r.crawlable, r.preview, r.rules, r.split, r.limited, r.used_up, r.password, r.salt
+               r.forward_path, r.crawlable, r.preview, r.rules, r.split, r.limited, r.used_up, r.password, r.salt,
+               r.visitor_query_wins, r.folds_case
         FROM unnest($1::text[], $2::text[]) AS k (domain, code)
         JOIN link_records r ON r.domain = k.domain AND r.code = k.code
         """,
@@ -129,7 +134,7 @@ async def select_records(conn: Connection, keys: Sequence[LinkKey]) -> dict[Link
     return {(row["domain"], row["code"]): _record(tuple(row)[2:]) for row in rows}
 
 
-_FLAGS = ("enabled", "forward_query", "deleted", "forward_path", "crawlable", "preview", "limited", "used_up")
+_FLAGS = tuple(name for name, kind in Record.__annotations__.items() if kind is bool)
 
 
 def _is_sound(record: Record) -> bool:

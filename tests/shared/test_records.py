@@ -38,6 +38,8 @@ records = st.builds(
     used_up=st.booleans(),
     password=st.none() | st.text(max_size=16),
     salt=st.none() | st.uuids().map(str),
+    visitor_query_wins=st.booleans(),
+    folds_case=st.booleans(),
 )
 plain_records = records.map(lambda record: Record(*record[:10], min_reader=1))
 records = (records | plain_records).map(lambda record: record._replace(url="") if record.deleted else record)
