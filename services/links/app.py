@@ -22,6 +22,7 @@ from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
+from services.links.compat import FOREIGN_ROUTERS
 from services.links.decisions import routes as decision_routes
 from services.links.domains import routes as domain_routes
 from services.links.keys import routes as key_routes
@@ -206,6 +207,8 @@ def create_app(
     api.add_exception_handler(HTTPStatus.NOT_FOUND, _answer_unknown_path)
     for router in ROUTERS:
         api.include_router(router)
+    for name in settings.compat:
+        api.include_router(FOREIGN_ROUTERS[name](), include_in_schema=False)
     api.router.routes.extend(Documentation(api.openapi).routes())
     direct = DirectRoutes(api, (route for router in ROUTERS for route in router.routes))
     return MetricsMiddleware(HeadMiddleware(direct), metrics)
