@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from services.links.compat.shlink.calls import Call, named_domain
 from services.links.compat.shlink.dates import read_date, write_date
 from services.links.compat.shlink.rows import find_similar
@@ -19,7 +21,7 @@ from services.links.links.creation import CODE_ATTEMPTS, NoFreeCode, announce_li
 from services.links.links.forms import LinkIn, LinkPatch
 from services.links.links.rows import LinkDraft, LinkRow, lock_searches
 from services.links.site import Site
-from services.links.web.errors import CodeTaken, FieldError, InvalidInput
+from services.links.web.errors import CodeTaken, FieldError, InvalidInput, invalid_input
 from services.links.web.invisible import find_hidden
 from shared.api import LONGEST_TITLE
 from shared.codes import GENERATED_LENGTH
@@ -84,8 +86,10 @@ def read_new(body: Body, site: Site) -> NewShortUrl:
         }
     )
     if link.code is None and prefix:
-        # Any code of the longest kind tells whether the prefix can stand before one.
-        LinkIn.model_validate({"url": link.url, "code": prefix + _draw(length or GENERATED_LENGTH)})
+        try:
+            LinkIn.model_validate({"url": link.url, "code": prefix + _draw(length or GENERATED_LENGTH)})
+        except ValidationError as error:
+            raise InvalidInput(FieldError("pathPrefix", invalid_input(error).errors[0].reason)) from None
     return NewShortUrl(link, prefix, length, _flag(body, "findIfExists", usual=False))
 
 

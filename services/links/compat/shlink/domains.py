@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.links.compat.shlink.calls import Call, named_domain
-from services.links.compat.shlink.objects import Json, redirects
+from services.links.compat.shlink.objects import Json, authority, redirects
 from services.links.domains.forms import DomainPatch, changed_decisions
 from services.links.domains.rows import lock_domain, select_domain, update_domain
 from services.links.links import actions
@@ -23,7 +23,7 @@ async def list_domains(call: Call) -> Json:
         async with state.shares.edits.turn(call.caller.owner), connection(state.pool) as conn:
             rows = {domain: await select_domain(conn, domain) for domain in site.own_domains}
     data = [
-        {"domain": domain, "isDefault": domain == first, "redirects": redirects(rows.get(domain))}
+        {"domain": authority(domain, site), "isDefault": domain == first, "redirects": redirects(rows.get(domain))}
         for domain in (first, *sorted(others))
     ]
     return {"domains": {"data": data, "defaultRedirects": redirects(None)}}

@@ -1,6 +1,6 @@
 """What Shlink's answers are made of: short URLs, visits, domains, and the numbers of visits."""
 
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from services.links.compat.shlink.agents import typical_agent
 from services.links.compat.shlink.countries import locate
@@ -26,6 +26,11 @@ def address(key: LinkKey, site: Site) -> str:
     return unquote(site.short_url(key))
 
 
+def authority(domain: str, site: Site) -> str:
+    """A domain as Shlink names it: with its port, if short URLs have one, because clients call it by this name."""
+    return urlsplit(site.short_url((domain, ""))).netloc
+
+
 def short_url(row: LinkRow, site: Site) -> Json:
     """Write a link as Shlink's ShortUrl."""
     fields = row.fields
@@ -40,7 +45,7 @@ def short_url(row: LinkRow, site: Site) -> Json:
             "validUntil": write_date(fields.expires_at),
             "maxVisits": fields.max_clicks,
         },
-        "domain": None if row.domain == site.default_domain else row.domain,
+        "domain": None if row.domain == site.default_domain else authority(row.domain, site),
         "title": fields.title,
         "crawlable": fields.crawlable,
         "forwardQuery": fields.forward_query,
