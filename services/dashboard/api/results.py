@@ -63,6 +63,7 @@ class Link:
     rules: list[dict[str, Any]] | None = None
     split: list[dict[str, Any]] | None = None
     has_password: bool = False
+    visitor_query_wins: bool = False
 
     @property
     def name(self) -> str:

@@ -38,6 +38,7 @@ FIELDS = {
     "split": "split",
     "password": "password",
     "has_password": "has password",
+    "visitor_query_wins": "visitor query wins",
     "find_existing": "find existing",
     "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "

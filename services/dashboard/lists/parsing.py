@@ -23,7 +23,10 @@ SLICE_CHARACTERS = 500_000
 
 _NUMBERS = frozenset({"status_code", "cache_control", "max_clicks"})
 _TRUTHS = frozenset(
-    {"enabled", "forward_query", "forward_path", "crawlable", "preview", "has_password", "find_existing"}
+    {
+        *("enabled", "forward_query", "forward_path", "crawlable", "preview"),
+        *("has_password", "find_existing", "visitor_query_wins"),
+    }
 )
 _JSON = frozenset({"rules", "split"})
 _TRUTH_WORDS = {
