@@ -144,7 +144,7 @@ def fold_code(code: str) -> str:
 
 
 def stem_of(code: str) -> str:
-    """Return the first segment without the marks at its end: what all codes have in common that could be taken for each other."""
+    """Return the first segment without the marks at its end: what codes have in common that could be taken for each other."""
     return code.partition("/")[0].rstrip(TAIL_MARKS)
 
 
