@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import AfterValidator, SecretStr, WithJsonSchema
@@ -199,5 +199,5 @@ def _found(row: LinkRow, site: Site) -> Response:
 def _link_response(link: LinkOut, status: int) -> Response:
     headers = {"ETag": etag(link.version)}
     if status == 201:
-        headers["Location"] = f"{router.prefix}/{link.code}?{urlencode({'domain': link.domain})}"
+        headers["Location"] = f"{router.prefix}/{quote(link.code, safe='')}?{urlencode({'domain': link.domain})}"
     return Response(link.model_dump_json(), status, headers, media_type="application/json")
