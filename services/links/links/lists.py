@@ -12,6 +12,9 @@ from services.links.web.cursors import Position
 from shared.api import LinkState, Sort, TagMode
 from shared.postgres import Connection
 
+LAST_OFFSET = 1_000_000
+"""How far a list by number of page goes; the deadline of a statement comes before it where links are large."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkFilter:
