@@ -1,6 +1,6 @@
 """The lists of links: pages in each order, exports, and the tags in use; how a filter becomes a statement.
 
-`routes.py`, `exports.py` and `tags.py` call these, with filters from `checks.py`.
+`routes.py`, `exports.py`, and the rooms `tags` and `compat` call these, with filters from `checks.py`.
 """
 
 from dataclasses import dataclass
