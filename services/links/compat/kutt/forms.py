@@ -33,6 +33,7 @@ _span = re.compile(
 ).fullmatch
 """As the package `ms` of npm reads it, without signs."""
 
+_is_uuid = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII).fullmatch
 _has_scheme = re.compile(r"[a-z][a-z0-9+.-]*:(?!\d)|//", re.IGNORECASE).match
 _dots = re.compile("•+").fullmatch
 
@@ -107,10 +108,9 @@ def link_id(text: str) -> int:
     Raises:
         NotFound: It stands for none.
     """
-    try:
-        number = UUID(text).int ^ _ID
-    except ValueError:
-        raise refused("id", "ID is invalid.") from None
+    if not _is_uuid(text):
+        raise refused("id", "ID is invalid.")
+    number = UUID(text).int ^ _ID
     if number > _ID_BITS:
         raise NotFound("Link was not found.")
     return number
