@@ -37,6 +37,7 @@ def export_command(
         bool, typer.Option("--without-passwords", help="Archive: no hashes; such links come back switched off.")
     ] = False,
     raw_clicks: Annotated[bool, typer.Option("--raw-clicks", help="Archive: single clicks, too.")] = False,
+    owner: Annotated[str | None, typer.Option(help="Of one owner, for admins, who else get everyone's.")] = None,
     search: Annotated[str | None, typer.Option(help="CSV and NDJSON: links that a search finds.")] = None,
     tag: Annotated[str | None, typer.Option(help="CSV and NDJSON: links with a tag.")] = None,
     domain: Annotated[str | None, typer.Option(help="CSV and NDJSON: links of a domain.")] = None,
@@ -48,7 +49,7 @@ def export_command(
     The archive has links with all fields, counts by day, and domains, and hashes of passwords, so only you can read the file.
     It has its name when it is complete: what broke off leaves the file of before.
 
-    Examples: tinyurl export backup.zip;  tinyurl export links.csv --tag docs
+    Examples: tinyurl export all.tar.gz;  tinyurl export links.csv --tag docs
     """
     chosen = format or (ExportFormat(file.suffix[1:]) if file.suffix[1:] in MEDIA_TYPES else ExportFormat.ARCHIVE)
     of_archives, of_lists = without_passwords or raw_clicks, (search, tag, domain) != (None, None, None)
@@ -60,9 +61,9 @@ def export_command(
     progress = Progress()
     with asking(COMMAND, url, key) as client, _complete_file(file) as output:
         stream = (
-            client.archive(passwords=not without_passwords, raw_clicks=raw_clicks)
+            client.archive(passwords=not without_passwords, raw_clicks=raw_clicks, owner=owner)
             if chosen is ExportFormat.ARCHIVE
-            else client.export(LinkQuestion(q=search, tag=tag, domain=domain), MEDIA_TYPES[chosen])
+            else client.export(LinkQuestion(q=search, tag=tag, domain=domain, owner=owner), MEDIA_TYPES[chosen])
         )
         with stream as parts:
             for part in parts:
