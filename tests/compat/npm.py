@@ -36,9 +36,7 @@ def npm_clients(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
     return folder
 
 
-def run_npm(
-    program: str, *arguments: str, folder: Path, timeout_s: float = BUILD_TIMEOUT_S, **environment: str
-) -> str:
+def run_npm(program: str, *arguments: str, folder: Path, timeout_s: float = BUILD_TIMEOUT_S, **environment: str) -> str:
     """Run npm or Node in a folder, and return what it printed; if it fails, that is shown."""
     found = subprocess.run(
         [BINARIES / program, *arguments],
