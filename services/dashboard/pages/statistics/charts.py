@@ -10,10 +10,10 @@ from typing import Any
 
 import altair as alt
 
-from services.dashboard.api.counts import Bucket, Dimension, ValueCount
 from services.dashboard.pages.statistics.countries import world_shapes
 from services.dashboard.texts import shorten
 from shared.api import UNKNOWN, Bots, Interval
+from shared.client import Bucket, Dimension, ValueCount
 from shared.country_names import country_name
 
 HUMANS, ROBOTS = "Humans", "Bots"
