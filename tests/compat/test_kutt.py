@@ -1,22 +1,24 @@
 """Kutt's API: npm's client as it is, and what its clients send and read beyond that."""
 
+import json
+import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.clients.packages import run_script
 from tests.compat.conftest import KeyOf
+from tests.compat.npm import BINARIES, node_environment, npm_clients  # noqa: F401  # a fixture
 from tests.dashboard.site import DashboardSite
-from tests.links.conftest import ClientOf
 
 LINKS = "/api/v2/links"
 URL = "https://www.example.com"
 
 
 @pytest.fixture
-async def kutt(client_with: ClientOf, foreign: httpx.AsyncClient, key_of: KeyOf) -> httpx.AsyncClient:
+async def kutt(foreign: httpx.AsyncClient, key_of: KeyOf) -> httpx.AsyncClient:
     foreign.headers["X-API-KEY"] = await key_of("alice")
     return foreign
 
@@ -28,9 +30,15 @@ async def create(kutt: httpx.AsyncClient, **members: object) -> dict[str, Any]:
     return found
 
 
-def test_npm_client(site: DashboardSite) -> None:
+def test_npm_client(site: DashboardSite, npm_clients: Path) -> None:  # noqa: F811
     """npm's `kutt` creates, reuses, lists, edits and deletes links, and reads each answer and error as it expects it."""
-    told = run_script("kutt.mjs", SITE=site.url, KEY=site.key("kutt", "links:read", "links:write"))
+    environment = node_environment() | {"SITE": site.url, "KEY": site.key("kutt", "links:read", "links:write")}
+    node = [BINARIES / "node", "kutt.js"]
+    done = subprocess.run(
+        node, cwd=npm_clients, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
     made, plain = told["made"], told["plain"]
 
     assert made["link"] == f"{site.url}/fair"
