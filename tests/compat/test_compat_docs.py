@@ -1,6 +1,7 @@
 """docs/compat.md is true: each operation that it names is asked of the running service, and each route is named."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -33,7 +34,8 @@ def operations(name: ForeignApi) -> list[tuple[str, APIRoute]]:
     routes = [route for route in FOREIGN_ROUTERS[name]().routes if isinstance(route, APIRoute)]
     if name == "shlink":
         # Its routes take every method and refuse some; its versions answer the same.
-        offers = {f"/rest/v3{path}": methods for path, methods in OFFERS.items()}
+        offers: dict[str, Iterable[str]] = {f"/rest/v3{path}": methods for path, methods in OFFERS.items()}
+        offers |= {"/rest/health": ["GET"], "/rest/v3/health": ["GET"]}
         return [(method, route) for route in routes for method in offers.get(route.path, ())]
     return [(method, route) for route in routes for method in route.methods or ()]
 

@@ -33,7 +33,7 @@ async def create(kutt: httpx.AsyncClient, **members: object) -> dict[str, Any]:
 def test_npm_client(site: DashboardSite, npm_clients: Path) -> None:  # noqa: F811
     """npm's `kutt` creates, reuses, lists, edits and deletes links, and reads each answer and error as it expects it."""
     environment = node_environment() | {"SITE": site.url, "KEY": site.key("kutt", "links:read", "links:write")}
-    node = [BINARIES / "node", "kutt.js"]
+    node = [str(BINARIES / "node"), "kutt.js"]
     done = subprocess.run(
         node, cwd=npm_clients, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
