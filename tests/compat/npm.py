@@ -36,18 +36,19 @@ def npm_clients(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
     return folder
 
 
-def run_npm(program: str, *arguments: str, folder: Path, timeout_s: float = BUILD_TIMEOUT_S) -> None:
-    """Run npm or Node in a folder; what it wrote is shown if it fails."""
+def run_npm(program: str, *arguments: str, folder: Path, timeout_s: float = BUILD_TIMEOUT_S, **environment: str) -> str:
+    """Run npm or Node in a folder, and return what it printed; if it fails, that is shown."""
     found = subprocess.run(
         [BINARIES / program, *arguments],
         cwd=folder,
-        env=node_environment(),
+        env={**node_environment(), **environment},
         capture_output=True,
         text=True,
         timeout=timeout_s,
         check=False,
     )
     assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
+    return found.stdout
 
 
 def node_environment() -> dict[str, str]:

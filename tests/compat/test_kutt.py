@@ -1,7 +1,6 @@
 """Kutt's API: npm's client as it is, and what its clients send and read beyond that."""
 
 import json
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,19 @@ import httpx
 import pytest
 
 from tests.compat.conftest import KeyOf
-from tests.compat.npm import BINARIES, node_environment, npm_clients  # noqa: F401  # a fixture
+from tests.compat.npm import npm_clients, run_npm
+from tests.dashboard.browser import ONE_BY_ONE
 from tests.dashboard.site import DashboardSite
+from tests.links.conftest import ClientOf
+
+__all__ = ["npm_clients"]
 
 LINKS = "/api/v2/links"
 URL = "https://www.example.com"
 
 
 @pytest.fixture
-async def kutt(foreign: httpx.AsyncClient, key_of: KeyOf) -> httpx.AsyncClient:
+async def kutt(client_with: ClientOf, foreign: httpx.AsyncClient, key_of: KeyOf) -> httpx.AsyncClient:
     foreign.headers["X-API-KEY"] = await key_of("alice")
     return foreign
 
@@ -30,15 +33,11 @@ async def create(kutt: httpx.AsyncClient, **members: object) -> dict[str, Any]:
     return found
 
 
-def test_npm_client(site: DashboardSite, npm_clients: Path) -> None:  # noqa: F811
+@ONE_BY_ONE
+def test_npm_client(site: DashboardSite, npm_clients: Path) -> None:  # the fixture
     """npm's `kutt` creates, reuses, lists, edits and deletes links, and reads each answer and error as it expects it."""
-    environment = node_environment() | {"SITE": site.url, "KEY": site.key("kutt", "links:read", "links:write")}
-    node = [str(BINARIES / "node"), "kutt.js"]
-    done = subprocess.run(
-        node, cwd=npm_clients, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    key = site.key("kutt", "links:read", "links:write")
+    told = json.loads(run_npm("node", "kutt.mjs", folder=npm_clients, SITE=site.url, KEY=key))
     made, plain = told["made"], told["plain"]
 
     assert made["link"] == f"{site.url}/fair"
