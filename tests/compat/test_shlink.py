@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.links.compat.shlink.routes import OFFERS
-from services.links.compat.shlink.rows import MOST_RETAGGED
+from services.links.compat.shlink.tag_rows import MOST_RETAGGED
 from shared.postgres import Connection
 from tests.compat.conftest import KeyOf
 from tests.compat.shlink import URL, Shlink
