@@ -6,6 +6,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from time import monotonic
 
 from starlette.responses import Response
 
@@ -13,7 +14,13 @@ from services.links.compat.shlink.calls import Call
 from services.links.compat.shlink.creating import create, read_edit, read_new
 from services.links.compat.shlink.lists import USUAL_ITEMS, read_order, read_page, write_page
 from services.links.compat.shlink.objects import Json, short_url
-from services.links.compat.shlink.rows import ORDERS, ShortUrlFilter, count_short_urls, select_short_urls
+from services.links.compat.shlink.rows import (
+    ORDERS,
+    ShortUrlFilter,
+    count_short_urls,
+    limit_statements,
+    select_short_urls,
+)
 from services.links.links import actions
 from services.links.links.checks import check_owner
 from services.links.links.search import read_search
@@ -21,6 +28,9 @@ from services.links.web.errors import FieldError, InvalidInput, refuse_costly
 from services.links.web.texts import normalize
 from shared.api import LONGEST_SEARCH
 from shared.postgres import Connection, connection
+
+STATEMENTS_S = 4.0
+"""The time of both statements of a list, as of one (`ASKING` in `app.py`)."""
 
 _SECOND = timedelta(seconds=1)
 
@@ -33,10 +43,10 @@ async def list_short_urls(call: Call) -> Response:
         _filter(call),
     )
     async with listing(call) as conn:
+        began = monotonic()
         total = await count_short_urls(conn, wanted)
-        rows = []
-        if asked.start < total:
-            rows = await select_short_urls(conn, wanted, order, start=asked.start, count=asked.size)
+        await limit_statements(conn, STATEMENTS_S - (monotonic() - began))
+        rows = await select_short_urls(conn, wanted, order, start=asked.start, count=asked.size, total=total)
     return await write_page("shortUrls", asked, rows, total, lambda row: short_url(row, call.site))
 
 
