@@ -84,7 +84,9 @@ def test_candidates(path: str, domain: Domain, expected: list[str]) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([*"aB.+~/,%", "%2F", "%2e", "\u00c9", "e\u0301", "\ufe0f", " "]), max_size=12).map("".join),
+    st.lists(st.sampled_from([*"aB.+~/,%", "%2F", "%2e", "\u00c9", "e\u0301", "\ufe0f", " "]), max_size=12).map(
+        "".join
+    ),
     st.booleans(),
     st.booleans(),
     st.booleans(),
