@@ -25,7 +25,7 @@ from shared.api import LONGEST_URL
 REASONS = {
     "taken": "is taken, or was: a code is never given out twice",
     "reserved": "is a reserved word",
-    "malformed": "must be letters, digits, hyphens or underscores",
+    "malformed": "must be letters, digits, emoji or -_.~+, and has slashes only where the domain allows it",
 }
 FIELDS = ("url", "code", "domain", *LinkInputs.names)
 

@@ -19,7 +19,7 @@ from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayRead, MayWrite
 from services.links.keys.direct_routes import DirectRoute
 from services.links.links.checks import changed_fields, check_filter, check_seen, link_key, new_draft
-from services.links.links.creation import announce_links, store_links
+from services.links.links.creation import Outcome, announce_links, store_links
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
 from services.links.links.lists import select_links, sort_value
 from services.links.links.rows import (
@@ -32,7 +32,7 @@ from services.links.links.rows import (
 from services.links.site import Site
 from services.links.state import state_of
 from services.links.web.cursors import CursorRefused, Position
-from services.links.web.errors import CodeTaken, FieldError, InvalidInput, refuse_costly
+from services.links.web.errors import FieldError, InvalidInput, refuse_costly
 from services.links.web.idempotency import StoredAnswer, recall_or_begin, store_answer
 from services.links.web.versions import check_version, etag
 from shared.changes import insert_change
@@ -91,7 +91,7 @@ async def create_link(
             if answer := await recall_or_begin(conn, state.memory, caller.owner, idempotency_key, asked):
                 return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
         (outcome,) = await store_links(conn, caller.owner, [draft])
-        if isinstance(outcome, CodeTaken):
+        if not isinstance(outcome, Outcome):
             raise outcome
         response = _created(outcome.link, site) if outcome.is_new else _found(outcome.link, site)
         if idempotency_key is not None:
