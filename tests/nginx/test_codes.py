@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from tests.nginx.conftest import NginxSite, Recorder, StartFront
-from tests.nginx.test_passwords import guarded  # noqa: F401  # a fixture
 
 URL = "https://www.example.com/"
 
@@ -82,21 +81,6 @@ async def test_codes_in_every_spelling(site: NginxSite) -> None:
     assert led == expected
     assert lost == dict.fromkeys(NOWHERE, 404)
     assert previews == [200] * 4
-
-
-async def test_password_of_a_code_in_another_script(guarded: NginxSite) -> None:
-    """The form leads back to the encoded path, and its cookie opens the link there."""
-    site = guarded
-    await site.create(url=URL, code="\u5171", password="Sesam, open!")  # noqa: S106  # of the test alone
-    page = await site.client.get("/\u5171", headers={"Accept": "text/html"})
-    assert 'action="/%E5%85%B1"' in page.text
-    opened = await site.client.post("/%e5%85%b1", data={"password": "Sesam, open!"}, headers={"Accept": "text/html"})
-    cookie = opened.headers["set-cookie"]
-    name, _, rest = cookie.partition("=")
-    answer = await site.client.get("/\u5171", headers={"Cookie": f"{name}={rest.partition(';')[0]}"})
-
-    assert "; Path=/%E5%85%B1;" in cookie
-    assert (answer.status_code, answer.headers["location"]) == (302, URL)
 
 
 async def test_what_can_be_no_code_ends_at_the_edge(recorders: list[Recorder], start_front: StartFront) -> None:
