@@ -219,7 +219,7 @@ async def test_code_of_ones_own_costs_no_statement_more(links: Connection) -> No
     """An ordinary code takes three statements (the link, the feed's lock, the feed), where there are special codes too."""
     await create(links, draft("carol", "other.", folds_case=True))
     statements: list[str] = []
-    links.add_query_logger(lambda record: statements.append(record.query))  # type: ignore[union-attr]
+    links.add_query_logger(lambda record: statements.append(record.query))
     await create(links, draft("alice", "Abc"))
     # asyncpg tells of a statement in the next step of the loop.
     await asyncio.sleep(0)

@@ -185,3 +185,22 @@ async def test_domain_with_ordinary_codes_costs_what_it_did(visitor: httpx.Async
         costs.append(await lookups(visitor) - before)
 
     assert costs == [1, 0, 0, 1, 1, 1, 1]
+
+
+async def test_robots_and_unknown_codes_are_percent_encoded(
+    visitor_of: Start, add_link: AddLink, database: Database, decide: Decide
+) -> None:
+    """What crawlers read, and where an unknown code leads, has codes as browsers send them."""
+    await add_link("caf\u00e9", URL, crawlable=True)
+    await add_link("a.b~+", URL, crawlable=True, forward_path=True)
+    await decide(multi_segment=True)
+    conn = await asyncpg.connect(database.owner_url)
+    await conn.execute("UPDATE domains SET not_found_url = 'https://www.example.com/missing?code={code}'")
+    await conn.close()
+    visitor = await visitor_of()
+    robots = (await visitor.get("/robots.txt", headers={"Host": "sho.rt"})).text
+
+    assert "Allow: /caf%C3%A9$\n" in robots
+    assert "Allow: /a.b~+$\nAllow: /a.b~+/\n" in robots
+    for path, code in (("%e5%85%b1", "%E5%85%B1"), ("a/b+c", "a%2Fb%2Bc"), ("none.", "none")):
+        assert await get(visitor, f"/{path}") == (302, f"https://www.example.com/missing?code={code}")
