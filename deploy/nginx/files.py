@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from shared.clicks import HEADERS
-from shared.codes import nginx_trail_pattern
+from shared.codes import nginx_code_pattern
 from shared.domains import FILES, www_aliases
 from shared.problems import PAGE, VISIT_PROBLEMS
 
@@ -131,7 +131,7 @@ class NginxFiles:
             "SERVERS": "plain.conf" if self.listen else "tls.conf",
             "LISTEN": self.listen,
             "SERVER_NAMES": " ".join(dict.fromkeys([*own, *self.aliases])),
-            "CODE_TRAIL": nginx_trail_pattern(),
+            "CODE": nginx_code_pattern(),
             "VISIT_HEADERS": "\n".join(f"proxy_set_header {each.name} {each.variable};" for each in HEADERS),
             "DOMAIN_FILES": "\n".join(
                 f"location = /.well-known/{name} {{ include plain_visit.conf; proxy_pass http://redirect/.well-known/{name}; }}"

@@ -56,6 +56,7 @@ from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.hashing import OWNER_SLOTS, VISITOR_SLOTS, HashGate
 from services.links.web.head import HeadMiddleware
 from services.links.web.idempotency import AnswerMemory
+from services.links.web.segments import SegmentMiddleware
 from services.links.web.shares import Shares, open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
@@ -213,7 +214,7 @@ def create_app(
         api.include_router(router)
     api.router.routes.extend(Documentation(api.openapi).routes())
     direct = DirectRoutes(api, (route for router in routers for route in router.routes))
-    return MetricsMiddleware(HeadMiddleware(direct), metrics)
+    return MetricsMiddleware(HeadMiddleware(SegmentMiddleware(direct)), metrics)
 
 
 async def _answer_wrong_method(routers: Sequence[APIRouter], request: Request, error: Exception) -> Response:

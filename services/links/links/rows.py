@@ -13,6 +13,7 @@ from operator import attrgetter, itemgetter
 import asyncpg
 from pydantic import SecretStr
 
+from services.links.links.stems import SHADOWS
 from shared.postgres import Connection
 from shared.records import LinkKey, Record
 
@@ -60,6 +61,7 @@ class LinkDraft:
     Attributes:
         code: Empty if one is to be drawn.
         find_existing: Whether a link of the owner with the same fields is as good as a new one.
+        folds_case: Whether visitors may write the code, which is in lower case (`fold_code`), in any.
         password: To be hashed before the link is stored (`hashed`).
     """
 
@@ -69,6 +71,7 @@ class LinkDraft:
     code: str = ""
     find_existing: bool = False
     password: SecretStr | None = None
+    folds_case: bool = False
 
     def hashed(self, password_hash: str) -> "LinkDraft":
         """Return the draft with the hash of its password."""
@@ -91,6 +94,7 @@ class LinkRow:
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
         clicks_left: Of a limit, which the room of claims counts.
+        folds_case: Whether visitors may write the code in any case.
     """
 
     fields: LinkFields
@@ -106,6 +110,7 @@ class LinkRow:
     clicks_sorted: int
     humans_sorted: int
     clicks_left: int | None
+    folds_case: bool = False
 
     @property
     def key(self) -> LinkKey:
@@ -141,6 +146,7 @@ def _fill_in(statement: str) -> str:
         .replace("<decided>", ", ".join(DECIDED))
         .replace("<compared>", ", ".join(compared))
         .replace("<wanted>", ", ".join(f"wanted.{name}" for name in compared))
+        .replace("<shadows>", SHADOWS)
         .replace("<decides>", "rules IS NOT NULL OR split IS NOT NULL")
         .replace("<forgotten>", ", ".join(f"{name} = DEFAULT" for name in forgotten))
     )
@@ -149,9 +155,10 @@ def _fill_in(statement: str) -> str:
 SELECT = _fill_in("SELECT <columns> FROM links ")
 
 _INSERT = _fill_in("""
-    INSERT INTO links (domain, code, owner, <decided>, split_salt)
-    SELECT domain, code, owner, <decided>, CASE WHEN <decides> THEN gen_random_uuid() END
-    FROM json_populate_recordset(NULL::links, $1::json)
+    INSERT INTO links (domain, code, owner, folds_case, <decided>, split_salt)
+    SELECT domain, code, owner, folds_case, <decided>, CASE WHEN <decides> THEN gen_random_uuid() END
+    FROM json_populate_recordset(NULL::links, $1::json) AS wanted
+    WHERE NOT <shadows>
     ON CONFLICT (domain, code) DO NOTHING
     RETURNING <kept>
 """)
@@ -192,7 +199,7 @@ async def insert_links(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) ->
     """Store links in one statement, each under the key that is given for it.
 
     Returns:
-        The rows that were stored; a link whose code is taken is left out.
+        The rows that were stored; a link whose code is taken, or could be taken for one of another owner, is left out.
     """
     # In one order in every statement, so that no two wait for each other.
     rows = await conn.fetch(_INSERT, _write_json([_columns(drafts[key], key) for key in sorted(drafts)]))
@@ -267,6 +274,16 @@ async def select_link_ids(conn: Connection, keys: Sequence[LinkKey], *, owner: s
     return {row["id"]: (row["domain"], row["code"]) for row in rows}
 
 
+async def select_taken(conn: Connection, keys: Sequence[LinkKey]) -> set[LinkKey]:
+    """Find the codes that are or were in use, by whomever."""
+    rows = await conn.fetch(
+        "SELECT domain, code FROM links JOIN unnest($1::text[], $2::text[]) AS wanted (domain, code) USING (domain, code)",
+        [domain for domain, _ in keys],
+        [code for _, code in keys],
+    )
+    return {(row["domain"], row["code"]) for row in rows}
+
+
 async def has_code(conn: Connection, key: LinkKey) -> bool:
     """Tell whether a code is or was in use, by whomever."""
     return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM links WHERE domain = $1 AND code = $2)", *key))
@@ -310,7 +327,13 @@ def spell_json(value: object) -> str:
 
 def _columns(draft: LinkDraft, key: LinkKey) -> dict[str, object]:
     domain, code = key
-    return {"domain": domain, "code": code, "owner": draft.owner, **_decided_columns(draft.fields)}
+    return {
+        "domain": domain,
+        "code": code,
+        "owner": draft.owner,
+        "folds_case": draft.folds_case,
+        **_decided_columns(draft.fields),
+    }
 
 
 def _decided_columns(decided: LinkFields) -> dict[str, object]:

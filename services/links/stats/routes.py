@@ -192,7 +192,8 @@ def _link_keys(texts: Iterable[str], site: Site) -> list[LinkKey]:
     """What the texts name; one that cannot name a link names none."""
     keys = []
     for text in texts:
-        domain, _, code = text.rpartition("/")
+        domain, slash, code = text.partition("/")
+        domain, code = (domain, code) if slash else ("", text)
         with suppress(NotFound):
             keys.append(link_key(code, domain, site))
     return keys
