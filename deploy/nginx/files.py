@@ -57,6 +57,7 @@ class NginxFiles:
         api_rate: API calls per second and client address.
         api_body_size: The largest body of a request to the API.
         api_batch_size: The largest body of a batch of links.
+        api_import_size: The largest file to import.
         keepalive_min_timeout: How long the old workers keep idle connections after a reload, so that no client meets a
             connection being closed; nginx has it since 1.27.4.
     """
@@ -83,6 +84,7 @@ class NginxFiles:
     api_rate: int = 1000
     api_body_size: str = "384k"
     api_batch_size: str = "8m"
+    api_import_size: str = "4g"
     keepalive_min_timeout: str = ""
 
     def write(self, folder: Path) -> None:
@@ -116,6 +118,7 @@ class NginxFiles:
             "API_RATE": str(self.api_rate),
             "API_BODY_SIZE": self.api_body_size,
             "API_BATCH_SIZE": self.api_batch_size,
+            "API_IMPORT_SIZE": self.api_import_size,
             "DEFAULT_DOMAIN": self.domains[0],
             "OWN_DOMAINS": " ".join(f"{name} {domain};" for name, domain in own.items()),
             "CORS": "on" if self.cors_origins else "off",

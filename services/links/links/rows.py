@@ -132,7 +132,7 @@ _JSON = tuple((name, DECIDED.index(name)) for name in ("rules", "split"))
 _CLICKS_LEFT = """CASE WHEN max_clicks IS NOT NULL THEN greatest(
     max_clicks - coalesce((SELECT used FROM link_claims WHERE link_id = links.id), 0), 0) END AS clicks_left"""
 
-_write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).encode
+write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).encode
 
 
 def _fill_in(statement: str) -> str:
@@ -194,6 +194,8 @@ _DELETE = _fill_in("""
     WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
 """)
 
+_DELETE_MANY = _DELETE.replace("domain = $1 AND code = $2", "id = ANY ($1::bigint[])")
+
 
 async def insert_links(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) -> dict[LinkKey, LinkRow]:
     """Store links in one statement, each under the key that is given for it.
@@ -202,7 +204,7 @@ async def insert_links(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) ->
         The rows that were stored; a link whose code is taken, or could be taken for one of another owner, is left out.
     """
     # In one order in every statement, so that no two wait for each other.
-    rows = await conn.fetch(_INSERT, _write_json([_columns(drafts[key], key) for key in sorted(drafts)]))
+    rows = await conn.fetch(_INSERT, write_json([_columns(drafts[key], key) for key in sorted(drafts)]))
     # What a client decides about is not read again: on the busiest way that is a tenth of what a link costs.
     stored = ((key, row) for row in rows for key in [(row["domain"], row["code"])])
     return {key: LinkRow(drafts[key].fields, *_kept(row)) for key, row in stored}
@@ -232,7 +234,7 @@ async def find_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) 
     Returns:
         The links by the draft's place; a draft without such a link is left out.
     """
-    rows = await conn.fetch(_FIND, owner, _write_json([_columns(draft, draft.key) for draft in drafts]))
+    rows = await conn.fetch(_FIND, owner, write_json([_columns(draft, draft.key) for draft in drafts]))
     return {row["place"]: link_of(row) for row in rows}
 
 
@@ -300,7 +302,7 @@ async def lock_link(conn: Connection, key: LinkKey) -> LinkRow | None:
 
 async def update_link(conn: Connection, key: LinkKey, decided: LinkFields) -> LinkRow:
     """Replace the fields of a link that is locked; its version goes up by one."""
-    row = await conn.fetchrow(_UPDATE, *key, _write_json(_decided_columns(decided)))
+    row = await conn.fetchrow(_UPDATE, *key, write_json(decided_columns(decided)))
     assert row is not None, "the row was locked before"
     return link_of(row)
 
@@ -308,6 +310,11 @@ async def update_link(conn: Connection, key: LinkKey, decided: LinkFields) -> Li
 async def delete_link(conn: Connection, key: LinkKey) -> None:
     """Make a link a tombstone: its code stays taken, its target goes, and what no redirector reads."""
     await conn.execute(_DELETE, *key)
+
+
+async def delete_links(conn: Connection, link_ids: Sequence[int]) -> None:
+    """Make links that are locked tombstones."""
+    await conn.execute(_DELETE_MANY, link_ids)
 
 
 def link_of(row: asyncpg.Record) -> LinkRow:
@@ -332,11 +339,12 @@ def _columns(draft: LinkDraft, key: LinkKey) -> dict[str, object]:
         "code": code,
         "owner": draft.owner,
         "folds_case": draft.folds_case,
-        **_decided_columns(draft.fields),
+        **decided_columns(draft.fields),
     }
 
 
-def _decided_columns(decided: LinkFields) -> dict[str, object]:
+def decided_columns(decided: LinkFields) -> dict[str, object]:
+    """Return what a client decides as columns, for JSON: rules and splits are values, not texts."""
     columns: dict[str, object] = dict(zip(DECIDED, _values(decided), strict=True))
     for name, _ in _JSON:
         if isinstance(text := columns[name], str):
