@@ -1,6 +1,6 @@
 """Reads tables of a database, whether its file is SQL or SQLite, with the same rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from services.links.sources.formats import head_of, kind_of
 from services.links.sources.found import File, Unusable, UnusableFile
@@ -9,29 +9,34 @@ from services.links.sources.sqlite_files import SqliteFile, Value
 from services.links.sources.texts import LONGEST_FIELD
 
 
-def read_tables(file: File, *wanted: Wanted) -> Iterator[Row | Unusable]:
+def read_tables(file: File, *wanted: Wanted, beside: Sequence[Wanted] = ()) -> Iterator[Row | Unusable]:
     """Read the rows of some tables. Of SQL in the order of the file, of SQLite one table after another.
+
+    Args:
+        beside: Tables that may be there instead, and whose rows are passed over.
 
     Raises:
         UnusableFile: The file has none of them, or cannot be read on.
     """
     if kind_of(head_of(file)) != "sqlite":
-        yield from read_rows(file, *wanted)
+        yield from read_rows(file, *wanted, beside=beside)
         return
     held = SqliteFile(file)
     try:
-        yield from _read_sqlite(held, wanted)
+        yield from _read_sqlite(held, wanted, beside)
     finally:
         held.close()
 
 
-def _read_sqlite(held: SqliteFile, wanted: tuple[Wanted, ...]) -> Iterator[Row | Unusable]:
+def _read_sqlite(held: SqliteFile, wanted: tuple[Wanted, ...], beside: Sequence[Wanted]) -> Iterator[Row | Unusable]:
     number, has_table = 0, False
-    for each in wanted:
+    for each in (*wanted, *beside):
         for table in held.tables:
             if not table.endswith(each.name) or not each.needs <= set(held.tables[table]):
                 continue
             has_table = True
+            if each in beside:
+                break
             columns = held.tables[table]
             for values in held.select(table, columns):
                 number += 1

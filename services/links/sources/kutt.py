@@ -113,7 +113,6 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
             host = domains.get(row.values.get("domain_id"))
             if host is not None:
                 hosts[number] = host
-    rows = (row for row in read_tables(file, LINKS, VISITS) if isinstance(row, Unusable) or row.table == VISITS.name)
 
     def make(row: Row) -> Iterable[FoundCounts]:
         number = row.values["link_id"] or ""
@@ -121,7 +120,7 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
             raise ValueError("are visits of a link that is not in this file")
         yield _counts(row, codes[number], hosts.get(number), hints)
 
-    yield from read_each(rows, make)
+    yield from read_each(read_tables(file, VISITS, beside=[LINKS]), make)
 
 
 def _hints(file: File, kind: str) -> Hints:
@@ -130,7 +129,7 @@ def _hints(file: File, kind: str) -> Hints:
 
 
 def _domains(file: File) -> dict[str | None, str | None]:
-    rows = (row for row in read_tables(file, LINKS, DOMAINS) if isinstance(row, Row) and row.table == DOMAINS.name)
+    rows = (row for row in read_tables(file, DOMAINS, beside=[LINKS]) if isinstance(row, Row))
     return {row.values["id"]: clean_host(row.values["address"] or "") for row in rows}
 
 

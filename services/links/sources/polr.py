@@ -41,7 +41,6 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
         for row in read_tables(file, LINKS)
         if isinstance(row, Row) and row.values["short_url"]
     }
-    rows = (row for row in read_tables(file, LINKS, CLICKS) if isinstance(row, Unusable) or row.table == CLICKS.name)
 
     def make(row: Row) -> Iterable[FoundVisit]:
         values = row.values
@@ -62,7 +61,7 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
             country=country if len(country) == 2 and country.isalpha() else None,
         )
 
-    yield from read_each(rows, make)
+    yield from read_each(read_tables(file, CLICKS, beside=[LINKS]), make)
 
 
 def _link(row: Row, hints: Hints) -> Iterable[FoundLink]:

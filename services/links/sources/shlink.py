@@ -136,8 +136,10 @@ def _place(domain: str | None, code: str, short_url: str) -> tuple[str | None, s
         if not path:
             raise ValueError("has no code")
         return host, path
+    decoded = decode_code(code)
     given = short_url.partition("://")[2].partition("/")[2]
-    return host, code if code == given and "%" in code and decode_code(code) == given else decode_code(code)
+    # A browser leaves a percent sign of the code itself: `a%41` in both is no `aA`.
+    return host, code if code == given and decoded.isascii() else decoded
 
 
 def _told_link(row: JsonRow, hints: Hints) -> Iterable[FoundLink]:

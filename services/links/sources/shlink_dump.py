@@ -64,8 +64,7 @@ MOST_PLACES = 50_000_000
 
 def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     around = _Around(file)
-    rows = (row for row in read_tables(file, LINKS) if isinstance(row, Unusable) or row.table == LINKS.name)
-    yield from read_each(rows, lambda row: _link(row, around, file.hints))
+    yield from read_each(read_tables(file, LINKS), lambda row: _link(row, around, file.hints))
 
 
 def read_visits(file: File) -> Iterator[FoundVisit | Unusable]:
@@ -86,7 +85,6 @@ def read_visits(file: File) -> Iterator[FoundVisit | Unusable]:
             domains[values["id"]] = clean_host(values["authority"] or "")
         elif 0 <= number < MOST_PLACES:
             _note_place(places, number, values["country_code"])
-    rows = (row for row in read_tables(file, LINKS, VISITS) if isinstance(row, Unusable) or row.table == VISITS.name)
 
     def make(row: Row) -> Iterable[FoundVisit]:
         values = row.values
@@ -114,7 +112,7 @@ def read_visits(file: File) -> Iterator[FoundVisit | Unusable]:
             is_bot=None if bot is None else read_flag(bot, "potential_bot"),
         )
 
-    yield from read_each(rows, make)
+    yield from read_each(read_tables(file, VISITS, beside=[LINKS]), make)
 
 
 class _Around:
@@ -132,7 +130,9 @@ class _Around:
         shared = dict[tuple[int, ...], tuple[int, ...]]()
         visited, visited_bots = defaultdict[int, int](int), defaultdict[int, int](int)
         has_counts = False
-        for row in read_tables(file, LINKS, IN_RULES, RULES, CONDITIONS, DOMAINS, IN_TAGS, TAGS, COUNTS, VISITS):
+        for row in read_tables(
+            file, IN_RULES, RULES, CONDITIONS, DOMAINS, IN_TAGS, TAGS, COUNTS, VISITS, beside=[LINKS]
+        ):
             if isinstance(row, Unusable):
                 continue
             values = row.values
