@@ -207,7 +207,7 @@ def _told_visits(row: JsonRow, hints: Hints) -> Iterator[FoundVisit | Unusable]:
     """The visits of a page of a puller's file, with the short URL that they are of; or one that a client has saved."""
     members = row.members
     if "page" in members:
-        domain, code = text_of(members, "domain") or None, text_of(members, "code")
+        domain, code = clean_host(text_of(members, "domain")), text_of(members, "code")
         page = members["page"]
         if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
             raise ValueError("has a page of visits that is none")
