@@ -12,8 +12,9 @@ from services.links.sources.found import FoundCounts, FoundLink, FoundVisit, Unu
 from tests.links.source_samples import SAMPLES, HeldFile, Sample, source_of
 
 PIECES = (
-    b"'", b'"', b"\\", b"\0", b"\xff", b"\r", b"\n", b",", b";", b"(", b")", b"[", b"{", b"}", b"-- ", b"/*", b"*/", b"$$",
-    b"<", b"NULL", b"9" * 400, b"0x", b"e'", b"\xed\xa0\x80", b"\xe2\x80\xae", b"://", b"%FF", b"1e999", b"\x1a", b"{{", b"[dot]",
+    b"'", b'"', b"\\", b"\0", b"\xff", b"\r", b"\n", b",", b";", b"(", b")", b"[", b"{", b"}", b"-- ", b"/*", b"*/",
+    b"$$", b"<", b"NULL", b"9" * 400, b"0x", b"e'", b"\xed\xa0\x80", b"\xe2\x80\xae", b"://", b"%FF", b"1e999", b"\x1a",
+    b"{{", b"[dot]",
 )  # fmt: skip
 
 
