@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.links import health
+from services.links.archive import routes as archive_routes
 from services.links.claims import routes as claim_routes
 from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
@@ -82,6 +83,7 @@ ROUTERS = (
     decision_routes.router,
     qr.router,
     exports.router,
+    archive_routes.router,
     tags.router,
     domain_routes.router,
     key_routes.router,

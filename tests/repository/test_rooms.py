@@ -31,6 +31,8 @@ BREAKS = [
     ("stats", "services.links.stats.rows", "services.links.clicks.enrichment"),
     ("stats", "services.links.stats.routes", "services.links.links.routes"),
     ("decisions", "services.links.decisions.routes", "services.links.links.routes"),
+    ("sources", "services.links.sources.archive", "services.links.links.rows"),
+    ("archive", "services.links.archive.pages", "services.links.stats.rows"),
     ("unlocks", "services.links.unlocks.tries", "services.links.links.checks"),
     ("foundation", "services.links.site", "services.links.keys.rows"),
     ("foundation", "services.links.metrics", "services.links.clicks.pipe"),
