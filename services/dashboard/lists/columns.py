@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.dashboard.api.results import Link
 from services.dashboard.lists.encodings import RowsRefused
+from shared.client import Link
 
 FIELDS = {
     "url": "url, long url, long link, long, target, target url, destination, destination url, original url, "

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.dashboard.api.results import RowResult
 from services.dashboard.lists.columns import Column
 from services.dashboard.lists.encodings import RowsRefused, check_text, decode
 from services.dashboard.lists.layouts import Layout, TableRow, find_layout, read_records
 from services.dashboard.texts import format_count
 from shared.api import MOST_PASSWORDS, MOST_ROWS
+from shared.client import RowResult
 from shared.csv_cells import csv_lines, split_tags, unguard
 
 SLICE_ROWS = 500

@@ -7,8 +7,6 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.api.problems import ApiError
-from services.dashboard.api.results import Link
 from services.dashboard.texts import plain
 from shared.api import (
     CODE_TAKEN,
@@ -24,6 +22,7 @@ from shared.api import (
     StatusCode,
     problem_type,
 )
+from shared.client import ApiError, Link
 
 STATUS_CODES: dict[StatusCode, str] = {
     302: "302: temporary",
