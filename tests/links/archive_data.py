@@ -18,7 +18,7 @@ from services.links.links.creation import Outcome, store_links
 from services.links.links.forms import LinkIn
 from services.links.site import Site
 from services.links.sources import archive
-from services.links.sources.archive_lines import FORMAT, Manifest
+from services.links.sources.archive_lines import FORMAT, LinkLine, Manifest
 from services.links.sources.found import FoundLink, FoundRecord, Hints, Unusable
 from services.links.web.hashing import check_password_hash
 from services.links.web.pace import Pace
@@ -33,18 +33,17 @@ STEP = 7
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class ArchiveFile:
-    """An archive that was received, in blocks of odd sizes."""
+@dataclass
+class PlainFile:
+    """A file that was received and uncompressed, in blocks of an odd size."""
 
     content: bytes
     name: str = ""
     hints: Hints = field(default_factory=lambda: Hints(UTC))
 
     def blocks(self) -> Iterator[bytes]:
-        plain = gzip.decompress(self.content)
-        for first in range(0, len(plain), 1000):
-            yield plain[first : first + 1000]
+        for first in range(0, len(self.content), 1000):
+            yield self.content[first : first + 1000]
 
 
 async def write_archive(database: Database, owner: str | None = None, *, passwords: bool = True) -> bytes:
@@ -66,7 +65,7 @@ async def write_archive(database: Database, owner: str | None = None, *, passwor
 
 async def read_archive(database: Database, content: bytes, site: Site, owner: str | None = None) -> list[Unusable]:
     """Import an archive into a database without links, and return what was refused."""
-    file = ArchiveFile(content)
+    file = PlainFile(gzip.decompress(content))
     refused: list[Unusable] = []
     destination = Destination(site.rules, {domain: domain for domain in site.own_domains}, owner)
     async with connect(database) as conn:
@@ -82,9 +81,9 @@ async def read_archive(database: Database, content: bytes, site: Site, owner: st
 
 
 async def _make_links(
-    conn: Connection, file: ArchiveFile, site: Site, owner: str | None, refused: list[Unusable]
+    conn: Connection, file: PlainFile, site: Site, owner: str | None, refused: list[Unusable]
 ) -> dict[LinkKey, Place]:
-    owners = {line.code: line.owner for _, line in archive.read_lines(file) if isinstance(line, archive.LinkLine)}
+    owners = {line.code: line.owner for _, line in archive.read_lines(file) if isinstance(line, LinkLine)}
     places: dict[LinkKey, Place] = {}
     for found in archive.read_links(file):
         if isinstance(found, Unusable):

@@ -79,12 +79,14 @@ async def export_archive(request: Request, query: Annotated[ArchiveQuery, Query(
         passwords=query.passwords,
         raw_clicks=False,
     )
-    pages = ArchivePages(state.export_pool, state.shares.pace, caller.owner, owner, passwords=query.passwords)
+    pages = ArchivePages(state.export_pool, state.shares.pace, caller.owner, owner, passwords=query.passwords).read()
     writer = ArchiveWriter(manifest)
     turn = AsyncExitStack()
     await turn.enter_async_context(state.shares.exports.turn(caller.owner))
     try:
         await turn.enter_async_context(state.export_gate.turn())
+        # The first page is read before the answer begins, so that its errors still have a status of their own.
+        first = await anext(pages, None)
     except BaseException:
         await turn.aclose()
         raise
@@ -92,9 +94,9 @@ async def export_archive(request: Request, query: Annotated[ArchiveQuery, Query(
     async def body() -> AsyncIterator[bytes]:
         if is_head(request):
             return
-        yield writer.begin()
+        yield writer.begin() + writer.add(first or ())
         try:
-            async for lines in pages.read():
+            async for lines in pages:
                 # Compression lets the other requests run meanwhile.
                 yield await asyncio.to_thread(writer.add, lines)
         except FAILURES as error:

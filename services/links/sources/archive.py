@@ -40,6 +40,9 @@ _NAME, _SIZE, _CHECKSUM, _TYPE, _MAGIC = (
     slice(257, 263),
 )
 _REGULAR = b"0"
+_LARGEST_PADDING = 20 * _BLOCK
+"""Other programs fill a tar file up to so many bytes."""
+
 _LONGEST_TEXT = 200
 
 
@@ -171,7 +174,7 @@ def _members(file: File) -> Iterator[_Member]:
             )
         yield _Member(name, blocks.take(size))
         blocks.take(-size % _BLOCK)
-    if blocks.rest_is_more_than(2 * _BLOCK):
+    if not blocks.end_in_zeros(_LARGEST_PADDING):
         raise UnusableFile("The archive goes on behind its end.")
 
 
@@ -199,9 +202,9 @@ class _Blocks:
         self._rest = self._rest[missing:]
         return b"".join(pieces)
 
-    def rest_is_more_than(self, size: int) -> bool:
-        """Tell whether more bytes than these follow."""
-        left = len(self._rest)
-        while left <= size and (block := next(self._blocks, b"")):
-            left += len(block)
-        return left > size
+    def end_in_zeros(self, most: int) -> bool:
+        """Tell whether nothing follows but zeros, and not more of them."""
+        rest = self._rest
+        while len(rest) <= most and (block := next(self._blocks, b"")):
+            rest += block
+        return len(rest) <= most and not rest.strip(b"\0")
