@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.links import health
+from services.links.archive import routes as archive_routes
 from services.links.claims import routes as claim_routes
 from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
@@ -91,6 +92,7 @@ ROUTERS = (
     qr_routes.router,
     exports.router,
     import_routes.router,
+    archive_routes.router,
     tag_routes.router,
     domain_routes.router,
     key_routes.router,

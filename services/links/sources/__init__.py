@@ -5,6 +5,7 @@ makes links of their texts. Another source is one more module of the form of `fo
 """
 
 from services.links.sources import (
+    archive,
     bitly,
     bookmarks,
     chhoto,
@@ -25,6 +26,7 @@ from services.links.sources.found import Source
 
 SOURCES: tuple[Source, ...] = (
     tinyurl,
+    archive,
     shlink,
     yourls,
     bitly,
