@@ -131,6 +131,11 @@ async def snapshot(request: Request, caller: Caller) -> AsyncIterator[Connection
             yield conn
 
 
+async def count_clicks(conn: Connection, whose: StatsScope, query: StatsQuery) -> StatsOut:
+    """Count what a question asks for, on a connection of `snapshot`."""
+    return await _count(conn, whose, query, *_resolve(query))
+
+
 def _resolve(query: StatsQuery) -> tuple[Period, list[datetime]]:
     """The range that is counted, in quarters of an hour, and when its intervals begin."""
     zone = ZoneInfo(query.time_zone)
