@@ -101,7 +101,7 @@ def import_command(
         found = _watch(client, found)
         if refused is not None:
             _write_refused(client, found, refused)
-        elif found.refused:
+        elif found.refused and found.state != "undone":
             _show_refused(client, found)
     _report(found)
 
@@ -187,7 +187,7 @@ def _report(found: Import) -> None:
     counts = f"{found.rows_read} rows read: {found.made} made, {found.found} found, {found.replaced} replaced"
     typer.echo(f"{found.state}: {counts}, {found.refused} refused, {found.visits} visits")
     if found.kept:
-        typer.echo(f"{found.kept} links were edited or clicked since, and are kept", err=True)
+        typer.echo(f"{found.kept} links were edited or clicked since, and are kept; --refused names them", err=True)
     if found.state == "failed":
         fail(COMMAND, printable(found.error or "it failed"))
     if found.state == "done" and found.dry_run:
