@@ -20,6 +20,7 @@ CodeRefusal = Literal["taken", "reserved", "malformed"]
 """Why a code is not available."""
 
 Bots = Literal["include", "exclude", "only"]
+Imported = Literal["include", "exclude", "only"]
 Device = Literal["mobile", "tablet", "desktop"]
 System = Literal["android", "ios", "windows", "macos", "linux", "chromeos"]
 Browser = Literal[

@@ -63,6 +63,7 @@ class Link:
     rules: list[dict[str, Any]] | None = None
     split: list[dict[str, Any]] | None = None
     has_password: bool = False
+    imported_clicks: int = 0
 
     @property
     def name(self) -> str:

@@ -1,0 +1,277 @@
+"""Stores what links bring along: their totals, and when some of the clicks were, as single visits or as counts.
+
+The process of an import calls `store_imported` in its transaction, which moves its position, so each row counts once. A link's
+total is fixed by its source: at first all of it is without a date, and each dated click is taken from there.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import groupby
+from operator import itemgetter
+
+from services.links.clicks.counts import EnrichedClick
+from services.links.imported.counts import DatedCounts, add_dated
+from services.links.imported.keys import VisitorKey
+from services.links.packed.chunks import MOST_CLICKS, pack_chunk
+from services.links.packed.days import DAY_US, IMPORTED, MOST_VALUES_OF_OWNER, DayCounts
+from services.links.packed.imported import (
+    CountedDay,
+    People,
+    add_imported,
+    add_undated,
+    lock_imported,
+    note_imported_visitors,
+    select_imported_days,
+    select_undated,
+    write_imported_days,
+    write_undated,
+)
+from services.links.packed.rows import Counted, insert_chunk
+from shared.api import FIRST_YEAR
+from shared.postgres import Connection
+
+EPOCH = date(1970, 1, 1)
+FIRST_DAY = (date(FIRST_YEAR, 1, 1) - EPOCH).days
+"""An earlier date is what databases write for none."""
+
+LONGEST_CHUNK_VISITORS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedTotal:
+    """All clicks that a link's source counted.
+
+    Attributes:
+        bots: Of these; None if the source does not tell: they are people's, until visits tell otherwise.
+        in_row: Whether the transaction has inserted the link with `total_columns`.
+    """
+
+    link_id: int
+    owner: str
+    clicks: int
+    bots: int | None = None
+    in_row: bool = False
+
+    @property
+    def people(self) -> People:
+        bots = min(self.bots or 0, self.clicks)
+        return People(self.clicks - bots, bots)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedBatch:
+    """What some links bring along, in the order of the file.
+
+    Attributes:
+        totals: Each once in an import, before the visits and counts of the link.
+        visits: As `VisitReader` read them.
+        counts: Counts of hours and days.
+        key: Of the visits' visitors; without one they are not counted.
+    """
+
+    totals: Sequence[ImportedTotal] = ()
+    visits: Sequence[EnrichedClick] = ()
+    counts: Sequence[DatedCounts] = ()
+    key: VisitorKey | None = None
+
+
+@dataclass(slots=True)
+class StoredImport:
+    """What became of the clicks of visits and counts.
+
+    Attributes:
+        dated: They are in statistics on their days.
+        undated: Their date cannot be right, so they stay among those without one.
+        surplus: The source has more of them than its total, which stands; they are left out.
+    """
+
+    dated: int = 0
+    undated: int = 0
+    surplus: int = 0
+
+
+def total_columns(total: ImportedTotal) -> dict[str, int]:
+    """The columns of a link that is inserted together with its total."""
+    humans, bots = total.people
+    return {
+        "clicks": total.clicks,
+        "humans": humans,
+        "bots": bots,
+        "imported_clicks": total.clicks,
+        "imported_humans": humans,
+        "clicks_sorted": total.clicks,
+        "humans_sorted": humans,
+    }
+
+
+async def store_imported(conn: Connection, batch: ImportedBatch, *, today: date, kept_days: int) -> StoredImport:
+    """Store a batch. Links that do not exist are passed over.
+
+    It takes `lock_imported` first, and locks links in their order and the claims of their limits last: the transaction has
+    announced no changes yet, and has locked no links that others may know, or has taken that lock before them.
+
+    Args:
+        conn: In a transaction, which should end soon: other imports and erasures wait.
+        batch: Some ten thousand visits at most.
+        today: The UTC day.
+        kept_days: For so long raw clicks are kept; of earlier days only counts are stored. 0 keeps all.
+    """
+    await lock_imported(conn)
+    if batch.totals:
+        await _add_totals(conn, batch.totals)
+    stored = StoredImport()
+    if batch.visits or batch.counts:
+        accepted = await _accept(conn, batch, stored, (today - EPOCH).days + 1)
+        first_raw = (today - EPOCH).days - kept_days if kept_days else FIRST_DAY
+        await _store_dated(conn, accepted, batch.key, first_raw)
+    return stored
+
+
+@dataclass(slots=True)
+class _Accepted:
+    """The dated clicks that are stored."""
+
+    visits: list[EnrichedClick] = field(default_factory=list)
+    counts: list[DatedCounts] = field(default_factory=list)
+
+
+async def _add_totals(conn: Connection, totals: Sequence[ImportedTotal]) -> None:
+    of_all: dict[Counted, People] = {}
+    for total in totals:
+        for whose in (total.owner, *(() if total.in_row else (total.link_id,))):
+            of_all[whose] = _add(of_all.get(whose, _NONE), total.people)
+    await add_undated(conn, of_all)
+    await add_imported(conn, {whose: people for whose, people in of_all.items() if isinstance(whose, int)})
+    await _add_claims(conn, totals)
+
+
+async def _add_claims(conn: Connection, totals: Sequence[ImportedTotal]) -> None:
+    """Let the visits of the source use up the limits of its links. Doing it again changes nothing."""
+    rows = sorted((total.link_id, total.clicks) for total in totals if total.clicks)
+    if rows:
+        await conn.execute(
+            """
+            INSERT INTO link_claims AS kept (link_id, used)
+            SELECT id, used FROM unnest($1::bigint[], $2::bigint[]) AS new (id, used) JOIN links USING (id)
+            WHERE max_clicks IS NOT NULL ORDER BY id
+            ON CONFLICT (link_id) DO UPDATE SET used = greatest(kept.used, excluded.used)
+            """,
+            *zip(*rows, strict=True),
+        )
+
+
+async def _accept(conn: Connection, batch: ImportedBatch, stored: StoredImport, last_day: int) -> _Accepted:
+    """Choose the clicks for which there is room in the totals of their links, and take them from those without a date."""
+    link_ids = {visit[1] for visit in batch.visits} | {each.link_id for each in batch.counts}
+    undated = await select_undated(conn, link_ids)
+    room = {link: people.clicks for link, people in undated.items()}
+    accepted = _Accepted()
+    humans: Counter[int] = Counter()
+    bots: Counter[int] = Counter()
+    owners: dict[int, str] = {}
+    for visit in batch.visits:
+        link = visit[1]
+        if not FIRST_DAY <= visit[0] // DAY_US <= last_day:
+            stored.undated += 1
+        elif not room.get(link):
+            stored.surplus += 1
+        else:
+            room[link] -= 1
+            owners[link] = visit[2]
+            (bots if visit[4] else humans)[link] += 1
+            accepted.visits.append(visit)
+    for each in batch.counts:
+        if not FIRST_DAY <= each.day <= last_day:
+            stored.undated += each.clicks
+            continue
+        fitting = each.cut(room.get(each.link_id, 0))
+        stored.surplus += each.clicks - fitting.clicks
+        if fitting.clicks:
+            room[each.link_id] -= fitting.clicks
+            owners[each.link_id] = each.owner
+            humans[each.link_id] += fitting.humans
+            bots[each.link_id] += fitting.bots
+            accepted.counts.append(fitting)
+    stored.dated += humans.total() + bots.total()
+    await _move_from_undated(conn, {link: People(humans[link], bots[link]) for link in owners}, undated, owners)
+    return accepted
+
+
+async def _move_from_undated(
+    conn: Connection, dated: Mapping[int, People], undated: Mapping[int, People], owners: Mapping[int, str]
+) -> None:
+    """Take dated clicks from those without a date. Where one kind is too few, the visits know better who came."""
+    left: dict[int, People] = {}
+    changed: dict[int, People] = {}
+    of_owners: dict[Counted, People] = {}
+    for link, (humans, bots) in dated.items():
+        before = undated[link]
+        people = before.humans - humans - max(0, bots - before.bots)
+        left[link] = People(max(0, people), before.clicks - humans - bots - max(0, people))
+        changed[link] = People(
+            left[link].humans + humans - before.humans,
+            left[link].bots + bots - before.bots,
+        )
+        taken = People(left[link].humans - before.humans, left[link].bots - before.bots)
+        of_owners[owners[link]] = _add(of_owners.get(owners[link], _NONE), taken)
+    await write_undated(conn, left)
+    await add_undated(conn, of_owners)
+    await add_imported(conn, changed)
+
+
+async def _store_dated(conn: Connection, accepted: _Accepted, key: VisitorKey | None, first_raw: int) -> None:
+    of_days: dict[CountedDay, list[EnrichedClick]] = {}
+    for visit in accepted.visits:
+        day = visit[0] // DAY_US
+        for whose in (visit[1], visit[2]):
+            of_days.setdefault((whose, day), []).append(visit)
+    wanted = {*of_days, *((whose, each.day) for each in accepted.counts for whose in (each.link_id, each.owner))}
+    counted = await select_imported_days(conn, wanted)
+    for place in wanted:
+        if place not in counted:
+            counted[place] = DayCounts()
+    # A link has room for as many values as its owner: what an owner's day names can be taken away by its name.
+    for place, visits in of_days.items():
+        counted[place].add_clicks(visits, MOST_VALUES_OF_OWNER)
+    for each in accepted.counts:
+        for whose in (each.link_id, each.owner):
+            add_dated(counted[whose, each.day], each, MOST_VALUES_OF_OWNER)
+    await _store_raw(conn, [visit for visit in accepted.visits if visit[0] // DAY_US >= first_raw], counted)
+    if key is not None:
+        for is_bot in (False, True):
+            for place, new in (await note_imported_visitors(conn, key.number, _seen(accepted.visits, is_bot))).items():
+                counted[place].add_visitors(is_bot, new)
+    await write_imported_days(conn, counted)
+
+
+async def _store_raw(
+    conn: Connection, visits: Sequence[EnrichedClick], counted: Mapping[CountedDay, DayCounts]
+) -> None:
+    in_order = sorted(visits, key=lambda visit: (visit[0] // DAY_US, visit[1]))
+    for day, group in groupby(in_order, lambda visit: visit[0] // DAY_US):
+        of_day = list(group)
+        for first in range(0, len(of_day), MOST_CLICKS):
+            part = of_day[first : first + MOST_CLICKS]
+            number = await insert_chunk(conn, pack_chunk(day, part), IMPORTED)
+            for whose in {*map(_by_link, part), *map(_by_owner, part)}:
+                counted[whose, day].add_chunk(number)
+
+
+def _seen(visits: Sequence[EnrichedClick], is_bot: bool) -> Collection[tuple[int, int, str, int]]:
+    seen: set[tuple[int, int, str, int]] = set()
+    for time_us, link, owner, visitor, each, _ in visits:
+        if each is is_bot and visitor is not None:
+            number = int.from_bytes(visitor[:LONGEST_CHUNK_VISITORS], "little", signed=True)
+            seen.add((time_us // DAY_US, link, "", number))
+            seen.add((time_us // DAY_US, 0, owner, number))
+    return seen
+
+
+def _add(one: People, other: People) -> People:
+    return People(one.humans + other.humans, one.bots + other.bots)
+
+
+_by_link, _by_owner = itemgetter(1), itemgetter(2)
+_NONE = People(0, 0)
