@@ -79,6 +79,7 @@ def check(stats: dict[str, Any], clicks: Sequence[Known], question: dict[str, An
         "clicks": len(wanted),
         "humans": sum(not click.is_bot for click in clicks),
         "bots": sum(click.is_bot for click in clicks),
+        "imported": 0,
         "unique_visitors": unique_visitors(wanted),
     }
     starts = [datetime.fromisoformat(each["start"]) for each in stats["series"]]
@@ -176,7 +177,7 @@ async def test_without_clicks_everything_is_zero(client_with: ClientOf, database
     """Who has no clicks gets an answer of the same shape."""
     stats = await ask(await client_with("carol", "stats:read"), ALL)
 
-    assert stats["totals"] == {"clicks": 0, "humans": 0, "bots": 0, "unique_visitors": 0}
+    assert stats["totals"] == {"clicks": 0, "humans": 0, "bots": 0, "imported": 0, "unique_visitors": 0}
     assert {each["clicks"] for each in stats["series"]} == {0}
     assert all(each["top"] == [] for each in stats["dimensions"].values())
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from services.links.imported.visits import read_country, read_value
+from services.links.imported.values import read_country, read_value
 from services.links.packed.days import SLOTS, DayCounts
 from services.links.sources.found import FoundCounts
 from shared.api import UNKNOWN, VARIANT, Dimensions
@@ -53,7 +53,7 @@ def read_counts(link_id: int, owner: str, found: FoundCounts) -> DatedCounts:
     """Read the counts of a link."""
     slots = (found.since - _EPOCH) // _SLOT
     day, slot = divmod(slots, SLOTS)
-    clicks, values = max(0, found.clicks), {}
+    clicks, values = max(0, found.clicks), dict[str, dict[str, int]]()
     for name, counted in found.values.items():
         if name in Dimensions._fields:
             read = read_country if name == "country" else read_value

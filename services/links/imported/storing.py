@@ -7,16 +7,18 @@ total is fixed by its source: at first all of it is without a date, and each dat
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from itertools import groupby
 from operator import itemgetter
 
 from services.links.clicks.counts import EnrichedClick
+from services.links.imported.batches import ImportedBatch, ImportedTotal, StoredImport
 from services.links.imported.counts import DatedCounts, add_dated
 from services.links.imported.keys import VisitorKey
-from services.links.packed.chunks import MOST_CLICKS, pack_chunk
+from services.links.packed.chunks import MOST_CLICKS, VISITOR_BYTES, pack_chunk
 from services.links.packed.days import DAY_US, IMPORTED, MOST_VALUES_OF_OWNER, DayCounts
 from services.links.packed.imported import (
+    NO_PEOPLE,
     CountedDay,
     People,
     add_imported,
@@ -28,7 +30,7 @@ from services.links.packed.imported import (
     write_imported_days,
     write_undated,
 )
-from services.links.packed.rows import Counted, insert_chunk
+from services.links.packed.rows import insert_chunk
 from shared.api import FIRST_YEAR
 from shared.postgres import Connection
 
@@ -36,81 +38,12 @@ EPOCH = date(1970, 1, 1)
 FIRST_DAY = (date(FIRST_YEAR, 1, 1) - EPOCH).days
 """An earlier date is what databases write for none."""
 
-LONGEST_CHUNK_VISITORS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedTotal:
-    """All clicks that a link's source counted.
-
-    Attributes:
-        bots: Of these; None if the source does not tell: they are people's, until visits tell otherwise.
-        in_row: Whether the transaction has inserted the link with `total_columns`.
-    """
-
-    link_id: int
-    owner: str
-    clicks: int
-    bots: int | None = None
-    in_row: bool = False
-
-    @property
-    def people(self) -> People:
-        bots = min(self.bots or 0, self.clicks)
-        return People(self.clicks - bots, bots)
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedBatch:
-    """What some links bring along, in the order of the file.
-
-    Attributes:
-        totals: Each once in an import, before the visits and counts of the link.
-        visits: As `VisitReader` read them.
-        counts: Counts of hours and days.
-        key: Of the visits' visitors; without one they are not counted.
-    """
-
-    totals: Sequence[ImportedTotal] = ()
-    visits: Sequence[EnrichedClick] = ()
-    counts: Sequence[DatedCounts] = ()
-    key: VisitorKey | None = None
-
-
-@dataclass(slots=True)
-class StoredImport:
-    """What became of the clicks of visits and counts.
-
-    Attributes:
-        dated: They are in statistics on their days.
-        undated: Their date cannot be right, so they stay among those without one.
-        surplus: The source has more of them than its total, which stands; they are left out.
-    """
-
-    dated: int = 0
-    undated: int = 0
-    surplus: int = 0
-
-
-def total_columns(total: ImportedTotal) -> dict[str, int]:
-    """The columns of a link that is inserted together with its total."""
-    humans, bots = total.people
-    return {
-        "clicks": total.clicks,
-        "humans": humans,
-        "bots": bots,
-        "imported_clicks": total.clicks,
-        "imported_humans": humans,
-        "clicks_sorted": total.clicks,
-        "humans_sorted": humans,
-    }
-
 
 async def store_imported(conn: Connection, batch: ImportedBatch, *, today: date, kept_days: int) -> StoredImport:
     """Store a batch. Links that do not exist are passed over.
 
-    It takes `lock_imported` first, and locks links in their order and the claims of their limits last: the transaction has
-    announced no changes yet, and has locked no links that others may know, or has taken that lock before them.
+    It takes `lock_imported` first, and last it locks links, in their order, and the claims of their limits. So the transaction
+    has not announced changes yet, and has locked no links that others know, or has taken that lock before them.
 
     Args:
         conn: In a transaction, which should end soon: other imports and erasures wait.
@@ -119,13 +52,13 @@ async def store_imported(conn: Connection, batch: ImportedBatch, *, today: date,
         kept_days: For so long raw clicks are kept; of earlier days only counts are stored. 0 keeps all.
     """
     await lock_imported(conn)
-    if batch.totals:
-        await _add_totals(conn, batch.totals)
-    stored = StoredImport()
+    stored, changed = StoredImport(), await _add_totals(conn, batch.totals)
     if batch.visits or batch.counts:
-        accepted = await _accept(conn, batch, stored, (today - EPOCH).days + 1)
+        accepted = await _accept(conn, batch, stored, (today - EPOCH).days + 1, changed)
         first_raw = (today - EPOCH).days - kept_days if kept_days else FIRST_DAY
         await _store_dated(conn, accepted, batch.key, first_raw)
+    await add_imported(conn, changed)
+    await _add_claims(conn, batch.totals)
     return stored
 
 
@@ -137,14 +70,20 @@ class _Accepted:
     counts: list[DatedCounts] = field(default_factory=list)
 
 
-async def _add_totals(conn: Connection, totals: Sequence[ImportedTotal]) -> None:
-    of_all: dict[Counted, People] = {}
+async def _add_totals(conn: Connection, totals: Sequence[ImportedTotal]) -> dict[int, People]:
+    """Add totals to what is without a date.
+
+    Returns:
+        What their links are to be given.
+    """
+    of_links: dict[int, People] = {}
+    of_owners: dict[str, People] = {}
     for total in totals:
-        for whose in (total.owner, *(() if total.in_row else (total.link_id,))):
-            of_all[whose] = _add(of_all.get(whose, _NONE), total.people)
-    await add_undated(conn, of_all)
-    await add_imported(conn, {whose: people for whose, people in of_all.items() if isinstance(whose, int)})
-    await _add_claims(conn, totals)
+        of_owners[total.owner] = of_owners.get(total.owner, NO_PEOPLE).plus(total.people)
+        if not total.in_row:
+            of_links[total.link_id] = of_links.get(total.link_id, NO_PEOPLE).plus(total.people)
+    await add_undated(conn, of_links, of_owners)
+    return of_links
 
 
 async def _add_claims(conn: Connection, totals: Sequence[ImportedTotal]) -> None:
@@ -162,10 +101,20 @@ async def _add_claims(conn: Connection, totals: Sequence[ImportedTotal]) -> None
         )
 
 
-async def _accept(conn: Connection, batch: ImportedBatch, stored: StoredImport, last_day: int) -> _Accepted:
-    """Choose the clicks for which there is room in the totals of their links, and take them from those without a date."""
+async def _accept(
+    conn: Connection, batch: ImportedBatch, stored: StoredImport, last_day: int, changed: dict[int, People]
+) -> _Accepted:
+    """Choose the clicks for which there is room in the totals of their links, and take them from those without a date.
+
+    Args:
+        conn: In the transaction that has the lock.
+        batch: The batch.
+        stored: What becomes of it is added here.
+        last_day: Later ones cannot be right.
+        changed: What links are to be given; it is added here.
+    """
     link_ids = {visit[1] for visit in batch.visits} | {each.link_id for each in batch.counts}
-    undated = await select_undated(conn, link_ids)
+    undated = await select_undated(conn, link_ids, changed)
     room = {link: people.clicks for link, people in undated.items()}
     accepted = _Accepted()
     humans: Counter[int] = Counter()
@@ -195,30 +144,22 @@ async def _accept(conn: Connection, batch: ImportedBatch, stored: StoredImport, 
             bots[each.link_id] += fitting.bots
             accepted.counts.append(fitting)
     stored.dated += humans.total() + bots.total()
-    await _move_from_undated(conn, {link: People(humans[link], bots[link]) for link in owners}, undated, owners)
+    left, of_owners = dict[int, People](), dict[str, People]()
+    for link, owner in owners.items():
+        dated, before = People(humans[link], bots[link]), undated[link]
+        left[link] = _take(before, dated)
+        taken = left[link].minus(before)
+        of_owners[owner] = of_owners.get(owner, NO_PEOPLE).plus(taken)
+        changed[link] = changed.get(link, NO_PEOPLE).plus(dated).plus(taken)
+    await write_undated(conn, left)
+    await add_undated(conn, {}, of_owners)
     return accepted
 
 
-async def _move_from_undated(
-    conn: Connection, dated: Mapping[int, People], undated: Mapping[int, People], owners: Mapping[int, str]
-) -> None:
+def _take(undated: People, dated: People) -> People:
     """Take dated clicks from those without a date. Where one kind is too few, the visits know better who came."""
-    left: dict[int, People] = {}
-    changed: dict[int, People] = {}
-    of_owners: dict[Counted, People] = {}
-    for link, (humans, bots) in dated.items():
-        before = undated[link]
-        people = before.humans - humans - max(0, bots - before.bots)
-        left[link] = People(max(0, people), before.clicks - humans - bots - max(0, people))
-        changed[link] = People(
-            left[link].humans + humans - before.humans,
-            left[link].bots + bots - before.bots,
-        )
-        taken = People(left[link].humans - before.humans, left[link].bots - before.bots)
-        of_owners[owners[link]] = _add(of_owners.get(owners[link], _NONE), taken)
-    await write_undated(conn, left)
-    await add_undated(conn, of_owners)
-    await add_imported(conn, changed)
+    humans = max(0, undated.humans - dated.humans - max(0, dated.bots - undated.bots))
+    return People(humans, undated.clicks - dated.clicks - humans)
 
 
 async def _store_dated(conn: Connection, accepted: _Accepted, key: VisitorKey | None, first_raw: int) -> None:
@@ -263,15 +204,10 @@ def _seen(visits: Sequence[EnrichedClick], is_bot: bool) -> Collection[tuple[int
     seen: set[tuple[int, int, str, int]] = set()
     for time_us, link, owner, visitor, each, _ in visits:
         if each is is_bot and visitor is not None:
-            number = int.from_bytes(visitor[:LONGEST_CHUNK_VISITORS], "little", signed=True)
+            number = int.from_bytes(visitor[:VISITOR_BYTES], "little", signed=True)
             seen.add((time_us // DAY_US, link, "", number))
             seen.add((time_us // DAY_US, 0, owner, number))
     return seen
 
 
-def _add(one: People, other: People) -> People:
-    return People(one.humans + other.humans, one.bots + other.bots)
-
-
 _by_link, _by_owner = itemgetter(1), itemgetter(2)
-_NONE = People(0, 0)

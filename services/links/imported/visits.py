@@ -7,12 +7,14 @@ country and as a hash, whose key ends with the import.
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.enrichment import Enricher, VisitorHash, origin_of
+from services.links.imported.values import read_country, read_value
 from services.links.packed.days import DAY_US
 from services.links.sources.found import FoundVisit
-from shared.agents import LONGEST_VALUE, Agent
+from shared.agents import Agent
 from shared.api import UNKNOWN, Dimensions
 from shared.clicks import ClickParts
 
@@ -21,6 +23,17 @@ REMEMBERED_KINDS = 65_536
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+class _Kind(NamedTuple):
+    """What is read of a visit beside its time and its visitor: few, and so remembered."""
+
+    user_agent: str | None
+    referrer: str | None
+    country: str | None
+    browser: str | None
+    os: str | None
+    is_bot: bool | None
 
 
 class VisitReader:
@@ -43,7 +56,7 @@ class VisitReader:
         """Read a visit of a link. What the source does not tell is unknown, and whoever tells no agent is no bot."""
         time_us = (visit.at - _EPOCH) // _MICROSECOND
         is_bot, dimensions = self._read_kind(
-            visit.user_agent, visit.referrer, visit.country, visit.browser, visit.os, visit.is_bot
+            _Kind(visit.user_agent, visit.referrer, visit.country, visit.browser, visit.os, visit.is_bot)
         )
         if not visit.address:
             return EnrichedClick(time_us, link_id, owner, None, is_bot, dimensions)
@@ -61,41 +74,18 @@ class VisitReader:
             return None
         return VisitorHash(blake2b(day.to_bytes(8, "little", signed=True), key=self._key, digest_size=32).digest())
 
-    def _read_kind_anew(
-        self,
-        user_agent: str | None,
-        referrer: str | None,
-        country: str | None,
-        browser: str | None,
-        system: str | None,
-        is_bot: bool | None,
-    ) -> tuple[bool, Dimensions]:
+    def _read_kind_anew(self, kind: _Kind) -> tuple[bool, Dimensions]:
         agent = Agent(False, UNKNOWN, UNKNOWN, UNKNOWN)
-        if user_agent is not None:
-            agent = self._parse_agent(user_agent.encode("utf-8", "replace"))
-        return agent.is_bot if is_bot is None else is_bot, Dimensions(
-            read_country(country),
-            read_value(browser) if agent.browser == UNKNOWN else agent.browser,
-            read_value(system) if agent.os == UNKNOWN else agent.os,
+        if kind.user_agent is not None:
+            agent = self._parse_agent(kind.user_agent.encode("utf-8", "replace"))
+        return agent.is_bot if kind.is_bot is None else kind.is_bot, Dimensions(
+            read_country(kind.country),
+            read_value(kind.browser) if agent.browser == UNKNOWN else agent.browser,
+            read_value(kind.os) if agent.os == UNKNOWN else agent.os,
             agent.device,
-            self._parse_referrer(origin_of(_url_of(referrer).encode("utf-8", "replace"))),
+            self._parse_referrer(origin_of(_url_of(kind.referrer).encode("utf-8", "replace"))),
             UNKNOWN,
         )
-
-
-def read_country(text: str | None) -> str:
-    """Returns an ISO 3166 code as statistics have it; anything else is unknown."""
-    code = (text or "").strip().upper()
-    return code if len(code) == 2 and code.isascii() and code.isalpha() else UNKNOWN
-
-
-def read_value(text: str | None) -> str:
-    """Returns a value of a dimension as text that Postgres takes: bounded, in one line, and `unknown` for nothing."""
-    if text is None:
-        return UNKNOWN
-    encodable = text[: 4 * LONGEST_VALUE].encode("utf-8", "replace").decode()
-    value = "".join(each if each.isprintable() else " " for each in encodable).strip()
-    return value[:LONGEST_VALUE].strip() or UNKNOWN
 
 
 def _url_of(referrer: str | None) -> str:

@@ -208,7 +208,9 @@ class LinkOut(BaseModel):
     version: int
     created_at: datetime
     updated_at: datetime
-    imported_clicks: int = Field(0, description="Of `clicks`, those that were counted elsewhere and came with the link.")
+    imported_clicks: int = Field(
+        0, description="Of `clicks`, those that were counted elsewhere and came with the link."
+    )
 
 
 class LinkPage(BaseModel):

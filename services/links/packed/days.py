@@ -20,8 +20,8 @@ FORMAT = 1
 OWN, IMPORTED = 1, -1
 """Clicks that were answered here, and those that were counted elsewhere and came with their links.
 
-The same day has a row for each: the format of imported clicks' days and chunks is negative, so whoever does not know them leaves
-them alone, and who stores clicks has nothing to do with them.
+The same day has a row for each: the format of imported clicks' days and chunks is negative. So whoever does not know them
+leaves them alone, and who stores own clicks has nothing to do with them.
 """
 EVERYTHING = (OWN, IMPORTED)
 

@@ -5,6 +5,7 @@ transaction, so nobody waits in a circle; own clicks are other rows under anothe
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from services.links.packed import days
@@ -27,6 +28,15 @@ class People(NamedTuple):
     @property
     def clicks(self) -> int:
         return self.humans + self.bots
+
+    def plus(self, other: "People") -> "People":
+        return People(self.humans + other.humans, self.bots + other.bots)
+
+    def minus(self, other: "People") -> "People":
+        return People(self.humans - other.humans, self.bots - other.bots)
+
+
+NO_PEOPLE = People(0, 0)
 
 
 async def lock_imported(conn: Connection) -> None:
@@ -86,7 +96,9 @@ async def write_imported_days(conn: Connection, counted: Mapping[CountedDay, Day
         )
 
 
-async def delete_imported_days(conn: Connection, link_ids: Sequence[int], most: int) -> list[tuple[int, int, DayCounts]]:
+async def delete_imported_days(
+    conn: Connection, link_ids: Sequence[int], most: int
+) -> list[tuple[int, int, DayCounts]]:
     """Delete some of the imported days of links.
 
     Returns:
@@ -105,17 +117,30 @@ async def delete_imported_days(conn: Connection, link_ids: Sequence[int], most: 
     return [(row["link_id"], row["day"], DayCounts(row["counts"])) for row in rows]
 
 
-async def select_undated(conn: Connection, link_ids: Collection[int]) -> dict[int, People]:
-    """Read how many imported clicks of links have no date; links that do not exist are left out."""
+async def select_undated(
+    conn: Connection, link_ids: Collection[int], coming: Mapping[int, People] = MappingProxyType({})
+) -> dict[int, People]:
+    """Read how many imported clicks of links have no date; links that do not exist are left out.
+
+    Args:
+        conn: Any connection.
+        link_ids: The links.
+        coming: What links are given by the end of the transaction.
+    """
     rows = await conn.fetch(
         """
-        SELECT id, coalesce(undated.humans, imported_humans), coalesce(undated.bots, imported_clicks - imported_humans)
+        SELECT id, imported_humans, imported_clicks - imported_humans, undated.humans, undated.bots
         FROM links LEFT JOIN imported_undated AS undated ON link_id = id AND undated.owner = ''
         WHERE id = ANY ($1)
         """,
         link_ids,
     )
-    return {link_id: People(humans, bots) for link_id, humans, bots in rows}
+    found = {}
+    for link, humans, bots, *undated in rows:
+        more = coming.get(link, NO_PEOPLE)
+        # Without a row of its own, all are without a date.
+        found[link] = People(humans, bots).plus(more) if undated[0] is None else People(*undated)
+    return found
 
 
 async def select_undated_of_owners(conn: Connection, owner: str | None) -> People:
@@ -136,16 +161,18 @@ async def write_undated(conn: Connection, undated: Mapping[int, People]) -> None
         await conn.execute(
             """
             INSERT INTO imported_undated (link_id, owner, humans, bots)
-            SELECT link_id, '', humans, bots FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS new (link_id, humans, bots)
+            SELECT link_id, '', humans, bots
+            FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS new (link_id, humans, bots)
             ON CONFLICT (link_id, owner) DO UPDATE SET humans = excluded.humans, bots = excluded.bots
             """,
             *_columns([(link, *people) for link, people in undated.items()], 3),
         )
 
 
-async def add_undated(conn: Connection, added: Mapping[Counted, People]) -> None:
+async def add_undated(conn: Connection, links: Mapping[int, People], owners: Mapping[str, People]) -> None:
     """Add clicks without a date: to owners, and to those links that have others as well."""
-    rows = [(*_key((whose, 0))[:2], *people) for whose, people in added.items() if any(people)]
+    rows: list[tuple[object, ...]] = [(link, "", *people) for link, people in links.items() if any(people)]
+    rows += [(0, owner, *people) for owner, people in owners.items() if any(people)]
     if rows:
         await conn.execute(
             """

@@ -23,7 +23,7 @@ from services.links.packed.chunks import (
     unpack_column,
     unpack_columns,
 )
-from services.links.packed.days import EVERYTHING, OWN
+from services.links.packed.days import EVERYTHING, IMPORTED, OWN
 from services.links.packed.imported import lock_imported
 from services.links.packed.rows import Counted, lock_days, replace_chunks_of_days
 from shared.api import UNKNOWN
@@ -246,7 +246,7 @@ async def _merge(conn: Connection, day: int, run: Run, kind: int) -> bool:
     )
     wanted = iter(whose.items())
     while some := dict(islice(wanted, STEP_DAYS)):
-        await replace_chunks_of_days(conn, day, run.numbers[0], run.numbers[-1], some, kind)
+        await replace_chunks_of_days(conn, day, run.numbers[0], run.numbers[-1], some, kind=kind)
     return True
 
 
@@ -268,6 +268,6 @@ async def _write_chunks(conn: Connection, day: int, merged: Sequence[tuple[int, 
 
 
 _IS_ERASED = {
-    kind: f"SELECT EXISTS (SELECT FROM {table} WHERE day = DATE '1970-01-01' + $1::integer)"
-    for kind, table in zip(EVERYTHING, ("click_erased_spans", "imported_erased_spans"), strict=True)
+    OWN: "SELECT EXISTS (SELECT FROM click_erased_spans WHERE day = DATE '1970-01-01' + $1::integer)",
+    IMPORTED: "SELECT EXISTS (SELECT FROM imported_erased_spans WHERE day = DATE '1970-01-01' + $1::integer)",
 }

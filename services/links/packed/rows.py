@@ -45,7 +45,7 @@ async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> d
 
 
 async def replace_chunks_of_days(
-    conn: Connection, day: int, first: int, last: int, numbers: Mapping[Counted, Sequence[int]], kind: int = OWN
+    conn: Connection, day: int, first: int, last: int, numbers: Mapping[Counted, Sequence[int]], *, kind: int = OWN
 ) -> None:
     """Note that of the chunks from the first to the last number some took the place of all others.
 
@@ -127,7 +127,7 @@ async def write_days(conn: Connection, day: int, counted: Mapping[Counted, DayCo
 
 
 async def select_days_of_link(
-    conn: Connection, link_id: int, first: date, end: date, most: int | None = None, kind: int = OWN
+    conn: Connection, link_id: int, first: date, end: date, most: int | None = None, *, kind: int = OWN
 ) -> dict[int, DayCounts]:
     """Read a link's days from the first one up to, and without, the second one, the newest first; or so many of them."""
     rows = await conn.fetch(
@@ -194,6 +194,7 @@ async def select_chunk_spans(
     ranges: Sequence[tuple[int, int]],
     since_us: int,
     until_us: int,
+    *,
     kinds: Sequence[int] = (OWN,),
 ) -> list[ChunkSpan]:
     """Find the chunks of a day that may have clicks from a moment up to, and without, another, the latest first.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from services.links.packed.days import MOST_VALUES_OF_OWNER, DayCounts
 from services.links.packed.imported import (
+    NO_PEOPLE,
     CountedDay,
     People,
     add_imported,
@@ -19,7 +20,6 @@ from services.links.packed.imported import (
     select_undated,
     write_imported_days,
 )
-from services.links.packed.rows import Counted
 from shared.postgres import Connection
 
 STEP_DAYS = 1_000
@@ -49,8 +49,7 @@ async def take_imported(conn: Connection, link_ids: Sequence[int], *, step_days:
     for link, day, counts in taken:
         whose: CountedDay = (owners[link], day)
         kept.setdefault(whose, DayCounts()).subtract(counts, MOST_VALUES_OF_OWNER)
-        humans, bots = less.get(link, _NONE)
-        less[link] = People(humans - counts.clicks(False), bots - counts.clicks(True))
+        less[link] = less.get(link, NO_PEOPLE).minus(People(counts.clicks(False), counts.clicks(True)))
         spans += [(link, day, first, last) for first, last in counts.chunks()]
     await write_imported_days(conn, kept)
     await conn.executemany(
@@ -63,18 +62,11 @@ async def take_imported(conn: Connection, link_ids: Sequence[int], *, step_days:
     is_more = len(taken) == step_days
     if not is_more:
         undated = await select_undated(conn, list(owners))
-        of_owners: dict[Counted, People] = {}
+        of_owners: dict[str, People] = {}
         for link, each in undated.items():
-            less[link] = _subtract(less.get(link, _NONE), each)
-            of_owners[owners[link]] = _subtract(of_owners.get(owners[link], _NONE), each)
-        await add_undated(conn, of_owners)
+            less[link] = less.get(link, NO_PEOPLE).minus(each)
+            of_owners[owners[link]] = of_owners.get(owners[link], NO_PEOPLE).minus(each)
+        await add_undated(conn, {}, of_owners)
         await delete_undated(conn, list(owners))
     await add_imported(conn, less)
     return is_more
-
-
-def _subtract(one: People, other: People) -> People:
-    return People(one.humans - other.humans, one.bots - other.bots)
-
-
-_NONE = People(0, 0)

@@ -72,7 +72,7 @@ class PackedClicks:
         self._whose = whose
         self._kinds = list(days)
         self._imported = days.get(IMPORTED, {})
-        self._days = days[OWN] if OWN in days else self._imported
+        self._days = days.get(OWN, self._imported)
         if OWN in days:
             for day, counts in self._imported.items():
                 self._days.setdefault(day, DayCounts()).add_day(counts)
@@ -111,7 +111,7 @@ class PackedClicks:
         if day not in self._days:
             return found
         ranges = list(self._days[day].chunks())
-        spans = await select_chunk_spans(self._conn, day, ranges, since, until, self._kinds)
+        spans = await select_chunk_spans(self._conn, day, ranges, since, until, kinds=self._kinds)
         if len(spans) > MOST_CHUNKS:
             return found
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
@@ -184,20 +184,20 @@ async def select_packed_clicks(
     """
     rows = []
     for kind in kinds:
-        rows += await _select_kind(conn, link_id, period, bots, after, limit, kind)
+        rows += await _select_kind(conn, link_id, period, kind, bots=bots, after=after, limit=limit)
     return sorted(rows, key=lambda row: (row.clicked_at, row.id), reverse=True)[:limit]
 
 
 async def _select_kind(
-    conn: Connection, link_id: int, period: Period, bots: Bots, after: Position | None, limit: int, kind: int
+    conn: Connection, link_id: int, period: Period, kind: int, *, bots: Bots, after: Position | None, limit: int
 ) -> list[ClickRow]:
     first_id = _FIRST_ID if kind == OWN else _FIRST_IMPORTED
     since, until = _microseconds(period.since), _microseconds(period.until)
     at, listed = None, 0
     if after is not None:
         at, last = _microseconds(after.value), after.row_id
-        # The own clicks of its moment come before an imported one. And the release before named a chunk and a place in it, which
-        # a cursor may have from there.
+        # The own clicks of its moment come before an imported one. And the release before named a chunk and a place in it,
+        # which a cursor may have from there.
         is_over = kind == OWN and (last <= _FIRST_IMPORTED or _FIRST_ID < last < 0)
         until = min(until, at if is_over else at + 1)
         listed = 0 if is_over or last > first_id else first_id - last + 1
@@ -207,7 +207,7 @@ async def _select_kind(
     async for day, counts in _days_back(conn, link_id, since, until, kind):
         if len(found) >= most:
             break
-        spans = await select_chunk_spans(conn, day, list(counts.chunks()), since, until, [kind])
+        spans = await select_chunk_spans(conn, day, list(counts.chunks()), since, until, kinds=[kind])
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
             found = sorted(found, key=_listing)[:most]
             # The chunks to come have no later click than this one.
@@ -234,7 +234,7 @@ async def _days_back(
     """The days of a link with clicks, the newest first."""
     first, end = _date(since // DAY_US), _date(-(-until // DAY_US))
     while True:
-        days = await select_days_of_link(conn, link_id, first, end, DAYS_AT_ONCE, kind)
+        days = await select_days_of_link(conn, link_id, first, end, DAYS_AT_ONCE, kind=kind)
         for each in days.items():
             yield each
         if len(days) < DAYS_AT_ONCE:
