@@ -16,6 +16,17 @@ MAIN = "nginx.conf"
 DASHBOARD = "/dashboard/"
 DOCUMENTATION = "/docs"
 
+FOREIGN_CORS = "/rest/"
+"""Below it any page may call with a key, as at Shlink: its web client has an address of its own. There are no cookies here."""
+
+FOREIGN_PATHS = {
+    "yourls": ("= /yourls-api.php",),
+    "shlink": (f"^~ {FOREIGN_CORS}",),
+    "kutt": ("/api/v2/",),
+    "polr": ("/api/v2/", "= /api-create.php"),
+}
+"""The locations of each foreign API (`services/links/compat/`). `^~` goes before the expression of codes."""
+
 _variable = re.compile(r"\$\{([A-Z_]+)\}")
 
 
@@ -36,6 +47,7 @@ class NginxFiles:
         resolver: A name server, asked every second for the addresses that are names; without it they are fixed.
         aliases: Other names for the default domain. Each domain's name with `www.` is added by itself.
         cors_origins: The origins whose pages may use the API.
+        compat: The APIs of other shorteners that the write service answers.
         root_url: Where `/` leads. Without a dashboard `/dashboard/` becomes the documentation of the API.
         limits: Whether clients are limited.
         workers: Worker processes, a number or `auto`.
@@ -61,6 +73,7 @@ class NginxFiles:
     resolver: str = ""
     aliases: Sequence[str] = ()
     cors_origins: Sequence[str] = ()
+    compat: Sequence[str] = ()
     root_url: str = DASHBOARD
     limits: bool = True
     workers: str = "1"
@@ -107,6 +120,11 @@ class NginxFiles:
             "OWN_DOMAINS": " ".join(f"{name} {domain};" for name, domain in own.items()),
             "CORS": "on" if self.cors_origins else "off",
             "CORS_ORIGINS": " ".join(f'"~^{re.escape(each)} /api/" {each};' for each in self.cors_origins),
+            "COMPAT_ORIGINS": f'"~. {FOREIGN_CORS}" "*";' if "shlink" in self.compat else "",
+            "COMPAT": "\n".join(
+                f"location {each} {{ include compat.conf; }}"
+                for each in dict.fromkeys(each for name in self.compat for each in FOREIGN_PATHS[name])
+            ),
             "RESOLVER": f"resolver {self.resolver} valid=1s; resolver_timeout 1s;" if self.resolver else "",
             "REDIRECT_SERVERS": self._servers("redirect", self.redirect),
             "LINKS_SERVERS": self._servers("links", self.links),

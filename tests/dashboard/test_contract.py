@@ -7,9 +7,15 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
-from services.dashboard.api import counts, results
-from services.dashboard.api.counts import Clicks, Recent, Stats
-from services.dashboard.api.results import (
+from services.dashboard.lists.columns import FIELDS as COLUMN_FIELDS
+from services.dashboard.pages import domains, keys, shorten
+from services.dashboard.pages.links import editor, table
+from services.dashboard.pages.statistics import view
+from services.dashboard.widgets.inputs import STATUS_CODES
+from shared.api import SCOPES, CodeRefusal, Dimensions, StatusCode
+from shared.client import counts, results
+from shared.client.counts import Clicks, Recent, Stats
+from shared.client.results import (
     BatchResult,
     CodeAvailability,
     Domain,
@@ -22,12 +28,6 @@ from services.dashboard.api.results import (
     Page,
     Tags,
 )
-from services.dashboard.lists.columns import FIELDS as COLUMN_FIELDS
-from services.dashboard.pages import domains, keys, shorten
-from services.dashboard.pages.links import editor, table
-from services.dashboard.pages.statistics import view
-from services.dashboard.widgets.inputs import STATUS_CODES
-from shared.api import SCOPES, CodeRefusal, Dimensions, StatusCode
 from tests.dashboard.stack import Stack
 
 Schema: TypeAlias = dict[str, Any]

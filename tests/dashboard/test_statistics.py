@@ -9,9 +9,9 @@ from netaddr import IPSet
 from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.api.client import Client
 from services.dashboard.pages.statistics import page as statistics_page
 from services.links.clicks.enrichment import Enricher
+from shared.client import Client
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 from tests.links.click_data import CHROME, GOOGLEBOT, IPHONE, click

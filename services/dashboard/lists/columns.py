@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.dashboard.api.results import Link
 from services.dashboard.lists.encodings import RowsRefused
+from shared.client import Link
 
 FIELDS = {
     "url": "url, long url, long link, long, target, target url, destination, destination url, original url, "
@@ -38,6 +38,7 @@ FIELDS = {
     "split": "split",
     "password": "password",
     "has_password": "has password",
+    "visitor_query_wins": "visitor query wins",
     "find_existing": "find existing",
     "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.dashboard.api.results import RowResult
 from services.dashboard.lists.columns import Column
 from services.dashboard.lists.encodings import RowsRefused, check_text, decode
 from services.dashboard.lists.layouts import Layout, TableRow, find_layout, read_records
 from services.dashboard.texts import format_count
 from shared.api import MOST_PASSWORDS, MOST_ROWS
+from shared.client import RowResult
 from shared.csv_cells import csv_lines, split_tags, unguard
 
 SLICE_ROWS = 500
@@ -23,7 +23,10 @@ SLICE_CHARACTERS = 500_000
 
 _NUMBERS = frozenset({"status_code", "cache_control", "max_clicks"})
 _TRUTHS = frozenset(
-    {"enabled", "forward_query", "forward_path", "crawlable", "preview", "has_password", "find_existing"}
+    {
+        *("enabled", "forward_query", "forward_path", "crawlable", "preview"),
+        *("has_password", "find_existing", "visitor_query_wins"),
+    }
 )
 _JSON = frozenset({"rules", "split"})
 _TRUTH_WORDS = {

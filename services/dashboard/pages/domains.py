@@ -2,11 +2,10 @@
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Unreachable
-from services.dashboard.api.results import Domain
 from services.dashboard.known import known_domains
 from services.dashboard.widgets.inputs import Errors, errors_of, show_error, show_other_errors
 from shared.api import LONGEST_TITLE, LONGEST_URL
+from shared.client import ApiError, Client, Domain, Key, KeyRefused, Unreachable
 from shared.domains import FILES, LARGEST_FILE
 
 TEXTS = {

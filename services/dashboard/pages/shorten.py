@@ -5,8 +5,6 @@ from uuid import uuid4
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link
-from services.dashboard.api.problems import Unreachable
 from services.dashboard.known import known_domains, known_tags
 from services.dashboard.texts import is_web_address
 from services.dashboard.viewer import viewer_zone
@@ -21,6 +19,7 @@ from services.dashboard.widgets.inputs import (
 )
 from services.dashboard.widgets.qr import show_qr
 from shared.api import LONGEST_URL
+from shared.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 
 REASONS = {
     "taken": "is taken, or was: a code is never given out twice",

@@ -4,8 +4,8 @@ from functools import partial
 
 import streamlit as st
 
-from services.dashboard.api.client import Client, Link
 from services.dashboard.texts import plain
+from shared.client import Client, Link
 
 SHOWN_PX = 180
 

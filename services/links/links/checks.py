@@ -92,11 +92,15 @@ def _check_fields(
         given["tags"] = tuple(given["tags"])
     errors = []
     for name in ("url", "expired_url"):
-        if given.get(name) is not None:
+        if (text := given.get(name)) is not None:
             try:
-                given[name] = site.rules.parse(given[name])
+                given[name] = site.rules.parse(text)
             except TargetRefused as error:
                 errors.append(FieldError(name, str(error)))
+            if name == "url":
+                # The parser takes no blanks around it for a part of it, and no list or table keeps them.
+                spelled = text.strip(" ")
+                given["given_url"] = spelled if spelled != given["url"] else None
     errors += _parse_targets(given, site)
     changed = make(**given)
     errors += _check_deciding(changed)

@@ -92,6 +92,9 @@ class LinkOptions(BaseModel):
     password: Password | None = Field(
         None, description="Visitors have to know it. No answer shows it; `has_password` tells whether there is one."
     )
+    visitor_query_wins: bool = Field(
+        False, description="With `forward_query`, the visitor's parameters replace the target's of the same name."
+    )
 
 
 class NewPlace(BaseModel):
@@ -211,6 +214,7 @@ class LinkOut(BaseModel):
     imported_clicks: int = Field(
         0, description="Of `clicks`, those that were counted elsewhere and came with the link."
     )
+    visitor_query_wins: bool = False
 
 
 class LinkPage(BaseModel):

@@ -23,6 +23,7 @@ class LinkFields:
 
     Attributes:
         rules, split: As JSON in one spelling (`spell_json`).
+        given_url: The target as it was written, where `url`, which is parsed of it, differs. It comes and goes with `url`.
     """
 
     url: str
@@ -42,8 +43,14 @@ class LinkFields:
     max_clicks: int | None = None
     rules: str | None = None
     split: str | None = None
+    visitor_query_wins: bool = False
     # Not in any text or log, though nobody guesses a good password from it.
     password_hash: str | None = field(default=None, repr=False)
+    given_url: str | None = None
+
+    @property
+    def url_as_given(self) -> str:
+        return self.given_url or self.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ class LinkDraft:
     @property
     def likeness(self) -> tuple[str, LinkFields]:
         """What makes two links of an owner the same, as `find_links` asks it of Postgres: tags are a set."""
-        return self.domain, replace(self.fields, tags=tuple(sorted(set(self.fields.tags))))
+        return self.domain, replace(self.fields, tags=tuple(sorted(set(self.fields.tags))), given_url=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,7 @@ _write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).e
 
 
 def _fill_in(statement: str) -> str:
-    compared = [name for name in DECIDED if name != "tags"]
+    compared = [name for name in DECIDED if name not in ("tags", "given_url")]
     # A redirector reads the rest of a tombstone, too: where its visitors go.
     forgotten = [name for name in DECIDED if name not in Record._fields or name in Record._field_defaults]
     kept = ", ".join(_CLICKS_LEFT if name == "clicks_left" else name for name in KEPT)

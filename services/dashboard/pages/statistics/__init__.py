@@ -7,13 +7,12 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link
-from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.known import known_domains
 from services.dashboard.pages.links.actions import STATISTICS_LINK
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
 from shared.api import Bots, Interval
+from shared.client import ApiError, Client, Key, KeyRefused, Link, StatsQuestion
 
 RANGES: dict[str, tuple[int, Interval]] = {
     "24 hours": (1, "hour"),

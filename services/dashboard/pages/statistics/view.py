@@ -5,13 +5,11 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, Link
-from services.dashboard.api.counts import Click, Stats
-from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
 from services.dashboard.widgets.failures import explain
 from services.dashboard.widgets.frames import make_frame
 from shared.api import MOST_VALUES
+from shared.client import ApiError, Click, Client, Key, Link, Stats, StatsQuestion
 
 SHOWN_VALUES = 10
 """The most values in the bars. More are asked for, so that the map has all countries."""

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.dashboard.api.client import ApiError, Client, KeyRefused, Unreachable
-from services.dashboard.api.questions import LinkQuestion
+from shared.client import ApiError, AsyncClient, Client, KeyRefused, LinkQuestion, Unreachable
 from tests.dashboard.stack import Stack
 
 TARGET = "https://www.example.com/"
@@ -35,6 +34,23 @@ def test_a_link_is_created_read_edited_and_deleted(stack: Stack) -> None:
     assert made.name == "sho.rt/abc"
     assert (edited.title, edited.enabled, edited.version) == (None, False, 2)
     assert gone.value.status == 404
+
+
+async def test_the_same_is_done_by_a_client_that_is_awaited(stack: Stack) -> None:
+    """What is awaited gives the same values, and the same errors."""
+    with stack.client() as client:
+        made = client.create_link({"url": TARGET, "code": "abc"})
+    async with AsyncClient(stack.url, stack.key()) as awaited:
+        read = await awaited.link("abc")
+        edited = await awaited.edit_link(read, {"title": "x"})
+        with pytest.raises(ApiError) as late:
+            await awaited.delete_link(read)
+        await awaited.delete_link(edited)
+        page = await awaited.links()
+
+    assert made == read
+    assert late.value.status == 412
+    assert page.items == ()
 
 
 def test_a_list_is_read_page_by_page(stack: Stack) -> None:

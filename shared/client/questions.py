@@ -1,11 +1,10 @@
-"""The questions that pages ask the API: which links, and which clicks."""
+"""The questions of the API that have many parts: which links, and which clicks."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.api import Bots, Interval
-
-Parameters = dict[str, str | int | list[str]]
+from .calls import Parameters
+from .words import Bots, Interval
 
 
 @dataclass(frozen=True, slots=True)

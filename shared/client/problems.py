@@ -1,5 +1,7 @@
-"""The errors of the API, as exceptions that the pages show: fields, reasons, and whether the API was reached."""
+"""The errors of the API, as exceptions: fields, reasons, and whether the API was reached."""
 
+import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +11,7 @@ import httpx
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 UNREACHABLE_STATUSES = frozenset({502, 503, 504})
+REDIRECTS = frozenset({301, 302, 307, 308})
 
 
 class ApiError(Exception):
@@ -20,6 +23,7 @@ class ApiError(Exception):
         title: The kind of problem, in words.
         detail: A sentence about this case.
         errors: For invalid input, each field with its reason.
+        retry_after_s: When to try again, if the answer says so.
     """
 
     def __init__(
@@ -29,6 +33,8 @@ class ApiError(Exception):
         title: str,
         detail: str,
         errors: Mapping[str, str] | None = None,
+        *,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(detail or title)
         self.status = status
@@ -36,6 +42,7 @@ class ApiError(Exception):
         self.title = title
         self.detail = detail
         self.errors = dict(errors or {})
+        self.retry_after_s = retry_after_s
 
 
 class KeyRefused(ApiError):
@@ -46,7 +53,7 @@ class Unreachable(ApiError):
     """The service did not answer in time, or answered that it is not available."""
 
 
-def problem_of(status: int, body: bytes) -> ApiError:
+def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """Turn an answer other than success into an error. A body that is no problem+json, such as a proxy's page, is ignored."""
     problem = _json_object(body)
     errors = {
@@ -60,8 +67,17 @@ def problem_of(status: int, body: bytes) -> ApiError:
         kind = KeyRefused
     elif status in UNREACHABLE_STATUSES:
         kind = Unreachable
+    detail = str(problem.get("detail", ""))
+    if status in REDIRECTS:
+        detail = f"The API is not at this address, which leads to {headers.get('location', 'another one')}."
+    wait = headers.get("retry-after", "")
     return kind(
-        status, str(problem.get("type", "")), str(problem.get("title", phrase)), str(problem.get("detail", "")), errors
+        status,
+        str(problem.get("type", "")),
+        str(problem.get("title", phrase)),
+        detail,
+        errors,
+        retry_after_s=float(wait) if re.fullmatch(r"\d{1,6}", wait) else None,
     )
 
 
@@ -74,7 +90,7 @@ def unreachable(error: Exception) -> Unreachable:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        value = httpx.Response(200, content=body).json()
-    except ValueError:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.api import UNKNOWN, Bots, Interval
+from .words import UNKNOWN, Bots, Interval
 
 
 @dataclass(frozen=True, slots=True)

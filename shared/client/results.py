@@ -1,34 +1,10 @@
-"""The API's answers about links and keys, as frozen dataclasses (`counts.py` has the clicks).
-
-`read` makes them from JSON. It ignores fields that a newer release of the API adds. Fields that an older release does not have
-get their default.
-"""
+"""The API's answers about links, keys and domains, as frozen dataclasses (`counts.py` has the clicks)."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter
-
-from shared.api import Scope
-
-T = TypeVar("T")
-
-
-def read(kind: type[T], body: bytes) -> T:
-    """Read an answer.
-
-    Raises:
-        pydantic.ValidationError: The answer is of another kind.
-    """
-    value: T = _adapter(kind).validate_json(body)  # type: ignore[arg-type]  # a class is hashable
-    return value
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+from .words import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +40,7 @@ class Link:
     split: list[dict[str, Any]] | None = None
     has_password: bool = False
     imported_clicks: int = 0
+    visitor_query_wins: bool = False
 
     @property
     def name(self) -> str:

@@ -1,0 +1,234 @@
+"""The six actions of YOURLS: shorten, expand, and count."""
+
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from services.links.compat.naming import given_url, named_link
+from services.links.compat.yourls.answers import NEED_FORMAT, Fields, failure
+from services.links.keys.authentication import Caller
+from services.links.links import actions
+from services.links.links.checks import check_owner
+from services.links.links.forms import LinkIn
+from services.links.links.lists import LinkFilter, select_link_counts, select_links
+from services.links.links.rows import LinkRow
+from services.links.links.targets import OwnLinkRefused, TargetRefused
+from services.links.site import Site
+from services.links.state import LinksState
+from services.links.web.cursors import Position
+from services.links.web.errors import CodeTaken, FieldError, InvalidInput, NotFound, invalid_input, refuse_costly
+from shared.api import LONGEST_TITLE, Scope, Sort
+from shared.postgres import Connection, connection
+
+VERSION = "1.10.4"
+"""The release of YOURLS whose answers these are."""
+
+DATABASE_VERSION = "507"
+
+MOST_LINKS = 1000
+LAST_START = 10_000
+"""How far `stats` counts off links before it shows some."""
+
+LONGEST_SHOWN_URL = 60
+
+Sent = Mapping[str, str]
+
+SCOPES: Mapping[str, tuple[Scope, ...]] = {
+    "shorturl": ("links:write",),
+    "expand": ("links:read",),
+    "url-stats": ("links:read",),
+    "stats": ("links:read",),
+    "db-stats": ("links:read",),
+}
+
+_ORDERS: Mapping[str, Sort] = {"top": "-clicks", "bottom": "clicks", "last": "-created_at"}
+
+_controls = re.compile(r"[\x00-\x1f\x7f]")
+_has_scheme = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:").match
+_whole = re.compile(r"\s*[+-]?[0-9]{1,18}").match
+
+
+async def shorten(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+    """Create a link. With the parameter `find_existing=true` one of the same target and title is found."""
+    url = _controls.sub("", sent.get("url", "")).strip()
+    if url and not _has_scheme(url):
+        url = f"http://{url}"
+    try:
+        state.site.rules.parse(url)
+    except OwnLinkRefused:
+        return failure("error:noloop", "URL is a short URL")
+    except TargetRefused as error:
+        is_malformed = not url or "absolute" in str(error)
+        return failure("error:nourl", "Missing or malformed URL" if is_malformed else f"URL {error}")
+    keyword = sent.get("keyword", "").strip()
+    try:
+        body = LinkIn.model_validate(
+            {
+                "url": url,
+                "code": keyword or None,
+                "title": sent.get("title", "").strip()[:LONGEST_TITLE],
+                "find_existing": sent.get("find_existing") in ("1", "true"),
+            }
+        )
+        outcome = await actions.create_link(state, caller, await actions.draft_link(state, caller, body))
+    except CodeTaken:
+        return failure("error:keyword", _taken(keyword))
+    except ValidationError as error:
+        return _refuse(keyword, invalid_input(error).errors[0])
+    except InvalidInput as error:
+        return _refuse(keyword, error.errors[0])
+    link = outcome.link
+    shown, short_url, title = _cut(url), state.site.short_url(link.key), link.fields.title or url
+    described = {"keyword": link.code, "url": url, "title": title, "date": _date(link.created_at), "ip": ""}
+    if not outcome.is_new:
+        message = f"{shown} already exists in database (short URL: {short_url.partition('://')[2]})"
+        return failure("error:url", message, "200") | {
+            "url": described | {"clicks": link.clicks},
+            "title": title,
+            "shorturl": short_url,
+            "simple": short_url,
+        }
+    return {
+        "status": "success",
+        "code": "",
+        "message": f"{shown} added to database",
+        "errorCode": "",
+        "statusCode": "200",
+        "url": described,
+        "title": title,
+        "shorturl": short_url,
+        "simple": short_url,
+    }
+
+
+async def expand(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+    """Tell where a link leads."""
+    asked = sent.get("shorturl", "")
+    try:
+        link = await actions.read_link(state, caller, named_link(asked, state.site))
+    except NotFound:
+        return {"keyword": asked, "simple": "not found", "message": _UNKNOWN, "errorCode": "404"}
+    url = given_url(link)
+    return {
+        "keyword": link.code,
+        "shorturl": state.site.short_url(link.key),
+        "longurl": url,
+        "title": link.fields.title or url,
+        "simple": url,
+        "message": "success",
+        "statusCode": "200",
+    }
+
+
+async def count_link(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+    """Tell of a link how often it was clicked."""
+    try:
+        link = await actions.read_link(state, caller, named_link(sent.get("shorturl", ""), state.site))
+    except NotFound:
+        return {"statusCode": "404", "message": _UNKNOWN, "simple": NEED_FORMAT}
+    return {"statusCode": "200", "message": "success", "link": _counted(link, state.site), "simple": NEED_FORMAT}
+
+
+async def list_links(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+    """List links by their clicks or age, and count all of them."""
+    order, limit, start = sent.get("filter", ""), _number(sent.get("limit", "")), _number(sent.get("start", ""))
+    for name, number, most in (("limit", limit, MOST_LINKS), ("start", start, LAST_START)):
+        if number > most:
+            raise InvalidInput(FieldError(name, f"must not be greater than {most}"))
+    wanted = LinkFilter(owner=check_owner(None, caller))
+    async with state.shares.lists.turn(caller.owner), connection(state.list_pool) as conn:
+        with refuse_costly():
+            if limit <= 0:
+                rows = []
+            elif order in ("rand", "random"):
+                rows = await _draw(conn, wanted, limit)
+            else:
+                sort = _ORDERS.get(order, "-clicks")
+                rows = await select_links(conn, wanted, sort=sort, after=None, limit=limit, offset=max(start, 0))
+            counts = await select_link_counts(conn, owner=wanted.owner)
+    links = {f"link_{number}": _counted(link, state.site) for number, link in enumerate(rows, 1)}
+    stats = {"total_links": counts.links, "total_clicks": counts.clicks}
+    listed: Fields = {"links": links} if links else {}
+    return listed | {"stats": stats, "statusCode": "200", "simple": NEED_FORMAT, "message": "success"}
+
+
+async def count_all(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+    """Count the links, and their clicks."""
+    async with state.shares.lists.turn(caller.owner), connection(state.list_pool) as conn:
+        with refuse_costly():
+            counts = await select_link_counts(conn, owner=check_owner(None, caller))
+    stats = {"total_links": counts.links, "total_clicks": counts.clicks}
+    return {"db-stats": stats, "statusCode": "200", "simple": NEED_FORMAT, "message": "success"}
+
+
+async def tell_version(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+    """Tell which YOURLS this is like."""
+    version: Fields = {"version": VERSION, "simple": VERSION}
+    return version | ({"db_version": DATABASE_VERSION} if sent.get("db") == "1" else {})
+
+
+ACTIONS: Mapping[str, Callable[[LinksState, Caller, Sent], Awaitable[Fields]]] = {
+    "shorturl": shorten,
+    "expand": expand,
+    "url-stats": count_link,
+    "stats": list_links,
+    "db-stats": count_all,
+    "version": tell_version,
+}
+
+_UNKNOWN = "Error: short URL not found"
+
+
+async def _draw(conn: Connection, wanted: LinkFilter, limit: int) -> list[LinkRow]:
+    """Choose links at random: those that were made after a time that is drawn, so that no more of them are read."""
+    oldest = await select_links(conn, wanted, sort="created_at", after=None, limit=1)
+    newest = await select_links(conn, wanted, sort="-created_at", after=None, limit=1)
+    if not oldest or not newest:
+        return []
+    drawn = random.randint(oldest[0].id - 1, newest[0].id)
+    rows = await select_links(conn, wanted, sort="created_at", after=Position(drawn, drawn), limit=limit)
+    if len(rows) < limit:
+        first = await select_links(conn, wanted, sort="created_at", after=None, limit=limit - len(rows))
+        rows += [link for link in first if link.id <= drawn]
+    random.shuffle(rows)
+    return rows
+
+
+def _counted(link: LinkRow, site: Site) -> dict[str, object]:
+    url = given_url(link)
+    return {
+        "shorturl": site.short_url(link.key),
+        "url": url,
+        "title": link.fields.title or url,
+        "timestamp": _date(link.created_at),
+        "ip": "",
+        "clicks": link.clicks,
+    }
+
+
+def _refuse(keyword: str, error: FieldError) -> Fields:
+    if error.field == "code":
+        is_reserved = "reserved" in error.reason
+        return failure("error:keyword", _taken(keyword) if is_reserved else f"Short URL {keyword} {error.reason}")
+    return failure("error:nourl" if error.field == "url" else "error:title", f"{error.field} {error.reason}")
+
+
+def _taken(keyword: str) -> str:
+    return f"Short URL {keyword} already exists in database or is reserved"
+
+
+def _number(text: str) -> int:
+    """Read a number as PHP does: what is none is 0."""
+    found = _whole(text)
+    return int(found[0]) if found else 0
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN_URL else text[: LONGEST_SHOWN_URL - 5] + "[...]"
+
+
+def _date(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

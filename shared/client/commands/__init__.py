@@ -1,0 +1,1 @@
+"""What people type: `tinyurl login`, `links`, `shorten`, `import` and `export`, against any instance."""

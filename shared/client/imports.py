@@ -1,0 +1,177 @@
+"""Moving house: what an import is told, what it says of itself, and a file that is sent until it has arrived."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from random import uniform
+from time import sleep
+from typing import BinaryIO, Protocol
+from uuid import uuid4
+from zlib import MAX_WBITS, Z_SYNC_FLUSH, compressobj
+
+from .calls import Parameters
+from .problems import ApiError, Unreachable
+from .words import ImportState, OnConflict
+
+PART = 256 * 1024
+"""Bytes of a file that are read and sent together."""
+
+PACKING = 3
+"""The level: a faster one than the usual, for lists that shrink to a fifth all the same."""
+GZIP = MAX_WBITS | 16
+
+TRIES_WITHOUT_PROGRESS = 8
+LONGEST_PAUSE_S = 20.0
+"""Together the pauses are about a minute: a service that restarts is back by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How a file is understood, and what happens to its links; what is not said is told apart by the service.
+
+    Attributes:
+        domains: `FROM=TO` puts the links of a host under another domain, `TO` alone those without a host.
+        zone: Of times without one, such as `Europe/Berlin`.
+        day_first: How to read `3/4/2024`.
+        fold_case: The source did not tell upper from lower case in codes.
+        scheme: Of targets without one.
+        slashes: What takes the place of `/` in codes.
+    """
+
+    format: str | None = None
+    filename: str | None = None
+    on_conflict: OnConflict | None = None
+    dry_run: bool = False
+    domains: tuple[str, ...] = ()
+    zone: str | None = None
+    encoding: str | None = None
+    day_first: bool | None = None
+    fold_case: bool = False
+    scheme: str | None = None
+    slashes: str | None = None
+
+    def parameters(self) -> Parameters:
+        asked: dict[str, str | list[str] | None] = {
+            "format": self.format,
+            "filename": self.filename,
+            "on_conflict": self.on_conflict,
+            "dry_run": "true" if self.dry_run else None,
+            "domain": list(self.domains),
+            "zone": self.zone,
+            "encoding": self.encoding,
+            "day_first": None if self.day_first is None else str(self.day_first).lower(),
+            "fold_case": "true" if self.fold_case else None,
+            "scheme": self.scheme,
+            "slashes": self.slashes,
+        }
+        return {name: value for name, value in asked.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import, as far as it has come.
+
+    Attributes:
+        bytes: Of the file, unpacked, that have arrived.
+        error: Why it failed.
+    """
+
+    id: str
+    state: ImportState
+    format: str | None = None
+    dry_run: bool = False
+    bytes: int = 0
+    rows_read: int = 0
+    made: int = 0
+    found: int = 0
+    replaced: int = 0
+    refused: int = 0
+    visits: int = 0
+    rows_per_second: float | None = None
+    seconds_left: float | None = None
+    error: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ("done", "failed", "undone")
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    items: tuple[Import, ...]
+
+
+class ImportClient(Protocol):
+    """What `send_file` needs of a client."""
+
+    def start_import(self, import_id: str, options: ImportOptions, content: Iterator[bytes]) -> Import: ...
+    def continue_import(self, import_id: str, offset: int, content: Iterator[bytes]) -> Import: ...
+    def read_import(self, import_id: str) -> Import: ...
+
+
+def send_file(
+    client: ImportClient,
+    file: BinaryIO,
+    options: ImportOptions,
+    *,
+    import_id: str | None = None,
+    progress: Callable[[int], None] = lambda sent: None,
+    pause: Callable[[float], None] = sleep,
+) -> Import:
+    """Send a file, packed on the way, and go on where it broke off until all of it has arrived.
+
+    Args:
+        client: Sends it.
+        file: Can be read from any place again.
+        options: What is said about it.
+        import_id: A UUID that the caller made, or that of an import whose sending broke off before.
+        progress: Is told how many bytes of the file were read.
+        pause: Waits so many seconds.
+
+    Raises:
+        ApiError: The service refuses the file, or is away for too long.
+    """
+    import_id = import_id or str(uuid4())
+    arrived = _find(client, import_id)
+    failures = 0
+    while arrived is None or arrived.state == "receiving":
+        offset = 0 if arrived is None else arrived.bytes
+        try:
+            if arrived is None:
+                return client.start_import(import_id, options, packed_parts(file, 0, progress))
+            return client.continue_import(import_id, offset, packed_parts(file, offset, progress))
+        except ApiError as error:
+            # 409: an answer was lost, and more of the file has arrived than it seemed.
+            if not isinstance(error, Unreachable) and error.status not in (409, 429):
+                raise
+            failures += 1
+            if failures > TRIES_WITHOUT_PROGRESS:
+                raise
+            pause(error.retry_after_s or min(0.25 * 2**failures, LONGEST_PAUSE_S) * uniform(0.5, 1))
+            with suppress(Unreachable):
+                arrived = _find(client, import_id)
+                if arrived is not None and arrived.bytes > offset:
+                    failures = 0
+    return arrived
+
+
+def packed_parts(file: BinaryIO, offset: int, progress: Callable[[int], None]) -> Iterator[bytes]:
+    """Read a file from a place on, and pack it with gzip."""
+    packer = compressobj(PACKING, wbits=GZIP)
+    file.seek(offset)
+    while part := file.read(PART):
+        offset += len(part)
+        # What is sent can be unpacked at once: what arrived of a broken sending counts.
+        yield packer.compress(part) + packer.flush(Z_SYNC_FLUSH)
+        progress(offset)
+    yield packer.flush()
+
+
+def _find(client: ImportClient, import_id: str) -> Import | None:
+    """Return an import, if the service has heard of it."""
+    try:
+        return client.read_import(import_id)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
