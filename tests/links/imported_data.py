@@ -112,7 +112,8 @@ async def check_numbers(moved: Moved) -> None:
     """Check that the numbers of each link, and those without a date, are the sum of what was counted."""
     rows = await moved.conn.fetch(
         """
-        SELECT id, clicks, humans, bots, imported_clicks, imported_humans, undated.humans AS undated_humans, undated.bots AS undated_bots
+        SELECT id, clicks, links.humans, links.bots, imported_clicks, imported_humans,
+               undated.humans AS undated_humans, undated.bots AS undated_bots
         FROM links LEFT JOIN imported_undated AS undated ON link_id = id AND undated.owner = '' WHERE links.owner = $1
         """,
         moved.owner,

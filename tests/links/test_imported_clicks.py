@@ -38,7 +38,7 @@ def _clicks(*, imported: bool) -> st.SearchStrategy[list[Known]]:
     # A visitor is always the same agent, so a bot or none.
     who = st.tuples(st.none(), st.booleans()) | st.integers(1, 5).map(lambda number: (number, number % 4 == 0))
     click = st.builds(
-        lambda at, link, who, dimensions: Known(at, link, "", *who, dimensions, imported=imported),
+        lambda at, link, who, dimensions: Known(at, link, "", who[0], who[1], dimensions, imported),
         _seconds,
         _names,
         who,
@@ -136,7 +136,7 @@ def raw_clicks(clicks: list[Known]) -> list[tuple[object, ...]]:
 @given(totals=_totals, steps=_steps, between=ranges, question=questions, undone=st.sets(_names))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.usefixtures("small_steps")
-async def test_statistics_are_own_and_imported_clicks(
+async def test_statistics_are_own_and_imported_clicks(  # noqa: PLR0917  # drawn
     admin: httpx.AsyncClient,
     links: Connection,
     totals: dict[str, tuple[int, int | None]],
@@ -180,8 +180,8 @@ async def test_statistics_are_own_and_imported_clicks(
     question=questions,
     undone=st.sets(_names),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_counts_and_old_visits_are_counted_by_day(
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_counts_and_old_visits_are_counted_by_day(  # noqa: PLR0917  # drawn
     admin: httpx.AsyncClient,
     links: Connection,
     totals: dict[str, tuple[int, int | None]],

@@ -5,7 +5,7 @@ total is fixed by its source: at first all of it is without a date, and each dat
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
@@ -181,8 +181,14 @@ async def _store_dated(conn: Connection, accepted: _Accepted, key: VisitorKey | 
             add_dated(counted[whose, each.day], each, MOST_VALUES_OF_OWNER)
     await _store_raw(conn, [visit for visit in accepted.visits if visit[0] // DAY_US >= first_raw], counted)
     if key is not None:
+        owners = {visit[1]: visit[2] for visit in accepted.visits}
         for is_bot in (False, True):
-            for place, new in (await note_imported_visitors(conn, key.number, _seen(accepted.visits, is_bot))).items():
+            seen = {
+                (visit[0] // DAY_US, visit[1], int.from_bytes(visit[3][:VISITOR_BYTES], "little", signed=True))
+                for visit in accepted.visits
+                if visit[4] is is_bot and visit[3] is not None
+            }
+            for place, new in (await note_imported_visitors(conn, key.number, seen, owners)).items():
                 counted[place].add_visitors(is_bot, new)
     await write_imported_days(conn, counted)
 
@@ -198,16 +204,6 @@ async def _store_raw(
             number = await insert_chunk(conn, pack_chunk(day, part), IMPORTED)
             for whose in {*map(_by_link, part), *map(_by_owner, part)}:
                 counted[whose, day].add_chunk(number)
-
-
-def _seen(visits: Sequence[EnrichedClick], is_bot: bool) -> Collection[tuple[int, int, str, int]]:
-    seen: set[tuple[int, int, str, int]] = set()
-    for time_us, link, owner, visitor, each, _ in visits:
-        if each is is_bot and visitor is not None:
-            number = int.from_bytes(visitor[:VISITOR_BYTES], "little", signed=True)
-            seen.add((time_us // DAY_US, link, "", number))
-            seen.add((time_us // DAY_US, 0, owner, number))
-    return seen
 
 
 _by_link, _by_owner = itemgetter(1), itemgetter(2)

@@ -8,7 +8,9 @@ LONGEST_VALUE = 64
 
 def read_country(text: str | None) -> str:
     """Returns an ISO 3166 code as statistics have it; anything else is unknown."""
-    code = (text or "").strip().upper()
+    if text is None:
+        return UNKNOWN
+    code = text.strip().upper()
     return code if len(code) == 2 and code.isascii() and code.isalpha() else UNKNOWN
 
 

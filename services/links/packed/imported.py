@@ -6,7 +6,7 @@ transaction, so nobody waits in a circle; own clicks are other rows under anothe
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.links.packed import days
 from services.links.packed.days import IMPORTED, DayCounts
@@ -44,56 +44,63 @@ async def lock_imported(conn: Connection) -> None:
     await conn.execute("SELECT pg_advisory_xact_lock($1)", _IMPORTED_LOCK)
 
 
-async def select_imported_days(conn: Connection, wanted: Collection[CountedDay]) -> dict[CountedDay, DayCounts]:
+async def select_imported_days(conn: Connection, wanted: Iterable[CountedDay]) -> dict[CountedDay, DayCounts]:
     """Read the imported counts of days in order to change them; those that are missing are left out."""
+    links, owners = _split((*each,) for each in wanted)
     # OFFSET keeps it a look-up in the index for each of them, also where statistics are missing or old.
     rows = await conn.fetch(
         """
         SELECT wanted.link_id, wanted.owner, wanted.day, found.counts
-        FROM unnest($1::bigint[], $2::text[], $3::integer[]) AS wanted (link_id, owner, day)
+        FROM (SELECT link_id, '' AS owner, day FROM unnest($1::bigint[], $2::integer[]) AS of_links (link_id, day)
+              UNION ALL
+              SELECT 0, owner, day FROM unnest($3::text[], $4::integer[]) AS of_owners (owner, day)) AS wanted
         CROSS JOIN LATERAL (
             SELECT counts FROM click_days
-            WHERE link_id = wanted.link_id AND owner = wanted.owner AND day = DATE '1970-01-01' + wanted.day AND format = $4
+            WHERE link_id = wanted.link_id AND owner = wanted.owner AND day = DATE '1970-01-01' + wanted.day AND format = $5
             OFFSET 0
         ) AS found
         """,
-        *_columns([_key(each) for each in wanted], 3),
+        *_columns(links, 2),
+        *_columns(owners, 2),
         days.FORMAT * IMPORTED,
     )
-    return {(row["link_id"] or row["owner"], row["day"]): DayCounts(row["counts"]) for row in rows}
+    return {(link or owner, day): DayCounts(counts) for link, owner, day, counts in rows}
 
 
 async def write_imported_days(conn: Connection, counted: Mapping[CountedDay, DayCounts]) -> None:
-    """Write imported counts of days, in the transaction that has read those that were there; an empty day goes."""
-    kept = [
-        (*_key(whose), each.clicks(False), each.clicks(True), each.pack())
-        for whose, each in counted.items()
-        if not each.is_empty()
-    ]
-    if kept:
-        await conn.execute(
-            """
-            INSERT INTO click_days (link_id, owner, day, humans, bots, counts, format)
-            SELECT link_id, owner, DATE '1970-01-01' + day, humans, bots, counts, $7
-            FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bytea[])
-                AS new (link_id, owner, day, humans, bots, counts)
-            ON CONFLICT (link_id, owner, day, format)
-            DO UPDATE SET counts = excluded.counts, humans = excluded.humans, bots = excluded.bots
-            """,
-            *_columns(kept, 6),
-            days.FORMAT * IMPORTED,
-        )
-    gone = [_key(whose) for whose, each in counted.items() if each.is_empty()]
-    if gone:
-        await conn.execute(
-            """
-            DELETE FROM click_days USING unnest($1::bigint[], $2::text[], $3::integer[]) AS gone (link_id, owner, number)
-            WHERE click_days.link_id = gone.link_id AND click_days.owner = gone.owner
-                AND click_days.day = DATE '1970-01-01' + gone.number AND format = $4
-            """,
-            *_columns(gone, 3),
-            days.FORMAT * IMPORTED,
-        )
+    """Write imported counts of days, in the transaction that has read those that were there."""
+    links, owners = _split(
+        (*whose, each.clicks(False), each.clicks(True), each.pack()) for whose, each in counted.items()
+    )
+    await conn.execute(
+        """
+        INSERT INTO click_days (link_id, owner, day, humans, bots, counts, format)
+        SELECT link_id, '', DATE '1970-01-01' + day, humans, bots, counts, $11::smallint
+        FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::bigint[], $5::bytea[])
+            AS new (link_id, day, humans, bots, counts)
+        UNION ALL
+        SELECT 0, owner, DATE '1970-01-01' + day, humans, bots, counts, $11::smallint
+        FROM unnest($6::text[], $7::integer[], $8::bigint[], $9::bigint[], $10::bytea[])
+            AS new (owner, day, humans, bots, counts)
+        ON CONFLICT (link_id, owner, day, format)
+        DO UPDATE SET counts = excluded.counts, humans = excluded.humans, bots = excluded.bots
+        """,
+        *_columns(links, 5),
+        *_columns(owners, 5),
+        days.FORMAT * IMPORTED,
+    )
+
+
+async def delete_imported_days_of_owners(conn: Connection, gone: Collection[tuple[str, int]]) -> None:
+    """Delete imported days of owners, by owner and day."""
+    await conn.execute(
+        """
+        DELETE FROM click_days USING unnest($1::text[], $2::integer[]) AS gone (whose, number)
+        WHERE link_id = 0 AND owner = whose AND day = DATE '1970-01-01' + number AND format = $3
+        """,
+        *_columns(gone, 2),
+        days.FORMAT * IMPORTED,
+    )
 
 
 async def delete_imported_days(
@@ -215,41 +222,56 @@ async def add_imported(conn: Connection, added: Mapping[int, People]) -> None:
 
 
 async def note_imported_visitors(
-    conn: Connection, number: int, seen: Iterable[tuple[int, int, str, int]]
+    conn: Connection, number: int, seen: Iterable[tuple[int, int, int]], owners: Mapping[int, str]
 ) -> dict[CountedDay, int]:
-    """Note the visitors that an import saw on days.
+    """Note the visitors that an import saw on days: who is new to an owner is new to one of its links.
 
     Args:
         conn: In a transaction.
         number: Of the import's key.
-        seen: Day, link (0: any of the owner's), owner (of a link none), visitor; each once.
+        seen: Day, link, visitor; each once.
+        owners: The owners of the links.
 
     Returns:
-        The number of those that were not seen before.
+        The number of those that were not seen before, by link or owner.
     """
     rows = sorted(seen)
     if not rows:
         return {}
     found = await conn.fetch(
         """
-        WITH new AS (
+        WITH of_links AS (
             INSERT INTO imported_visitors (import_number, day, link_id, owner, visitor)
-            SELECT $1, DATE '1970-01-01' + day, link_id, owner, visitor
-            FROM unnest($2::integer[], $3::bigint[], $4::text[], $5::bigint[]) AS seen (day, link_id, owner, visitor)
+            SELECT $1, DATE '1970-01-01' + day, link_id, '', visitor
+            FROM unnest($2::integer[], $3::bigint[], $4::bigint[]) AS seen (day, link_id, visitor)
             ON CONFLICT DO NOTHING
-            RETURNING day, link_id, owner)
-        SELECT link_id, owner, day - DATE '1970-01-01' AS day, count(*) FROM new GROUP BY link_id, owner, day
+            RETURNING day, link_id, visitor),
+        of_owners AS (
+            INSERT INTO imported_visitors (import_number, day, link_id, owner, visitor)
+            SELECT DISTINCT $1, day, 0, owned.owner, visitor
+            FROM of_links JOIN unnest($5::bigint[], $6::text[]) AS owned (link_id, owner) USING (link_id)
+            ON CONFLICT DO NOTHING
+            RETURNING day, owner)
+        SELECT link_id, '', day - DATE '1970-01-01', count(*) FROM of_links GROUP BY link_id, day
+        UNION ALL
+        SELECT 0, owner, day - DATE '1970-01-01', count(*) FROM of_owners GROUP BY owner, day
         """,
         number,
-        *_columns(rows, 4),
+        *_columns(rows, 3),
+        list(owners),
+        list(owners.values()),
     )
     return {(link_id or owner, day): count for link_id, owner, day, count in found}
 
 
-def _key(whose: CountedDay) -> tuple[int, str, int]:
-    each, day = whose
-    return (each, "", day) if isinstance(each, int) else (0, each, day)
+def _split(rows: Iterable[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Those of links, and those of owners: each begins with whose it is."""
+    links: list[tuple[Any, ...]] = []
+    owners: list[tuple[Any, ...]] = []
+    for row in rows:
+        (links if isinstance(row[0], int) else owners).append(row)
+    return links, owners
 
 
-def _columns(rows: Collection[tuple[object, ...]], count: int) -> list[Sequence[object]]:
-    return [list(column) for column in zip(*rows, strict=True)] or [[]] * count
+def _columns(rows: Collection[tuple[Any, ...]], count: int) -> list[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) or [()] * count

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from services.links.packed.days import MOST_VALUES_OF_OWNER, DayCounts
 from services.links.packed.imported import (
     NO_PEOPLE,
-    CountedDay,
     People,
     add_imported,
     add_undated,
     delete_imported_days,
+    delete_imported_days_of_owners,
     delete_undated,
     lock_imported,
     select_imported_days,
@@ -43,15 +43,17 @@ async def take_imported(conn: Connection, link_ids: Sequence[int], *, step_days:
     rows = await conn.fetch("SELECT id, owner FROM links WHERE id = ANY ($1)", link_ids)
     owners: dict[int, str] = {row["id"]: row["owner"] for row in rows}
     taken = await delete_imported_days(conn, list(owners), step_days)
-    kept = await select_imported_days(conn, {(owners[link], day) for link, day, _ in taken})
+    kept = await select_imported_days(conn, {(owners[link], day): None for link, day, _ in taken})
     less: dict[int, People] = {}
     spans: list[tuple[int, int, int, int]] = []
     for link, day, counts in taken:
-        whose: CountedDay = (owners[link], day)
+        whose = owners[link], day
         kept.setdefault(whose, DayCounts()).subtract(counts, MOST_VALUES_OF_OWNER)
         less[link] = less.get(link, NO_PEOPLE).minus(People(counts.clicks(False), counts.clicks(True)))
         spans += [(link, day, first, last) for first, last in counts.chunks()]
-    await write_imported_days(conn, kept)
+    gone = [(owner, day) for (owner, day), counts in kept.items() if isinstance(owner, str) and counts.is_empty()]
+    await delete_imported_days_of_owners(conn, gone)
+    await write_imported_days(conn, {whose: counts for whose, counts in kept.items() if whose not in set(gone)})
     await conn.executemany(
         """
         INSERT INTO imported_erased_spans (link_id, day, first_chunk, last_chunk)
