@@ -146,6 +146,7 @@ def _one_by_one(name: str, found: FoundCounts) -> list[Known]:
     values = {
         dimension: [value for value, clicks in counted.items() for _ in range(clicks)]
         for dimension, counted in found.values.items()
+        if dimension in Dimensions._fields
     }
     return [
         Known(
