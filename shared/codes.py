@@ -8,6 +8,7 @@ import secrets
 import string
 import unicodedata
 from itertools import groupby
+from urllib.parse import quote
 
 CODE_PATTERN = r"[0-9A-Za-z_-]{1,64}"
 """Of ordinary codes, and so of all that are drawn. The fast lane knows these alone; `spell_code` tells of the others."""
@@ -31,7 +32,6 @@ TRAILING = (
 `.` and `~` can end a code, so a path may be a code and any number of them; `-` and `_` belong to the code itself."""
 
 LONGEST_TRAIL = 16
-TRAIL_PATTERN = f"[{re.escape(TRAILING)}]{{0,{LONGEST_TRAIL}}}"
 
 OWN_PATHS = frozenset(
     {
@@ -138,13 +138,18 @@ def unicode_form(text: str) -> str:
     return unicodedata.normalize("NFC", text.translate(_VARIANTS))
 
 
+def code_path(code: str) -> str:
+    """Return a code as it stands in an address: what is not ASCII is percent-encoded."""
+    return quote(code, safe="/+~")
+
+
 def fold_code(code: str) -> str:
     """Return a code without regard to case: what a link has that `folds_case`."""
     return code.lower() if code.isascii() else unicode_form(code.casefold())
 
 
 def stem_of(code: str) -> str:
-    """Return the first segment without the marks at its end: what codes have in common that could be taken for each other."""
+    """Return the first segment without the marks at its end. Codes that could be taken for each other have it in common."""
     return code.partition("/")[0].rstrip(TAIL_MARKS)
 
 

@@ -5,12 +5,13 @@
 
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from typing import Annotated, Literal
+from typing import Annotated
 
 from ada_url import idna
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from shared.api import ForeignApi
 from shared.listen import parse_address
 
 FORBIDDEN_SCHEMES = frozenset(
@@ -165,5 +166,4 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], N
 Schemes = Annotated[
     tuple[Annotated[str, AfterValidator(_check_scheme)], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
 ]
-ForeignApi = Literal["yourls", "shlink", "kutt", "polr"]
 ForeignApis = Annotated[tuple[ForeignApi, ...], NoDecode, BeforeValidator(_split)]

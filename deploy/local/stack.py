@@ -25,7 +25,7 @@ from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
-from shared.setting_types import ForeignApi
+from shared.api import ForeignApi
 
 COMPAT = get_args(ForeignApi)
 """A newcomer who tries an old client should find that it works."""

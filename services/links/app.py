@@ -29,16 +29,18 @@ from services.links.domains import routes as domain_routes
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
-from services.links.links import availability, batch, exports, qr, tags
+from services.links.links import availability, batch, exports
 from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
 from services.links.links.creation import Creator
 from services.links.links.exports import ExportGate
 from services.links.metrics import Metrics, MetricsMiddleware
+from services.links.qr import routes as qr_routes
 from services.links.site import Site
 from services.links.state import STATE, LinksState
 from services.links.stats import clicks, erasures
 from services.links.stats import routes as stats_routes
+from services.links.tags import routes as tag_routes
 from services.links.unlocks import routes as unlock_routes
 from services.links.unlocks.unlocking import Unlocker
 from services.links.upkeep import (
@@ -82,9 +84,9 @@ ROUTERS = (
     stats_routes.router,
     availability.router,
     decision_routes.router,
-    qr.router,
+    qr_routes.router,
     exports.router,
-    tags.router,
+    tag_routes.router,
     domain_routes.router,
     key_routes.router,
     click_routes.router,

@@ -64,9 +64,11 @@ class Client(Operations, Sender):
         """Stream all links that a filter wants, as `text/csv` or `application/x-ndjson`."""
         return self.open(links_export(wanted, media_type))
 
-    def archive(self, *, passwords: bool = True, raw_clicks: bool = False) -> AbstractContextManager[Iterator[bytes]]:
-        """Stream everything that the key's owner has, as one file that an import reads back."""
-        return self.open(archive_export(passwords=passwords, raw_clicks=raw_clicks))
+    def archive(
+        self, *, passwords: bool = True, raw_clicks: bool = False, owner: str | None = None
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """Stream everything that the key's owner has, as one file that an import reads back; an admin has everyone's."""
+        return self.open(archive_export(passwords=passwords, raw_clicks=raw_clicks, owner=owner))
 
     def refused(self, import_id: str) -> AbstractContextManager[Iterator[bytes]]:
         """Stream the rows of an import that were refused, as CSV."""
@@ -138,10 +140,10 @@ class AsyncClient(Operations, AsyncSender):
         return self.open(links_export(wanted, media_type))
 
     def archive(
-        self, *, passwords: bool = True, raw_clicks: bool = False
+        self, *, passwords: bool = True, raw_clicks: bool = False, owner: str | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Stream everything that the key's owner has, as one file that an import reads back."""
-        return self.open(archive_export(passwords=passwords, raw_clicks=raw_clicks))
+        """Stream everything that the key's owner has, as one file that an import reads back; an admin has everyone's."""
+        return self.open(archive_export(passwords=passwords, raw_clicks=raw_clicks, owner=owner))
 
     def refused(self, import_id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Stream the rows of an import that were refused, as CSV."""

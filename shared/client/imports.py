@@ -7,7 +7,7 @@ from random import uniform
 from time import sleep
 from typing import BinaryIO, Protocol
 from uuid import uuid4
-from zlib import MAX_WBITS, Z_SYNC_FLUSH, compressobj
+from zlib import MAX_WBITS, compressobj
 
 from .calls import Parameters
 from .problems import ApiError, Unreachable
@@ -72,7 +72,9 @@ class Import:
     """An import, as far as it has come.
 
     Attributes:
-        bytes: Of the file, unpacked, that have arrived.
+        bytes: That have arrived, of the file as it was sent.
+        notices: Rows that were imported with a change; they are among the refused ones.
+        kept: Links that an undoing has kept, as they were edited or clicked.
         error: Why it failed.
     """
 
@@ -86,7 +88,9 @@ class Import:
     found: int = 0
     replaced: int = 0
     refused: int = 0
+    notices: int = 0
     visits: int = 0
+    kept: int = 0
     rows_per_second: float | None = None
     seconds_left: float | None = None
     error: str | None = None
@@ -114,6 +118,7 @@ def send_file(
     file: BinaryIO,
     options: ImportOptions,
     *,
+    is_packed: bool = False,
     import_id: str | None = None,
     progress: Callable[[int], None] = lambda sent: None,
     pause: Callable[[float], None] = sleep,
@@ -122,8 +127,9 @@ def send_file(
 
     Args:
         client: Sends it.
-        file: Can be read from any place again.
+        file: Can be read again from the beginning.
         options: What is said about it.
+        is_packed: The file is one of gzip already, and is sent as it is.
         import_id: A UUID that the caller made, or that of an import whose sending broke off before.
         progress: Is told how many bytes of the file were read.
         pause: Waits so many seconds.
@@ -136,10 +142,12 @@ def send_file(
     failures = 0
     while arrived is None or arrived.state == "receiving":
         offset = 0 if arrived is None else arrived.bytes
+        read = _read if is_packed else _pack
+        parts = _after(offset, read(file, progress))
         try:
             if arrived is None:
-                return client.start_import(import_id, options, packed_parts(file, 0, progress))
-            return client.continue_import(import_id, offset, packed_parts(file, offset, progress))
+                return client.start_import(import_id, options, parts)
+            return client.continue_import(import_id, offset, parts)
         except ApiError as error:
             # 409: an answer was lost, and more of the file has arrived than it seemed.
             if not isinstance(error, Unreachable) and error.status not in (409, 429):
@@ -155,16 +163,29 @@ def send_file(
     return arrived
 
 
-def packed_parts(file: BinaryIO, offset: int, progress: Callable[[int], None]) -> Iterator[bytes]:
-    """Read a file from a place on, and pack it with gzip."""
-    packer = compressobj(PACKING, wbits=GZIP)
-    file.seek(offset)
+def _read(file: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes]:
+    file.seek(0)
+    size = 0
     while part := file.read(PART):
-        offset += len(part)
-        # What is sent can be unpacked at once: what arrived of a broken sending counts.
-        yield packer.compress(part) + packer.flush(Z_SYNC_FLUSH)
-        progress(offset)
+        yield part
+        size += len(part)
+        progress(size)
+
+
+def _pack(file: BinaryIO, progress: Callable[[int], None]) -> Iterator[bytes]:
+    """Read a file packed: the same file gives the same bytes each time."""
+    packer = compressobj(PACKING, wbits=GZIP)
+    for part in _read(file, progress):
+        yield packer.compress(part)
     yield packer.flush()
+
+
+def _after(offset: int, parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Leave out what has arrived."""
+    for part in parts:
+        if rest := part[offset:]:
+            yield rest
+        offset = max(offset - len(part), 0)
 
 
 def _find(client: ImportClient, import_id: str) -> Import | None:

@@ -213,10 +213,15 @@ def links_export(wanted: LinkQuestion, media_type: str) -> Call[bytes]:
     )
 
 
-def archive_export(*, passwords: bool, raw_clicks: bool) -> Call[bytes]:
+def archive_export(*, passwords: bool, raw_clicks: bool, owner: str | None) -> Call[bytes]:
     """Everything that an owner has, as one file that an import reads back."""
-    asked: Parameters = {"passwords": str(passwords).lower(), "raw_clicks": str(raw_clicks).lower()}
-    return Call("GET", "/exports/archive", bytes, asked, {"Accept": "*/*"}, timeout_s=FILE_TIMEOUT_S, is_file=True)
+    asked = {
+        "passwords": None if passwords else "false",
+        "raw_clicks": "true" if raw_clicks else None,
+        "owner": owner,
+    }
+    parameters: Parameters = {name: value for name, value in asked.items() if value}
+    return Call("GET", "/exports/archive", bytes, parameters, {"Accept": "*/*"}, timeout_s=FILE_TIMEOUT_S, is_file=True)
 
 
 def refused_rows(import_id: str) -> Call[bytes]:

@@ -1,20 +1,19 @@
 """A server that answers each request as a test says, for what the real service does seldom."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-from zlib import MAX_WBITS, decompressobj
 
 TIMEOUT_S = 10
 
 
 @dataclass
 class Asked:
-    """A request, with its body unpacked as far as it came."""
+    """A request, with its body as far as it came."""
 
     method: str
     path: str
@@ -26,11 +25,16 @@ class Asked:
 
 @dataclass
 class Answer:
-    """An answer; None in place of one closes the connection."""
+    """An answer; None in place of one closes the connection.
+
+    Attributes:
+        missing: Bytes that are announced and never sent.
+    """
 
     status: int
     body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
+    missing: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Server:
     """A running server.
 
     Attributes:
-        breaks_after: Bytes of a packed body after which a connection breaks, once for each number.
+        breaks_after: Bytes of a body in parts after which a connection breaks, once for each number.
     """
 
     url: str
@@ -71,28 +75,23 @@ def answering(answer: Callable[[Asked], Answer | None]) -> Iterator[Server]:
             self.send_response(found.status)
             for name, value in found.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(found.body)))
+            self.send_header("Content-Length", str(len(found.body) + found.missing))
             self.end_headers()
             self.wfile.write(found.body)
+            self.close_connection = found.missing > 0
 
         def _body(self) -> tuple[bytes, bool]:
-            packed, is_whole = self._packed()
-            if self.headers.get("Content-Encoding") == "gzip":
-                return decompressobj(MAX_WBITS | 16).decompress(packed), is_whole
-            return packed, is_whole
-
-        def _packed(self) -> tuple[bytes, bool]:
             if self.headers.get("Transfer-Encoding") != "chunked":
                 return self.rfile.read(int(self.headers.get("Content-Length") or 0)), True
             most = server.breaks_after.pop(0) if server.breaks_after else None
-            packed = b""
+            body = b""
             while size := int(self.rfile.readline(), 16):
-                packed += self.rfile.read(size)
+                body += self.rfile.read(size)
                 self.rfile.readline()
-                if most is not None and len(packed) >= most:
-                    return packed, False
+                if most is not None and len(body) >= most:
+                    return body, False
             self.rfile.readline()
-            return packed, True
+            return body, True
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as the base class names it
             """Say nothing."""

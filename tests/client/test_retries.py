@@ -10,8 +10,8 @@ from shared.client.sending import LARGEST_ANSWER
 from tests.client.server import Answer, Asked, answering
 
 EMPTY_PAGE = Answer(200, b'{"items": [], "next_cursor": null}')
-BUSY = Answer(503, b"{}", {"Retry-After": "1"})
-LIMITED = Answer(429, b'{"type": "urn:tinyurl:problem:rate-limited"}', {"Retry-After": "0"})
+BUSY = Answer(503, b"{}", headers={"Retry-After": "1"})
+LIMITED = Answer(429, b'{"type": "urn:tinyurl:problem:rate-limited"}', headers={"Retry-After": "0"})
 
 
 def in_turn(*answers: Answer | None) -> Iterator[Answer | None]:
@@ -72,7 +72,7 @@ def test_an_answer_has_a_bound() -> None:
 
 def test_an_address_that_leads_elsewhere_is_told() -> None:
     """A key is not sent on to where a redirect leads; the error names the place."""
-    moved = Answer(301, b"", {"Location": "https://go.example/api/v1/links"})
+    moved = Answer(301, headers={"Location": "https://go.example/api/v1/links"})
     with answering(lambda asked: moved) as server, Client(server.url, "k") as client, pytest.raises(ApiError) as error:
         client.links()
 

@@ -72,3 +72,17 @@ def test_client_is_installed_alone(uv: str, wheel: Path, tmp_path: Path, stack: 
 
     assert said[0] == "https://www.example.com/"
     assert {"httpx", "tinyurl-client"} <= set(said[1].split()) <= NEEDED
+
+
+def test_command_is_installed_alone(uv: str, wheel: Path, tmp_path: Path, stack: Stack) -> None:
+    """`tinyurl` works without the servers; where its libraries are missing it says what to install."""
+    programs = install(uv, f"tinyurl-client[command] @ {wheel.as_uri()}", tmp_path / "environment")
+    tinyurl = programs / "tinyurl"
+    listed = run(tinyurl, "--help")
+    short_url = run(tinyurl, "shorten", "https://www.example.com/", "--url", stack.url, "--key", stack.key())
+    run(uv, "pip", "uninstall", "--quiet", "--python", programs.parent, "typer")
+    bare = subprocess.run([tinyurl], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+    assert all(f"  {name} " in listed for name in ("login", "links", "shorten", "import", "export"))
+    assert short_url.startswith("https://sho.rt/")
+    assert (bare.returncode, "pip install 'tinyurl-client[command]'" in bare.stderr) == (1, True)

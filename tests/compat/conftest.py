@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from services.links.keys.rows import create_key
-from shared.setting_types import ForeignApi
+from shared.api import ForeignApi
 from shared.settings import LinksSettings
 from tests.conftest import Database, settings_of
 from tests.dashboard.site import DashboardSite, running_site

@@ -13,7 +13,7 @@ import pytest
 
 from services.links.app import create_app
 from services.links.keys.rows import create_key
-from shared.setting_types import ForeignApi
+from shared.api import ForeignApi
 from shared.settings import LinksSettings
 from tests.conftest import Database
 from tests.nginx.conftest import Front, Recorder, StartFront

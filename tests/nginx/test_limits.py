@@ -11,7 +11,7 @@ import crossplane
 import pytest
 
 from deploy.nginx.files import MAIN
-from shared.setting_types import ForeignApi
+from shared.api import ForeignApi
 from tests.nginx.conftest import Front, Recorder, StartFront
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO")

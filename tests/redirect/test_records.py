@@ -71,10 +71,7 @@ def wrong_fields() -> Iterator[bytes]:
 
 
 OPTIONAL = ("cache_control", "valid_from", "expires_at", "expired_url", "rules", "split", "password", "salt")
-FLAGS = (
-    *("enabled", "forward_query", "deleted", "forward_path", "crawlable", "preview", "limited", "used_up"),
-    *("visitor_query_wins", "folds_case"),
-)
+FLAGS = tuple(name for name, kind in Record.__annotations__.items() if kind is bool)
 
 
 def is_sound(packed: bytes) -> bool:

@@ -53,6 +53,8 @@ def page(client: Client, key: Key) -> None:
     with st.form("shorten_form", border=False):
         url = st.text_input(
             "Long address",
+            # Where a bookmark opened the page.
+            value=st.query_params.get("url", "")[:LONGEST_URL] if state.round == 0 else "",
             max_chars=LONGEST_URL,
             key=f"shorten_{state.round}_url",
             placeholder="https://www.example.com/a/long/address",

@@ -11,7 +11,7 @@ from services.links.compat.kutt.routes import kutt_router
 from services.links.compat.polr.routes import polr_router
 from services.links.compat.shlink.routes import shlink_router
 from services.links.compat.yourls.routes import yourls_router
-from shared.setting_types import ForeignApi
+from shared.api import ForeignApi
 
 FOREIGN_ROUTERS: Mapping[ForeignApi, Callable[[], APIRouter]] = {
     "yourls": yourls_router,

@@ -1,10 +1,9 @@
-"""How foreign clients name a link: by its code, or by the whole short URL; and what they read of its target."""
+"""How foreign clients name a link: by its code, or by the whole short URL."""
 
 import re
 from urllib.parse import unquote
 
 from services.links.links.checks import link_key, spell_domain
-from services.links.links.rows import LinkRow
 from services.links.site import Site
 from shared.records import LinkKey
 
@@ -24,8 +23,3 @@ def named_link(text: str, site: Site) -> LinkKey:
         if domain in site.own_domains:
             return link_key(unquote(found[2]), domain, site)
     return link_key(text.strip(), None, site)
-
-
-def given_url(link: LinkRow) -> str:
-    """Return the target as it was given: clients compare it with what they sent."""
-    return link.fields.url

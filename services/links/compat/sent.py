@@ -5,7 +5,7 @@ The API of this site is stricter: there, a misspelt name is an error.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from urllib.parse import parse_qsl
 
 from fastapi import Request
@@ -19,6 +19,7 @@ LARGEST_FORM = 64 * 1024
 
 MOST_FIELDS = 100
 
+_list_name = re.compile(r"(.+)\[[0-9]{0,3}\]", re.DOTALL).fullmatch
 _not_utf8 = re.compile("[\udc80-\udcff]")
 
 
@@ -28,8 +29,16 @@ def read_query(request: Request) -> dict[str, str]:
     Raises:
         InvalidInput: There are too many.
     """
-    query: bytes = request.scope["query_string"]
-    return _split(query)
+    return dict(_split(request.scope["query_string"]))
+
+
+def read_query_lists(request: Request) -> dict[str, list[str]]:
+    """Read all values of each parameter. `name[]` and `name[0]`, as PHP writes lists, are `name`.
+
+    Raises:
+        InvalidInput: There are too many.
+    """
+    return _gather(_split(request.scope["query_string"]))
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -39,23 +48,20 @@ async def read_form(request: Request) -> dict[str, str]:
         InvalidInput: There are too many, or the form is malformed.
         BodyTooLarge, BodyTooSlow: See `read_body`.
     """
-    media_type = _media_type(request)
-    if media_type == "application/x-www-form-urlencoded":
-        return _split(await read_body(request, LARGEST_FORM))
-    if media_type == "multipart/form-data":
-        return await _read_parts(request, await read_body(request, LARGEST_FORM))
-    return {}
+    return dict(await _read_fields(request))
 
 
 async def read_members(request: Request) -> dict[str, object]:
-    """Read the members of a JSON object, or the fields of a form. An empty body has none.
+    """Read the members of a JSON object, or the fields of a form, of which `name[]` is a list. An empty body has none.
 
     Raises:
         InvalidInput, MalformedJson: The body is neither.
         BodyTooLarge, BodyTooSlow: See `read_body`.
     """
     if not _media_type(request).endswith("json"):
-        return dict(await read_form(request))
+        fields = await _read_fields(request)
+        lists = _gather((name, value) for name, value in fields if _list_name(name))
+        return {**{name: value for name, value in fields if not _list_name(name)}, **lists}
     body = await read_body(request)
     if not body.strip():
         return {}
@@ -66,7 +72,16 @@ async def read_members(request: Request) -> dict[str, object]:
     return value
 
 
-async def _read_parts(request: Request, body: bytes) -> dict[str, str]:
+async def _read_fields(request: Request) -> list[tuple[str, str]]:
+    media_type = _media_type(request)
+    if media_type == "application/x-www-form-urlencoded":
+        return _split(await read_body(request, LARGEST_FORM))
+    if media_type == "multipart/form-data":
+        return await _read_parts(request, await read_body(request, LARGEST_FORM))
+    return []
+
+
+async def _read_parts(request: Request, body: bytes) -> list[tuple[str, str]]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
@@ -77,10 +92,10 @@ async def _read_parts(request: Request, body: bytes) -> dict[str, str]:
     # A part's header names the encoding of its text.
     except (MultiPartException, KeyError, LookupError, UnicodeError):
         raise _malformed() from None
-    return {name: value for name, value in form.multi_items() if isinstance(value, str)}
+    return [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
 
 
-def _split(text: bytes) -> dict[str, str]:
+def _split(text: bytes) -> list[tuple[str, str]]:
     """Split what is urlencoded. A byte that is no UTF-8 stays what it was in the address: percent-encoded."""
     try:
         pairs = parse_qsl(
@@ -91,7 +106,15 @@ def _split(text: bytes) -> dict[str, str]:
         )
     except ValueError:
         raise _malformed() from None
-    return {_spell(name): _spell(value) for name, value in pairs}
+    return [(_spell(name), _spell(value)) for name, value in pairs]
+
+
+def _gather(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    lists: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found = _list_name(name)
+        lists.setdefault(found[1] if found else name, []).append(value)
+    return lists
 
 
 def _spell(text: str) -> str:

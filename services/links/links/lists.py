@@ -1,6 +1,6 @@
 """The lists of links: pages in each order, exports, and the tags in use; how a filter becomes a statement.
 
-`routes.py`, `exports.py` and `tags.py` call these, with filters from `checks.py`.
+`routes.py`, `exports.py`, and the rooms `tags` and `compat` call these, with filters from `checks.py`.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ from services.links.links.search import Search
 from services.links.web.cursors import Position
 from shared.api import LinkState, Sort, TagMode
 from shared.postgres import Connection
+
+LAST_OFFSET = 1_000_000
+"""How far a list by number of page goes; the deadline of a statement comes before it where links are large."""
 
 
 @dataclass(frozen=True, slots=True)

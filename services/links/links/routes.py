@@ -5,7 +5,7 @@ A route reads the request, lets `actions.py` do what is asked, and answers with 
 
 import re
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import AfterValidator, WithJsonSchema
@@ -153,5 +153,5 @@ def _found(row: LinkRow, site: Site) -> Response:
 def _link_response(link: LinkOut, status: int) -> Response:
     headers = {"ETag": etag(link.version)}
     if status == 201:
-        headers["Location"] = f"{router.prefix}/{link.code}?{urlencode({'domain': link.domain})}"
+        headers["Location"] = f"{router.prefix}/{quote(link.code, safe='')}?{urlencode({'domain': link.domain})}"
     return Response(link.model_dump_json(), status, headers, media_type="application/json")

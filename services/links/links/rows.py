@@ -237,6 +237,12 @@ async def select_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     return None if row is None else link_of(row)
 
 
+async def select_key(conn: Connection, link_id: int) -> LinkKey | None:
+    """Find a link that is not deleted by its number."""
+    row = await conn.fetchrow("SELECT domain, code FROM links WHERE id = $1 AND deleted_at IS NULL", link_id)
+    return None if row is None else (row["domain"], row["code"])
+
+
 async def select_password(conn: Connection, key: LinkKey) -> tuple[int, str] | None:
     """Read the id of a link and the hash of its password; None if there is no link or no password."""
     row = await conn.fetchrow(

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from services.links.compat.naming import given_url, named_link
+from services.links.compat.naming import named_link
 from services.links.compat.yourls.answers import NEED_FORMAT, Fields, failure
 from services.links.keys.authentication import Caller
 from services.links.links import actions
 from services.links.links.checks import check_owner
 from services.links.links.forms import LinkIn
-from services.links.links.lists import LinkFilter, select_link_counts, select_links
+from services.links.links.lists import LAST_OFFSET, LinkFilter, select_link_counts, select_links
 from services.links.links.rows import LinkRow
 from services.links.links.targets import OwnLinkRefused, TargetRefused
 from services.links.site import Site
@@ -29,9 +29,6 @@ VERSION = "1.10.4"
 DATABASE_VERSION = "507"
 
 MOST_LINKS = 1000
-LAST_START = 10_000
-"""How far `stats` counts off links before it shows some."""
-
 LONGEST_SHOWN_URL = 60
 
 Sent = Mapping[str, str]
@@ -111,7 +108,7 @@ async def expand(state: LinksState, caller: Caller, sent: Sent) -> Fields:
         link = await actions.read_link(state, caller, named_link(asked, state.site))
     except NotFound:
         return {"keyword": asked, "simple": "not found", "message": _UNKNOWN, "errorCode": "404"}
-    url = given_url(link)
+    url = link.fields.url_as_given
     return {
         "keyword": link.code,
         "shorturl": state.site.short_url(link.key),
@@ -135,7 +132,7 @@ async def count_link(state: LinksState, caller: Caller, sent: Sent) -> Fields:
 async def list_links(state: LinksState, caller: Caller, sent: Sent) -> Fields:
     """List links by their clicks or age, and count all of them."""
     order, limit, start = sent.get("filter", ""), _number(sent.get("limit", "")), _number(sent.get("start", ""))
-    for name, number, most in (("limit", limit, MOST_LINKS), ("start", start, LAST_START)):
+    for name, number, most in (("limit", limit, MOST_LINKS), ("start", start, LAST_OFFSET)):
         if number > most:
             raise InvalidInput(FieldError(name, f"must not be greater than {most}"))
     wanted = LinkFilter(owner=check_owner(None, caller))
@@ -198,7 +195,7 @@ async def _draw(conn: Connection, wanted: LinkFilter, limit: int) -> list[LinkRo
 
 
 def _counted(link: LinkRow, site: Site) -> dict[str, object]:
-    url = given_url(link)
+    url = link.fields.url_as_given
     return {
         "shorturl": site.short_url(link.key),
         "url": url,

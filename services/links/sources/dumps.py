@@ -1,0 +1,59 @@
+"""Reads tables of a database, whether its file is SQL or SQLite, with the same rows."""
+
+from collections.abc import Iterator
+
+from services.links.sources.formats import head_of, kind_of
+from services.links.sources.found import File, Unusable, UnusableFile
+from services.links.sources.sql import Row, Wanted, read_rows
+from services.links.sources.sqlite_files import SqliteFile, Value
+from services.links.sources.texts import LONGEST_FIELD
+
+
+def read_tables(file: File, *wanted: Wanted) -> Iterator[Row | Unusable]:
+    """Read the rows of some tables. Of SQL in the order of the file, of SQLite one table after another.
+
+    Raises:
+        UnusableFile: The file has none of them, or cannot be read on.
+    """
+    if kind_of(head_of(file)) != "sqlite":
+        yield from read_rows(file, *wanted)
+        return
+    held = SqliteFile(file)
+    try:
+        yield from _read_sqlite(held, wanted)
+    finally:
+        held.close()
+
+
+def _read_sqlite(held: SqliteFile, wanted: tuple[Wanted, ...]) -> Iterator[Row | Unusable]:
+    number, has_table = 0, False
+    for each in wanted:
+        for table in held.tables:
+            if not table.endswith(each.name) or not each.needs <= set(held.tables[table]):
+                continue
+            has_table = True
+            columns = held.tables[table]
+            for values in held.select(table, columns):
+                number += 1
+                yield _row(number, each.name, columns, values)
+            break
+    if not has_table:
+        names = " or ".join(each.name for each in wanted)
+        log = " Its write-ahead log was not in it: run `sqlite3 FILE .dump`, and send that." if held.has_log else ""
+        raise UnusableFile(f"The SQLite database has no table {names}.{log}")
+
+
+def _row(number: int, table: str, columns: tuple[str, ...], values: tuple[Value, ...]) -> Row | Unusable:
+    try:
+        texts = {name: _text(value) for name, value in zip(columns, values, strict=True)}
+    except UnicodeDecodeError:
+        return Unusable(number, f"a row of the table {table}", "has bytes that are no UTF-8")
+    if any(text is not None and len(text) > LONGEST_FIELD for text in texts.values()):
+        return Unusable(number, f"a row of the table {table}", f"has a field of more than {LONGEST_FIELD:,} characters")
+    return Row(number, table, texts)
+
+
+def _text(value: Value) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return value.decode() if isinstance(value, bytes) else str(value)
