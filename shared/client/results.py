@@ -39,6 +39,7 @@ class Link:
     rules: list[dict[str, Any]] | None = None
     split: list[dict[str, Any]] | None = None
     has_password: bool = False
+    imported_clicks: int = 0
     visitor_query_wins: bool = False
 
     @property

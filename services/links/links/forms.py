@@ -220,6 +220,9 @@ class LinkOut(BaseModel):
     version: int
     created_at: datetime
     updated_at: datetime
+    imported_clicks: int = Field(
+        0, description="Of `clicks`, those that were counted elsewhere and came with the link."
+    )
     visitor_query_wins: bool = False
     folds_case: bool = Field(False, description="Whether visitors may write the code in any case.")
 

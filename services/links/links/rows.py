@@ -94,6 +94,7 @@ class LinkRow:
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
         clicks_left: Of a limit, which the room of claims counts.
+        imported_clicks: Of `clicks`, those that were counted elsewhere.
         folds_case: Whether visitors may write the code in any case.
     """
 
@@ -110,6 +111,7 @@ class LinkRow:
     clicks_sorted: int
     humans_sorted: int
     clicks_left: int | None
+    imported_clicks: int
     folds_case: bool = False
 
     @property
