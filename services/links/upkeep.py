@@ -23,8 +23,8 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
-from services.links.imports.rows import delete_old_imports
 from services.links.imported.keys import forget_imported_visitors
+from services.links.imports.rows import delete_old_imports
 from services.links.packed import merging
 from services.links.packed.erasing import erase_some
 from services.links.packed.moving import CountMover
