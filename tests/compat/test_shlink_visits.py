@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from services.links.compat.shlink.agents import typical_agent
-from services.links.compat.shlink.dates import write_date
+from services.links.compat.shlink.objects import write_date
 from shared.country_names import country_name
 from tests.compat.conftest import KeyOf
 from tests.compat.shlink import Shlink

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from fastapi import Request
 
-from services.links.compat.shlink.dates import read_date
 from services.links.keys.authentication import Caller
 from services.links.links.checks import link_key, spell_domain
 from services.links.site import Site
@@ -112,3 +112,23 @@ def named_domain(text: str, site: Site) -> str:
         return site.default_domain
     spelled = spell_domain(_port.sub("", text.strip()))
     return site.aliases.get(spelled, spelled)
+
+
+def read_date(text: str) -> datetime:
+    """Read a date or time of ISO 8601, or of an e-mail (RFC 5322); without an offset it is UTC.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    # A plus that was not encoded arrives as a blank.
+    spelled = text.strip()
+    if len(spelled) > 6 and spelled[-6] == " ":
+        spelled = f"{spelled[:-6]}+{spelled[-5:]}"
+    try:
+        moment = datetime.fromisoformat(spelled)
+    except ValueError:
+        moment = parsedate_to_datetime(text)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is not a time that exists") from None

@@ -9,7 +9,8 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from services.links.compat.shlink.dates import read_date, write_date
+from services.links.compat.shlink.calls import read_date
+from services.links.compat.shlink.objects import write_date
 from services.links.web.texts import parse_instant
 from shared.api import MOST_RULES
 from shared.facts import read_network

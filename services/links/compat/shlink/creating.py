@@ -13,8 +13,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from services.links.compat.shlink.calls import Call, named_domain
-from services.links.compat.shlink.dates import read_date, write_date
+from services.links.compat.shlink.calls import Call, named_domain, read_date
+from services.links.compat.shlink.objects import write_date
 from services.links.compat.shlink.rows import find_similar, has_segments
 from services.links.links import actions
 from services.links.links.creation import CODE_ATTEMPTS, NoFreeCode, Outcome, announce_links, store_links

@@ -16,12 +16,17 @@ from services.links.compat.sent import read_members, read_query_lists
 from services.links.compat.shlink import domains, rules, short_urls, tags, visits
 from services.links.compat.shlink.calls import Call
 from services.links.compat.shlink.errors import ShlinkProblem, answer_problem, missing_key, wrong_key
-from services.links.compat.shlink.health import tell_health, tell_mercure
 from services.links.keys.authentication import Caller, check_scopes
 from services.links.state import LinksState, state_of
 from services.links.web.errors import Forbidden, Unauthenticated
 from services.links.web.head import is_head
 from shared.api import SCOPES, Scope
+from shared.postgres import FAILURES, connection
+
+VERSION = "5.1.0"
+"""Clients show what a release has. This one has rules by address, country, query, date and browser, and `excludeTags`."""
+
+HEALTH_DEADLINE_S = 1.0
 
 VERSIONS = ("v1", "v2", "v3")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -36,6 +41,15 @@ class Offer(NamedTuple):
 
     operation: Operation
     scopes: tuple[Scope, ...]
+
+
+async def _tell_mercure(call: Call) -> None:
+    raise ShlinkProblem(
+        "mercure-not-configured",
+        HTTPStatus.NOT_IMPLEMENTED,
+        "Mercure integration not configured",
+        "This Shlink instance is not integrated with a mercure hub.",
+    )
 
 
 READ: tuple[Scope, ...] = ("links:read",)
@@ -79,7 +93,7 @@ OFFERS: Mapping[str, Mapping[str, Offer]] = {
         "GET": Offer(visits.list_orphan_visits, STATISTICS),
         "DELETE": Offer(visits.delete_orphan_visits, WRITE),
     },
-    "/mercure-info": {"GET": Offer(tell_mercure, SCOPES)},
+    "/mercure-info": {"GET": Offer(_tell_mercure, SCOPES)},
 }
 """All operations but `/health`, by path and method. Of two paths that match, the first one counts."""
 
@@ -93,7 +107,7 @@ def shlink_router() -> APIRouter:
     """Return the routes of Shlink."""
     router = APIRouter(prefix="/rest", include_in_schema=False)
     for prefix in ("", *(f"/{version}" for version in VERSIONS)):
-        _add(router, f"{prefix}/health", ("GET",), tell_health)
+        _add(router, f"{prefix}/health", ("GET",), _tell_health)
     for version in VERSIONS:
         for path, offers in OFFERS.items():
             _add(router, f"/{version}{path}", tuple(offers), _answer_call(offers))
@@ -186,3 +200,21 @@ def _answer_options(request: Request, methods: tuple[str, ...]) -> Response:
 async def _answer_unknown(request: Request) -> Response:
     detail = "There is nothing at this path."
     return answer_problem(ShlinkProblem("not-found", HTTPStatus.NOT_FOUND, "Not found", detail), request, {})
+
+
+async def _tell_health(request: Request) -> Response:
+    """Pass if Postgres answers. Needs no key."""
+    state = state_of(request)
+    try:
+        async with connection(state.key_pool, deadline_s=HEALTH_DEADLINE_S) as conn:
+            await conn.fetchval("SELECT 1")
+        works = True
+    except FAILURES:
+        works = False
+    body = {
+        "status": "pass" if works else "fail",
+        "version": VERSION,
+        "links": {"about": "https://shlink.io", "project": "https://github.com/shlinkio/shlink"},
+    }
+    status = HTTPStatus.OK if works else HTTPStatus.SERVICE_UNAVAILABLE
+    return Response(json.dumps(body), status, media_type="application/health+json")
