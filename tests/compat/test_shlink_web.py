@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.compat.npm import npm_clients
 from tests.compat.test_shlink_sdk import Sdk, click_link, running_sdk
-from tests.dashboard.browser import ONE_BY_ONE, needs_chromium, open_window, running_browser
+from tests.dashboard.browser import ONE_BY_ONE, TIMEOUT_MS, needs_chromium, open_window, running_browser
 from tests.dashboard.site import DashboardSite
 
 __all__ = ["npm_clients"]
@@ -52,6 +52,8 @@ def served(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # Five seconds are few where many tests run.
+    expect.set_options(timeout=TIMEOUT_MS)
     with running_browser() as found:
         yield found
 
@@ -103,7 +105,7 @@ def test_short_url_is_created_listed_and_edited(page: Page, site: DashboardSite)
 
 
 def test_short_url_gets_a_rule_and_is_deleted(page: Page, sdk: Sdk) -> None:
-    """A rule is added in its dialog and saved; a link goes after its code was typed."""
+    """A rule is added in its dialog and saved; a link goes after that was confirmed."""
     made = sdk("createShortUrl", {"longUrl": "https://example.com"})
     page.goto(f"/short-code/{made['shortCode']}/redirect-rules")
     page.get_by_role("button", name="Add rule").click()
@@ -122,7 +124,9 @@ def test_short_url_gets_a_rule_and_is_deleted(page: Page, sdk: Sdk) -> None:
     page.get_by_role("button", name="Options").click()
     page.get_by_role("menuitem", name="Delete short URL").click()
     page.get_by_role("dialog").get_by_role("textbox").fill("delete")
-    page.get_by_role("button", name="Delete").last.click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+        page.get_by_role("button", name="Delete").last.click()
+    assert deleted.value.status == 204
     expect(page.get_by_text("No results found")).to_be_visible()
     assert sdk("listShortUrls")["data"] == []
 
@@ -135,10 +139,12 @@ def test_tags_and_domains_are_managed(page: Page, sdk: Sdk, site: DashboardSite)
     row = page.get_by_role("row").filter(has_text="old")
     row.get_by_role("button", name="Options").click()
     page.get_by_role("menuitem", name="Edit").click()
-    page.get_by_role("textbox", name="Tag", exact=True).fill("New")
-    page.get_by_role("dialog").get_by_role("button", name="Save").click()
-    expect(page.get_by_role("row").filter(has_text="New")).to_be_visible()
-    assert sdk("listTags")["data"] == ["New", "news"]
+    page.get_by_role("textbox", name="Tag", exact=True).fill("Fresh")
+    with page.expect_response(lambda answer: answer.request.method == "PUT") as renamed:
+        page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    assert renamed.value.status == 204
+    expect(page.get_by_role("row").filter(has_text="Fresh")).to_be_visible()
+    assert sdk("listTags")["data"] == ["Fresh", "news"]
 
     page.goto("/manage-domains")
     with page.expect_response("**/rest/v3/health") as health:
