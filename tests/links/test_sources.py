@@ -1,8 +1,11 @@
 """The files of other shorteners: who recognises them, and what is found in them."""
 
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -344,3 +347,23 @@ def test_ports_and_capitals_are_no_part_of_a_domain() -> None:
 
     assert link.domain == "go.xn--bcher-kva.example"
     assert replace(link, domain=None).code == "3AbCdEf"
+
+
+def test_sqlite_is_read_from_any_thread() -> None:
+    """The rows of a SQLite file can be taken by one thread after another, as an import's worker takes them."""
+    rows = source_of(HeldFile(sqlite_of(samples.CHHOTO_SQLITE))).read_links(HeldFile(sqlite_of(samples.CHHOTO_SQLITE)))
+    found = []
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as thread:
+            found.append(thread.submit(next, rows).result())
+
+    assert [link.code for link in found if isinstance(link, FoundLink)] == ["a-b", "m"]
+
+
+def test_the_documentation_names_every_format() -> None:
+    """What people are told to bring is what is understood."""
+    text = (Path(__file__).parents[2] / "docs/moving-in.md").read_text()
+    named = re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE)
+
+    # Our own files are told of where exports are.
+    assert set(named) == {source.NAME for source in sources.SOURCES} - {"tinyurl", "archive"}
