@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.links.sources.dumps import read_tables
 from services.links.sources.found import FoundLink, Unusable, UnusableFile
-from services.links.sources.json_rows import JsonRow, read_json
-from services.links.sources.sql import Row, Wanted, read_rows
+from services.links.sources.reading.dumps import read_tables
+from services.links.sources.reading.json_rows import JsonRow, read_json
+from services.links.sources.reading.sql import read_rows
+from services.links.sources.reading.sql_tables import Row, Wanted
 from tests.links import source_samples as samples
 from tests.links.source_samples import HeldFile, refused_of, source_of, sqlite_of
 
@@ -174,9 +175,9 @@ def test_rows_that_are_none_are_named() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        (samples.YOURLS_DUMP[:-700], "Line 18: the file ends in the middle of the statement"),
+        (samples.YOURLS_DUMP[:-700], "Line 18: the file ends in the middle of what begins here"),
         (samples.SHLINK_DUMP[:1500], "Line 39: the file ends"),
-        ("INSERT INTO yourls_url VALUES ('a','b','c'),\n", "Line 2: the file ends in the middle of the statement"),
+        ("INSERT INTO yourls_url VALUES ('a','b','c'),\n", "Line 2: the file ends in the middle of what begins here"),
         ("INSERT INTO yourls_url VALUES\n('a','" + "x" * 40_000_000, "Line 2: what begins here does not end within"),
         (
             "DROP TABLE yourls_url;\nDELETE FROM x;\n",
@@ -299,7 +300,7 @@ def test_long_json_is_read_in_parts() -> None:
         ('{"a":' * 100_000, "Line 1: the file has lists or objects in one another, too deep to be read."),
         ('{"data":' * 100_000, "Line 1: the file has lists or objects in one another, too deep to be read."),
         ('[{"a": ' + "9" * 10_000 + "}]", "Line 1: the file is no JSON: a number is too long."),
-        ('[{"a": "' + "x" * 40_000_000, "Line 1: the file has a value of more than 16,777,216 characters"),
+        ('[{"a": "' + "x" * 40_000_000, "Line 1: what begins here does not end within 16,777,216"),
     ],
 )
 def test_broken_json_ends_with_its_line(text: str, error: str) -> None:

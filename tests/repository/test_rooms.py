@@ -30,6 +30,8 @@ BREAKS = [
     ("stats", "services.links.stats.rows", "services.links.clicks.rows"),
     ("stats", "services.links.stats.rows", "services.links.clicks.enrichment"),
     ("stats", "services.links.stats.routes", "services.links.links.routes"),
+    ("sources", "services.links.sources.drafts", "services.links.links.rows"),
+    ("sources", "services.links.sources.reading.tables", "services.links.web.texts"),
     ("decisions", "services.links.decisions.routes", "services.links.links.routes"),
     ("unlocks", "services.links.unlocks.tries", "services.links.links.checks"),
     ("foundation", "services.links.site", "services.links.keys.rows"),

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from services.links.sources import shlink_dump
-from services.links.sources.countries import find_country
 from services.links.sources.drafts import (
     clean_host,
     decode_code,
@@ -19,10 +17,12 @@ from services.links.sources.drafts import (
 )
 from services.links.sources.formats import dump_of, head_of, is_json_of, kind_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.json_rows import JsonRow, read_json
-from services.links.sources.shlink_rules import ShlinkRule, turn_rules
-from services.links.sources.tables import Record, read_table, sniff
-from services.links.sources.times import read_time
+from services.links.sources.reading.json_rows import JsonRow, read_json
+from services.links.sources.reading.tables import Record, read_table, sniff
+from services.links.sources.reading.times import read_time
+from services.links.sources.shlink import dump
+from services.links.sources.shlink.countries import find_country
+from services.links.sources.shlink.rules import ShlinkRule, turn_rules
 
 NAME = "shlink"
 TITLE = "Shlink"
@@ -69,7 +69,7 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
         case "json":
             return read_each(read_json(file), lambda row: _told_link(row, file.hints))
         case "sql" | "sqlite":
-            return shlink_dump.read_links(file)
+            return dump.read_links(file)
         case _ if _is_visits(head):
             return iter(())
     is_importers = "visits" not in sniff(head).headings
@@ -83,7 +83,7 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
         case "json":
             return read_each(read_json(file), lambda row: _told_visits(row, file.hints))
         case "sql" | "sqlite":
-            return shlink_dump.read_visits(file)
+            return dump.read_visits(file)
         case _ if _is_visits(head):
             records = read_table(file, _VISITS, [("date",), ("visited",)], guarded=False)
             return read_each(records, lambda record: _visit_record(record, file.hints))

@@ -4,11 +4,11 @@ tables is passed over.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-from services.links.sources.found import File, Unusable, UnusableFile
-from services.links.sources.sql_values import (
+from services.links.sources.found import File, Unusable
+from services.links.sources.reading.sql_tables import IDENTIFIER, Row, Wanted, bare_name, columns_of
+from services.links.sources.reading.sql_values import (
     MYSQL,
     MoreNeeded,
     find_dialect,
@@ -16,17 +16,16 @@ from services.links.sources.sql_values import (
     row_expression,
     unescape_copy,
 )
-from services.links.sources.texts import LONGEST_FIELD, LONGEST_LINE, read_texts, shorten
+from services.links.sources.reading.texts import LONGEST_FIELD, shorten
+from services.links.sources.reading.windows import Window
 
-READ_CHARACTERS = 256 * 1024
 LOOK_AHEAD = 64 * 1024
 """Characters of the beginning of a statement, and of a row that is tried in the fast way."""
 
 MOST_HEADERS = 1000
 """Beginnings of INSERT statements that are remembered."""
 
-_IDENTIFIER = r"(?:`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\"|\[[^\]]+\]|[\w$]+)"
-_NAME = rf"(?:{_IDENTIFIER}\s*\.\s*)*({_IDENTIFIER})"
+_NAME = rf"(?:{IDENTIFIER}\s*\.\s*)*({IDENTIFIER})"
 _COLUMNS = r"\(((?:[^()'])*)\)"
 _insert = re.compile(
     rf"(?:INSERT|REPLACE)\s+(?:(?:LOW_PRIORITY|DELAYED|HIGH_PRIORITY|IGNORE|OR\s+\w+)\s+)*(?:INTO\s+)?{_NAME}\s*"
@@ -38,53 +37,14 @@ _create = re.compile(
     rf"CREATE\s+(?:TEMPORARY\s+|UNLOGGED\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}\s*\(", re.IGNORECASE
 ).match
 _delimiter = re.compile(r"DELIMITER\s+(\S+)[^\n]*\n?", re.IGNORECASE).match
+_blank_only = re.compile(r"(?:\s++|--[^\n]*+\n|/\*.*?\*/)*+", re.DOTALL).match
 _meta = re.compile(r"\\[^\n]*\n?").match
 _blank = re.compile(r"(?:\s++|--[^\n]*+\n|\#[^\n]*+\n|/\*.*?\*/|;)*+", re.DOTALL).match
-_identifiers = re.compile(_IDENTIFIER)
-_part = re.compile(rf"\s*({_IDENTIFIER})")
+_identifiers = re.compile(IDENTIFIER)
 _INSIDE = (
     r"[^;'\"`\-/#$]++|{string}|\"(?:[^\"\\]++|\\.|\"\")*+\"|`[^`]*+`|--[^\n]*+\n|-(?!-)|/\*.*?\*/|/(?!\*)|"
     r"\$(\w*+)\$.*?\$\1\$|\$(?!\w*\$)"
 )
-_NOT_COLUMNS = frozenset(
-    [
-        "PRIMARY",
-        "KEY",
-        "UNIQUE",
-        "CONSTRAINT",
-        "FOREIGN",
-        "INDEX",
-        "CHECK",
-        "FULLTEXT",
-        "SPATIAL",
-        "EXCLUDE",
-        "LIKE",
-        "PERIOD",
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A table to read.
-
-    Attributes:
-        name: What its name is, or ends with: prefixes are free.
-        columns: Its columns in their usual order, for a dump that names them nowhere.
-        needs: Columns that it must have; else it is another table of that name.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    needs: frozenset[str]
-
-
-class Row(NamedTuple):
-    """A row: the line that it begins in, the name of its `Wanted`, and its values by column; numbers are text, too."""
-
-    line: int
-    table: str
-    values: dict[str, str | None]
 
 
 def read_rows(file: File, *wanted: Wanted, beside: Sequence[Wanted] = ()) -> Iterator[Row | Unusable]:
@@ -105,18 +65,13 @@ class _Target(NamedTuple):
     row: re.Pattern[str]
 
 
-class _Dump:
+class _Dump(Window):
     """A dump, of which a part is in memory."""
 
     def __init__(self, file: File, wanted: Sequence[Wanted], beside: Sequence[Wanted]) -> None:
-        self._texts = read_texts(file)
+        super().__init__(file)
         self._wanted = wanted
         self._beside = beside
-        self._text = ""
-        self._at = 0
-        self._line = 1
-        self._counted = 0
-        self._is_whole = False
         self._created: dict[str, tuple[str, ...]] = {}
         self._headers: dict[str, _Target | None] = {}
         self._rows_of: dict[int, re.Pattern[str]] = {}
@@ -126,8 +81,8 @@ class _Dump:
         self._inside = re.compile("")
 
     def rows(self) -> Iterator[Row | Unusable]:
-        self._more()
-        self._dialect = find_dialect(self._text[:LOOK_AHEAD])
+        self.read_more()
+        self._dialect = find_dialect(self.text[:LOOK_AHEAD])
         comment = r"|\#[^\n]*+\n" if self._dialect.has_backslashes else r"|\#"
         # A trailing part of a comment or string is left, and more of the file is read for it.
         self._inside = re.compile(f"(?:{_INSIDE.format(string=self._dialect.string)}{comment})*+", re.DOTALL)
@@ -136,31 +91,31 @@ class _Dump:
         if not self._has_table:
             names = " or ".join(each.name for each in self._wanted)
             seen = shorten(", ".join(self._tables)) or "none"
-            raise UnusableFile(f"Line {self._here()}: the file ends without a table {names}. The tables are: {seen}.")
+            self.fail(f"the file ends without a table {names}. The tables are: {seen}")
 
     def _statement(self) -> Iterator[Row | Unusable]:
-        text, at = self._text, self._at
+        text, at = self.text, self.at
         first = text[at : at + 1].upper()
         if first in "IR" and (found := _insert(text, at)):
             target = self._target(found)
             if target is not None:
-                self._at = found.end()
+                self.at = found.end()
                 yield from self._values(target)
                 return
         elif first == "C" and (found := _copy(text, at)):
             target = self._target(found)
-            self._at = found.end()
+            self.at = found.end()
             yield from self._copied(target)
             return
         elif first == "C" and (found := _create(text, at)):
             self._create(found)
             return
         elif first == "D" and (found := _delimiter(text, at)):
-            self._at = found.end()
+            self.at = found.end()
             self._skip_routines(found[1])
             return
         elif first == "\\" and (found := _meta(text, at)):
-            self._at = found.end()
+            self.at = found.end()
             return
         self._skip_statement()
 
@@ -168,7 +123,7 @@ class _Dump:
         """The rows of an INSERT: nearly all by one expression, and the others value by value."""
         columns, name, match, read = target.columns, target.wanted.name, target.row.match, self._dialect.read
         while True:
-            found = match(self._text, self._at)
+            found = match(self.text, self.at)
             if found is None and self._read_ahead():
                 continue
             if found is None:
@@ -176,9 +131,8 @@ class _Dump:
                 is_last = self._end_row()
             else:
                 start = found.start(1)
-                line = self._line = self._line + self._text.count("\n", self._counted, start)
-                self._counted = start
-                self._at = found.end()
+                line = self.line_at(start)
+                self.at = found.end()
                 *raw, end = found.groups()
                 try:
                     row = [read(each) for each in raw]
@@ -199,21 +153,21 @@ class _Dump:
     def _slow_row(self, columns: int) -> tuple[int, "list[str | None] | str"]:
         """Read a row value by value; tell its line."""
         while True:
-            found = _blank(self._text, self._at)
-            self._at = self._at if found is None else found.end()
+            found = _blank(self.text, self.at)
+            self.at = self.at if found is None else found.end()
             try:
-                values, end = read_row(self._text, self._at, self._dialect, is_whole=self._is_whole)
+                values, end = read_row(self.text, self.at, self._dialect, is_whole=self.is_whole)
             except MoreNeeded:
-                self._need()
+                self.need_more()
                 continue
             except ValueError as error:
-                if self._at >= len(self._text):
-                    self._need()
+                if self.at >= len(self.text):
+                    self.need_more()
                     continue
-                raise UnusableFile(f"Line {self._here()}: the INSERT {error}.") from None
+                self.fail(f"the INSERT {error}")
             break
-        line = self._here()
-        self._at = end
+        line = self.line_at(self.at)
+        self.at = end
         if not isinstance(values, str) and len(values) != columns:
             return line, f"has {len(values)} values for {columns} columns"
         return line, values
@@ -221,13 +175,13 @@ class _Dump:
     def _end_row(self) -> bool:
         """Go past what follows a row that was read slowly; tell whether it was the last one."""
         while True:
-            found = _blank_only(self._text, self._at)
-            at = self._at if found is None else found.end()
-            if at < len(self._text):
+            found = _blank_only(self.text, self.at)
+            at = self.at if found is None else found.end()
+            if at < len(self.text):
                 break
-            self._need()
-        if self._text[at] == ",":
-            self._at = at + 1
+            self.need_more()
+        if self.text[at] == ",":
+            self.at = at + 1
             return False
         # Such as ON DUPLICATE KEY UPDATE.
         self._skip_statement()
@@ -236,13 +190,13 @@ class _Dump:
     def _copied(self, target: _Target | None) -> Iterator[Row | Unusable]:
         """The rows of a COPY, a line each, up to the line `\\.`."""
         while True:
-            end = self._text.rfind("\n") + 1
-            if end <= self._at:
-                self._need()
+            end = self.text.rfind("\n") + 1
+            if end <= self.at:
+                self.need_more()
                 continue
-            line = self._here()
-            for row in self._text[self._at : end].split("\n")[:-1]:
-                self._at += len(row) + 1
+            line = self.line_at(self.at)
+            for row in self.text[self.at : end].split("\n")[:-1]:
+                self.at += len(row) + 1
                 if row.rstrip("\r") == "\\.":
                     return
                 if target is not None:
@@ -251,33 +205,33 @@ class _Dump:
 
     def _create(self, found: re.Match[str]) -> None:
         """Note the columns of a table."""
-        name = _bare(found[1])
-        inside = found.end() - self._at
-        start = self._at
+        name = bare_name(found[1])
+        inside = found.end() - self.at
+        start = self.at
         while True:
-            end = self._inside.match(self._text, start)
+            end = self._inside.match(self.text, start)
             at = start if end is None else end.end()
-            if self._text[at : at + 1] == ";":
+            if self.text[at : at + 1] == ";":
                 break
-            if self._is_whole:
-                self._cut()
+            if self.is_whole:
+                self.need_more()
             inside_at = start
-            self._need()
-            start = self._at if inside_at != self._at else start
+            self.need_more()
+            start = self.at if inside_at != self.at else start
         self._tables.setdefault(name)
-        self._created[name] = tuple(_columns_of(self._text[self._at + inside : at]))
+        self._created[name] = tuple(columns_of(self.text[self.at + inside : at]))
         self._headers.clear()
-        self._at = at + 1
+        self.at = at + 1
 
     def _skip_statement(self) -> None:
         while True:
-            found = self._inside.match(self._text, self._at)
+            found = self._inside.match(self.text, self.at)
             if found is not None:
-                self._at = found.end()
-            if self._text[self._at : self._at + 1] == ";":
-                self._at += 1
+                self.at = found.end()
+            if self.text[self.at : self.at + 1] == ";":
+                self.at += 1
                 return
-            self._need()
+            self.need_more()
 
     def _skip_routines(self, delimiter: str) -> None:
         """MySQL's client reads routines between lines with DELIMITER."""
@@ -285,21 +239,23 @@ class _Dump:
             return
         end = re.compile(r"^DELIMITER\s+;", re.IGNORECASE | re.MULTILINE)
         while True:
-            found = end.search(self._text, self._at)
+            found = end.search(self.text, self.at)
             if found is not None:
-                self._at = found.start()
+                self.at = found.start()
                 return
-            self._at = max(self._at, len(self._text) - 100)
-            self._need()
+            self.at = max(self.at, len(self.text) - 100)
+            self.need_more()
 
     def _target(self, found: re.Match[str]) -> _Target | None:
         """Find out which table a statement fills, and by which columns."""
         header = found[0]
         if header in self._headers:
             return self._headers[header]
-        name = _bare(found[1])
+        name = bare_name(found[1])
         self._tables.setdefault(name)
-        listed = tuple(_bare(each) for each in _identifiers.findall(found[2])) if found[2] else self._created.get(name)
+        listed = (
+            tuple(bare_name(each) for each in _identifiers.findall(found[2])) if found[2] else self._created.get(name)
+        )
         target = None
         for wanted in (*self._wanted, *self._beside):
             columns = listed or wanted.columns
@@ -318,51 +274,19 @@ class _Dump:
     def _begin_statement(self) -> bool:
         """Go to the beginning of a statement; False at the end of the file."""
         while True:
-            found = _blank(self._text, self._at)
+            found = _blank(self.text, self.at)
             if found is not None:
-                self._at = found.end()
+                self.at = found.end()
             if not self._read_ahead():
                 # A comment that nothing ends is no statement.
-                return self._text[self._at : self._at + 2] not in ("", "--") and self._text[self._at] != "#"
+                return self.text[self.at : self.at + 2] not in ("", "--") and self.text[self.at] != "#"
 
     def _read_ahead(self) -> bool:
         """Read more where the file's part in memory is nearly used up; tell whether it was."""
-        if self._is_whole or len(self._text) - self._at >= LOOK_AHEAD:
+        if self.is_whole or len(self.text) - self.at >= LOOK_AHEAD:
             return False
-        self._more()
+        self.read_more()
         return True
-
-    def _need(self) -> None:
-        """Read more, which must be there."""
-        if self._is_whole:
-            self._cut()
-        if len(self._text) - self._at > LONGEST_LINE:
-            raise UnusableFile(
-                f"Line {self._here()}: what begins here does not end within {LONGEST_LINE:,} characters."
-            )
-        self._more()
-
-    def _more(self) -> None:
-        """Let go of what is read, and read as much as is left, so that a long row is not read again and again."""
-        self._here()
-        rest = self._text[self._at :]
-        parts, size, wanted = [rest], 0, max(READ_CHARACTERS, len(rest))
-        for text in self._texts:
-            parts.append(text)
-            size += len(text)
-            if size >= wanted:
-                break
-        else:
-            self._is_whole = True
-        self._text, self._at, self._counted = "".join(parts), 0, 0
-
-    def _cut(self) -> NoReturn:
-        raise UnusableFile(f"Line {self._here()}: the file ends in the middle of the statement that goes on here.")
-
-    def _here(self) -> int:
-        self._line += self._text.count("\n", self._counted, self._at)
-        self._counted = max(self._counted, self._at)
-        return self._line
 
 
 def _copied_row(line: int, row: str, target: _Target) -> Row | Unusable:
@@ -373,35 +297,3 @@ def _copied_row(line: int, row: str, target: _Target) -> Row | Unusable:
         return Unusable(line, shorten(row), f"has more than {LONGEST_FIELD:,} characters")
     values = [None if cell == "\\N" else unescape_copy(cell) if "\\" in cell else cell for cell in cells]
     return Row(line, target.wanted.name, dict(zip(target.columns, values, strict=True)))
-
-
-def _bare(identifier: str) -> str:
-    return (identifier[1:-1] if identifier[0] in '`"[' else identifier).lower()
-
-
-def _columns_of(body: str) -> Iterator[str]:
-    """The names of the columns of a CREATE TABLE."""
-    for part in _split(body):
-        found = _part.match(part)
-        if found is not None and found[1].upper() not in _NOT_COLUMNS:
-            yield _bare(found[1])
-
-
-_body = re.compile(r"'(?:[^'\\]|\\.|'')*+'|\"[^\"]*+\"|`[^`]*+`|--[^\n]*+|/\*.*?\*/|[(),]|[^'\"`(),\-/]++|.", re.DOTALL)
-_blank_only = re.compile(r"(?:\s++|--[^\n]*+\n|/\*.*?\*/)*+", re.DOTALL).match
-
-
-def _split(body: str) -> Iterator[str]:
-    """Split at the commas that are in no bracket, up to the bracket that closes."""
-    depth, part = 0, ""
-    for piece in _body.findall(body):
-        if piece == ")" and depth == 0:
-            break
-        if piece == "," and depth == 0:
-            yield part
-            part = ""
-            continue
-        depth += (piece == "(") - (piece == ")")
-        if not piece.startswith(("--", "/*")):
-            part += piece
-    yield part
