@@ -203,6 +203,17 @@ def test_a_long_field_of_a_dump_is_one_unusable_row() -> None:
     assert isinstance(after, Row)
 
 
+def test_bytes_of_other_tables_may_be_wrong() -> None:
+    """A dump with raw bytes in a table that nobody wants is read; `mysqldump` writes them without `--hex-blob`."""
+    text = b"INSERT INTO blobs VALUES (1,'\xff\xfe\\0\\'');\nINSERT INTO yourls_url VALUES ('a','b','\xc3\xa9');\n"
+    (row,) = read_rows(HeldFile(text, block=3), TABLE)
+
+    assert isinstance(row, Row)
+    assert row.values == {"keyword": "a", "url": "b", "title": "é"}
+    copied = b"COPY public.a_url (keyword, url, title) FROM stdin;\na\tb\tc\nd\te\t\xe9\n\\.\n"
+    assert error_of(copied).startswith("Line 3 has bytes that are no UTF-8.")
+
+
 def test_backslashes_are_those_of_the_database() -> None:
     """A backslash escapes in MySQL, and is a letter elsewhere."""
     row = r"INSERT INTO yourls_url VALUES ('C:\','b','it''s');"

@@ -16,7 +16,7 @@ from services.links.sources.reading.sql_values import (
     row_expression,
     unescape_copy,
 )
-from services.links.sources.reading.texts import LONGEST_FIELD, shorten
+from services.links.sources.reading.texts import LONGEST_FIELD, shorten, wrong_bytes
 from services.links.sources.reading.windows import Window
 
 LOOK_AHEAD = 64 * 1024
@@ -40,6 +40,7 @@ _delimiter = re.compile(r"DELIMITER\s+(\S+)[^\n]*\n?", re.IGNORECASE).match
 _blank_only = re.compile(r"(?:\s++|--[^\n]*+\n|/\*.*?\*/)*+", re.DOTALL).match
 _meta = re.compile(r"\\[^\n]*\n?").match
 _blank = re.compile(r"(?:\s++|--[^\n]*+\n|\#[^\n]*+\n|/\*.*?\*/|;)*+", re.DOTALL).match
+_wrong = re.compile("[\ud800-\udfff]").search
 _identifiers = re.compile(IDENTIFIER)
 _INSIDE = (
     r"[^;'\"`\-/#$]++|{string}|\"(?:[^\"\\]++|\\.|\"\")*+\"|`[^`]*+`|--[^\n]*+\n|-(?!-)|/\*.*?\*/|/(?!\*)|"
@@ -69,7 +70,8 @@ class _Dump(Window):
     """A dump, of which a part is in memory."""
 
     def __init__(self, file: File, wanted: Sequence[Wanted], beside: Sequence[Wanted]) -> None:
-        super().__init__(file)
+        super().__init__(file, keeps_wrong=True)
+        self._encoding = file.hints.encoding
         self._wanted = wanted
         self._beside = beside
         self._created: dict[str, tuple[str, ...]] = {}
@@ -121,7 +123,7 @@ class _Dump(Window):
 
     def _values(self, target: _Target) -> Iterator[Row | Unusable]:
         """The rows of an INSERT: nearly all by one expression, and the others value by value."""
-        columns, name, match, read = target.columns, target.wanted.name, target.row.match, self._dialect.read
+        columns, match, read = target.columns, target.row.match, self._dialect.read
         while True:
             found = match(self.text, self.at)
             if found is None and self._read_ahead():
@@ -139,16 +141,23 @@ class _Dump(Window):
                 except ValueError as error:
                     row = str(error)
                 is_last = end == ";"
-            if isinstance(row, str):
-                yield Unusable(line, f"a row of the table {name}", row)
-            elif any(value is not None and len(value) > LONGEST_FIELD for value in row):
-                yield Unusable(
-                    line, f"a row of the table {name}", f"has a field of more than {LONGEST_FIELD:,} characters"
-                )
-            else:
-                yield Row(line, name, dict(zip(columns, row, strict=True)))
+            yield self._checked(line, target, row)
             if is_last:
                 return
+
+    def _checked(self, line: int, target: _Target, row: list[str | None] | str) -> Row | Unusable:
+        name = target.wanted.name
+        if isinstance(row, str):
+            return Unusable(line, f"a row of the table {name}", row)
+        for value in row:
+            if value is None or (len(value) <= LONGEST_FIELD and value.isascii()):
+                continue
+            if len(value) > LONGEST_FIELD:
+                reason = f"has a field of more than {LONGEST_FIELD:,} characters"
+                return Unusable(line, f"a row of the table {name}", reason)
+            if _wrong(value):
+                raise wrong_bytes(line, self._encoding)
+        return Row(line, name, dict(zip(target.columns, row, strict=True)))
 
     def _slow_row(self, columns: int) -> tuple[int, "list[str | None] | str"]:
         """Read a row value by value; tell its line."""
@@ -200,8 +209,15 @@ class _Dump(Window):
                 if row.rstrip("\r") == "\\.":
                     return
                 if target is not None:
-                    yield _copied_row(line, row, target)
+                    yield self._copied_row(line, row, target)
                 line += 1
+
+    def _copied_row(self, line: int, row: str, target: _Target) -> Row | Unusable:
+        cells = row.rstrip("\r").split("\t")
+        if len(cells) != len(target.columns):
+            return Unusable(line, shorten(row), f"has {len(cells)} values for {len(target.columns)} columns")
+        values = [None if cell == "\\N" else unescape_copy(cell) if "\\" in cell else cell for cell in cells]
+        return self._checked(line, target, values)
 
     def _create(self, found: re.Match[str]) -> None:
         """Note the columns of a table."""
@@ -287,13 +303,3 @@ class _Dump(Window):
             return False
         self.read_more()
         return True
-
-
-def _copied_row(line: int, row: str, target: _Target) -> Row | Unusable:
-    cells = row.rstrip("\r").split("\t")
-    if len(cells) != len(target.columns):
-        return Unusable(line, shorten(row), f"has {len(cells)} values for {len(target.columns)} columns")
-    if len(row) > LONGEST_FIELD:
-        return Unusable(line, shorten(row), f"has more than {LONGEST_FIELD:,} characters")
-    values = [None if cell == "\\N" else unescape_copy(cell) if "\\" in cell else cell for cell in cells]
-    return Row(line, target.wanted.name, dict(zip(target.columns, values, strict=True)))

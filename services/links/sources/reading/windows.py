@@ -17,8 +17,8 @@ class Window:
         is_whole: Nothing follows the part.
     """
 
-    def __init__(self, file: File) -> None:
-        self._texts = read_texts(file)
+    def __init__(self, file: File, *, keeps_wrong: bool = False) -> None:
+        self._texts = read_texts(file, keeps_wrong=keeps_wrong)
         self._line = 1
         self._counted = 0
         self.text = ""
