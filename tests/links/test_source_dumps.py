@@ -4,15 +4,18 @@ import json
 import re
 import sqlite3
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.backup.programs import find_program, run_program
 from services.links.sources.found import FoundLink, Unusable, UnusableFile
 from services.links.sources.reading.dumps import read_tables
 from services.links.sources.reading.json_rows import JsonRow, read_json
 from services.links.sources.reading.sql import read_rows
 from services.links.sources.reading.sql_tables import Row, Wanted
+from tests.conftest import Database
 from tests.links import source_samples as samples
 from tests.links.source_samples import HeldFile, refused_of, source_of, sqlite_of
 
@@ -338,3 +341,40 @@ def test_wrong_types_are_unusable_rows() -> None:
 
     assert len(refused_of(file)) == len(bad) + 2
     assert isinstance(found[-1], FoundLink)
+
+
+@pytest.mark.parametrize("options", [[], ["--inserts"], ["--column-inserts", "--rows-per-insert=2"]])
+async def test_pg_dump_is_read(database: Database, options: list[str]) -> None:
+    """What PostgreSQL's own program writes of hostile texts is read back, as COPY and as INSERT."""
+    hostile = [
+        "'",
+        "\\",
+        "\\'",
+        "'',(",
+        ");--",
+        "/*",
+        "a\r\nb\tc\x0b\x08\x0c",
+        "\\.",
+        "$$",
+        '"',
+        "é日本😀",
+        "",
+        None,
+        "\\N",
+    ]
+    rows = [(f"k{number}", text, hostile[-1 - number]) for number, text in enumerate(hostile)]
+    conn = await asyncpg.connect(database.owner_url)
+    try:
+        await conn.execute(
+            'CREATE SCHEMA foreign_; CREATE TABLE foreign_."My_url" (title text, keyword text, url text)'
+        )
+        body = "SELECT 'INSERT INTO a_url VALUES (1);'"
+        await conn.execute(f"CREATE FUNCTION foreign_.f() RETURNS text LANGUAGE sql AS $_$ {body} $_$")
+        await conn.executemany('INSERT INTO foreign_."My_url" (keyword, url, title) VALUES ($1, $2, $3)', rows)
+    finally:
+        await conn.close()
+    program = find_program("pg_dump", 18)
+    dump = await run_program(program, "--schema=foreign_", *options, timeout_s=60, url=database.owner_url)
+    found = [row.values for row in read_rows(HeldFile(dump, block=100), TABLE) if isinstance(row, Row)]
+
+    assert [(row["keyword"], row["url"], row["title"]) for row in found] == rows

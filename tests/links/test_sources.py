@@ -12,7 +12,7 @@ import pytest
 
 from services.links import sources
 from services.links.links.forms import LinkIn
-from services.links.sources.found import ROOT, FoundCounts, FoundLink, FoundVisit
+from services.links.sources.found import ROOT, FoundCounts, FoundLink, FoundVisit, Unusable, UnusableFile
 from tests.links import source_samples as samples
 from tests.links.source_samples import (
     BCRYPT,
@@ -135,6 +135,28 @@ def test_shlink_visits_have_their_dimensions() -> None:
     )
     assert (bot.referrer, bot.country, bot.is_bot) == (None, None, True)
     assert (command.referrer, command.country, command.is_bot) == ("https://news.example.com/a", "DE", False)
+
+
+def test_old_shlink_visits_are_of_the_link_of_their_name() -> None:
+    """Where the rows do not tell the link, the name does that the web client gave the file."""
+    text = "date,potentialBot,userAgent,browser,os,referer,country\n2022-03-05T09:12:44+08:00,false,Mozilla,,,Direct,Türkiye\n"
+    (visit,) = visits_of(HeldFile(text, "short-url_go.example.org_a_b_visits (1).csv"))
+
+    assert (visit.domain, visit.code, visit.country) == ("go.example.org", "a_b", "TR")
+    with pytest.raises(UnusableFile, match="no heading is a visitedurl"):
+        visits_of(HeldFile(text, "visits.csv"))
+
+
+def test_a_bad_visit_costs_no_other() -> None:
+    """A visit of a page that cannot be read is named, and the others of the page are there."""
+    file = HeldFile(
+        samples.SHLINK_PULLED.replace('"date": "2024-03-05T09:12:44+08:00", "userAgent"', '"date": "x", "userAgent"')
+    )
+    bad, good = source_of(file).read_visits(file)
+
+    assert isinstance(bad, Unusable)
+    assert bad.reason == "x is no time that is known here"
+    assert isinstance(good, FoundVisit)
 
 
 def test_shlink_dump_joins_its_tables() -> None:
