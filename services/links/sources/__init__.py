@@ -4,12 +4,14 @@
 one more module of the form of `found.Source`, in this tuple.
 """
 
-from services.links.sources import bookmarks, chhoto, csv_lists, golinks, kutt, polr, yourls
+from services.links.sources import archive, bookmarks, chhoto, csv_lists, golinks, kutt, polr, tinyurl, yourls
 from services.links.sources.found import Source
 from services.links.sources.hosted import bitly, dub, firebase, rebrandly, shortio, tinyurl_com
 from services.links.sources.shlink import source as shlink
 
 SOURCES: tuple[Source, ...] = (
+    tinyurl,
+    archive,
     shlink,
     yourls,
     bitly,
