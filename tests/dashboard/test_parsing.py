@@ -27,7 +27,8 @@ TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2199, 1, 1), timezones=st.ju
 LINKS = st.builds(
     LinkOut,
     short_url=st.just("https://sho.rt/x"),
-    code=st.from_regex(r"[0-9A-Za-z_-]{1,64}", fullmatch=True),
+    code=st.from_regex(r"[0-9A-Za-z_-]{1,64}", fullmatch=True)
+    | st.sampled_from(["mail+", "+a", "a.b/c", "~", "\u5171"]),
     domain=st.just("sho.rt"),
     url=TEXT.map(lambda text: f"https://a.example/{text.strip()}") | st.just(A + "x" * 8000),
     title=st.none() | SHOWN,

@@ -9,9 +9,9 @@ import asyncpg
 import httpx
 import pytest
 
+from services.links.codes.stems import Stemmed, select_shadowed
 from services.links.links.creation import Outcome, announce_links, insert_drawn, store_links
 from services.links.links.rows import LinkDraft, LinkFields
-from services.links.links.stems import Stemmed, select_shadowed
 from services.links.web.errors import CodeTaken
 from shared.postgres import Connection
 from tests.conftest import Database
