@@ -143,6 +143,7 @@ def test_a_first_line_names_the_columns() -> None:
         ),
         (f"Link,Custom Link,Destination URL\nhttps://bit.ly/3xYz,https://bit.ly/spring,{A}", {"code": "spring"}),
         (f"Link,Custom Link,Destination URL\nhttps://bit.ly/3xYz,,{A}", {"code": "3xYz"}),
+        (f"Short URL,Long URL\nhttps://sho.rt/menu/%E5%85%B1,{A}", {"code": "menu/\u5171"}),
         # Dub, Rebrandly, tiny.cc
         (
             f"Short link,Destination URL,Clicks,Created at\nhttps://dub.sh/start,{A},54,2024-05-06T07:08:09.000Z",
