@@ -22,6 +22,7 @@ BREAKS = [
     ("keys", "services.links.keys.rows", "services.links.links.rows"),
     ("links", "services.links.links.checks", "services.links.clicks.rows"),
     ("links", "services.links.links.checks", "services.links.stats.intervals"),
+    ("codes", "services.links.codes.stems", "services.links.links.rows"),
     ("domains", "services.links.domains.rows", "services.links.links.rows"),
     ("claims", "services.links.claims.rows", "services.links.links.rows"),
     ("clicks", "services.links.clicks.routes", "services.links.keys.authentication"),
