@@ -14,7 +14,7 @@ from services.links.clicks.packing import pack_clicks
 from services.links.clicks.rows import insert_clicks
 from services.links.clicks.upkeep import recount_noted
 from services.links.imported.batches import ImportedBatch, ImportedTotal, total_columns
-from services.links.imported.keys import close_visitor_key, open_visitor_key
+from services.links.imported.keys import VisitorKey, close_visitor_key, open_visitor_key
 from services.links.imported.storing import store_imported
 from services.links.imported.visits import VisitReader
 from services.links.packed.erasing import erase_some
@@ -31,6 +31,7 @@ from tests.links.imported_data import TODAY, UNKNOWN_VALUES, Moved, check_number
 from tests.links.stats_data import FIRST, Known
 
 ADDRESS = "198.51.100.77"
+KEY = VisitorKey(1, b"k" * 32)
 BETWEEN = {"from": FIRST.isoformat(), "to": (FIRST + timedelta(days=2)).isoformat()}
 
 
@@ -173,7 +174,7 @@ async def test_nothing_of_an_address_is_left(
     import_id = uuid4()
     key = await open_visitor_key(moved.conn, import_id)
     again = await open_visitor_key(moved.conn, import_id)
-    reader = VisitReader(enricher, key.key)
+    reader = VisitReader(enricher, key)
     visits = [reader.read(moved.links["1"], moved.owner, found(address=ADDRESS, user_agent=CHROME.decode()))]
     await moved.bring({"1": (9, None)})
     async with moved.conn.transaction():
@@ -197,7 +198,7 @@ async def test_nothing_of_an_address_is_left(
 
 def test_visits_are_read_as_own_clicks_are(enricher: Enricher) -> None:
     """Agent, referrer and address tell the same as of a click; what the source tells instead is taken, the rest is unknown."""
-    reader = VisitReader(enricher, b"k" * 32)
+    reader = VisitReader(enricher, KEY)
     rows = {
         "agent": found(user_agent=IPHONE.decode(), referrer="https://www.news.example/a?b", country="fr"),
         "bot": found(user_agent=GOOGLEBOT.decode(), referrer="direct", country="France"),
@@ -228,8 +229,8 @@ def test_visits_are_read_as_own_clicks_are(enricher: Enricher) -> None:
 def test_visitors_of_two_days_are_not_told_to_be_one(enricher: Enricher) -> None:
     """The same address and agent is one visitor on a day, another one on the next, and yet another of another import."""
     some = [found(address=ADDRESS, user_agent="a", at=FIRST + timedelta(hours=hours)) for hours in (0, 23, 24)]
-    one, same, next_day = [VisitReader(enricher, b"k" * 32).read(1, "alice", each).visitor for each in some]
-    other = VisitReader(enricher, b"x" * 32).read(1, "alice", some[0]).visitor
+    one, same, next_day = [VisitReader(enricher, KEY).read(1, "alice", each).visitor for each in some]
+    other = VisitReader(enricher, VisitorKey(2, b"x" * 32)).read(1, "alice", some[0]).visitor
 
     assert one == same
     assert len({one, next_day, other}) == 3
