@@ -193,6 +193,7 @@ class Domain:
     robots: str | None
     files: tuple[DomainFile, ...]
     version: int
+    multi_segment: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ BREAKS = [
     ("stats", "services.links.stats.rows", "services.links.clicks.enrichment"),
     ("stats", "services.links.stats.routes", "services.links.links.routes"),
     ("decisions", "services.links.decisions.routes", "services.links.links.routes"),
+    ("sources", "services.links.sources.archive", "services.links.links.rows"),
+    ("archive", "services.links.archive.pages", "services.links.stats.rows"),
     ("qr", "services.links.qr.routes", "services.links.links.creation"),
     ("tags", "services.links.tags.routes", "services.links.links.rows"),
     ("compat", "services.links.compat.naming", "services.links.clicks.rows"),

@@ -113,7 +113,7 @@ async def export_links(
         async for page in pages.read(rows):
             yield write([_exported(row, state.site.short_url(row.key)) for row in page])
 
-    return _Export(
+    return ExportResponse(
         body(),
         request=request,
         turn=turn,
@@ -158,12 +158,12 @@ class ExportGate:
             yield
 
 
-class _Export(StreamingResponse):
+class ExportResponse(StreamingResponse):
     """A stream that ends when its key is no longer valid, also while the client reads nothing. Then it gives its turn back."""
 
     def __init__(
         self,
-        content: AsyncIterator[str],
+        content: AsyncIterator[str] | AsyncIterator[bytes],
         *,
         request: Request,
         turn: AsyncExitStack,

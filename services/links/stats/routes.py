@@ -136,6 +136,11 @@ async def snapshot(request: Request, caller: Caller) -> AsyncIterator[Connection
             yield conn
 
 
+async def count_clicks(conn: Connection, whose: StatsScope, query: StatsQuery) -> StatsOut:
+    """Count what a question asks for, on a connection of `snapshot`."""
+    return await _count(conn, whose, query, *_resolve(query))
+
+
 def _resolve(query: StatsQuery) -> tuple[Period, list[datetime]]:
     """The range that is counted, in quarters of an hour, and when its intervals begin."""
     zone = ZoneInfo(query.time_zone)
@@ -209,7 +214,8 @@ def _link_keys(texts: Iterable[str], site: Site) -> list[LinkKey]:
     """What the texts name; one that cannot name a link names none."""
     keys = []
     for text in texts:
-        domain, _, code = text.rpartition("/")
+        domain, slash, code = text.partition("/")
+        domain, code = (domain, code) if slash else ("", text)
         with suppress(NotFound):
             keys.append(link_key(code, domain, site))
     return keys

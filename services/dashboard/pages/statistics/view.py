@@ -49,7 +49,7 @@ def show_statistics(client: Client, key: Key, query: StatsQuestion, link: Link |
     st.download_button(
         "Download as CSV",
         lambda: client.stats_csv(query.top_of(MOST_VALUES), link, owner),
-        file_name=f"statistics-{link.code}.csv" if link else "statistics.csv",
+        file_name=f"statistics-{link.code.replace('/', '-')}.csv" if link else "statistics.csv",
         mime="text/csv",
         on_click="ignore",
         icon=":material/download:",

@@ -8,3 +8,7 @@ BEGIN
 END $$;
 CREATE TRIGGER forget_given_url BEFORE UPDATE OF url ON links
     FOR EACH ROW WHEN (NEW.url <> OLD.url AND NEW.given_url = OLD.given_url) EXECUTE FUNCTION forget_given_url();
+
+-- concurrently
+-- For archives, which have the codes that stay taken.
+CREATE INDEX CONCURRENTLY links_deleted ON links (owner, id) WHERE deleted_at IS NOT NULL;
