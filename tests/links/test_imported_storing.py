@@ -136,23 +136,6 @@ async def test_clicks_of_a_date_that_cannot_be_stay_without_one(moved: Moved) ->
     await check_numbers(moved)
 
 
-async def test_limit_is_used_up_by_the_visits_of_the_source(
-    client_with: ClientOf, moved: Moved, owner: Connection
-) -> None:
-    """`clicks_left` is the limit without the source's visits, or own ones if these are more; at nought nobody gets through."""
-    await moved.conn.execute("UPDATE links SET max_clicks = 10 WHERE owner = $1", moved.owner)
-    await moved.conn.execute("INSERT INTO link_claims (link_id, used) VALUES ($1, 7)", moved.links["3"])
-    await moved.bring({"1": (4, None), "2": (10, 2), "3": (5, None)})
-    client = await client_with(moved.owner)
-    left = [(await client.get(moved.path(name, "").rstrip("/"))).json()["clicks_left"] for name in ("1", "2", "3")]
-    rows = await owner.fetch(
-        "SELECT used_up FROM link_records WHERE id = ANY ($1) ORDER BY id", [*moved.links.values()]
-    )
-
-    assert left == [6, 0, 3]
-    assert [row["used_up"] for row in rows] == [False, True, False]
-
-
 async def test_visitors_are_null_without_addresses_and_once_with(admin: httpx.AsyncClient, moved: Moved) -> None:
     """A visitor counts once a day for a link and for its owner, however batches are cut; without addresses nobody knows."""
     await moved.bring({"1": (9, None), "2": (9, None), "3": (9, None)})
