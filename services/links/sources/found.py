@@ -7,7 +7,6 @@ them, with the checks of any other link. Nothing is looked up, changed silently 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from types import MappingProxyType
 from typing import Protocol
 
 ROOT = "/"
@@ -40,7 +39,7 @@ class FoundLink:
     clicks: int = 0
     bots: int | None = None
     password_hash: str | None = field(default=None, repr=False)
-    fields: Mapping[str, object] = MappingProxyType({})
+    fields: Mapping[str, object] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
 
@@ -87,7 +86,7 @@ class FoundCounts:
     domain: str | None = None
     is_hour: bool = False
     bots: int = 0
-    values: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+    values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
