@@ -161,7 +161,7 @@ def test_an_import_that_fails_says_why(terminal: Terminal, tmp_path: Path) -> No
 
 
 def test_another_shortener_is_pulled_and_sent(terminal: Terminal, tmp_path: Path) -> None:
-    """Its links come by its API with its own key, and nothing is left behind; without an answer the file stays to go on with."""
+    """Its links come by its API with its own key, and nothing is left behind; if it fails the file stays."""
     links = {"link_1": {"shorturl": "https://old.example/a", "url": "https://www.example.com/", "clicks": "3"}}
     whole = json.dumps({"links": links, "stats": {"total_links": "1"}, "statusCode": 200}).encode()
     answers = iter([Answer(403), Answer(200, whole)])

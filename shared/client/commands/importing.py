@@ -35,6 +35,13 @@ def import_command(
     ] = None,
     *,
     format: Annotated[str | None, typer.Option(help="What it is, where that is not told right.")] = None,  # noqa: A002
+    source_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SOURCE_KEY",
+            help="Of a shortener's API; asked for if left out. YOURLS: its signature, or USER:PASSWORD.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what would become of it, and create nothing.")
     ] = False,
