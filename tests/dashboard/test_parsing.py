@@ -62,6 +62,7 @@ LINKS = st.builds(
     version=st.integers(1),
     created_at=TIMES,
     updated_at=TIMES,
+    visitor_query_wins=st.booleans(),
 )
 NOT_SETTABLE = set(COLUMNS) - set(LinkIn.model_fields)
 

@@ -68,6 +68,7 @@ def test_the_options_are_stored(stack: Stack) -> None:
 
     assert (link.title, link.tags, link.status_code, link.notes) == ("A title", ("new", "newer"), 307, "Two\nlines")
     assert (link.forward_query, link.forward_path, link.crawlable, link.preview) == (True, True, True, False)
+    assert link.visitor_query_wins
     assert link.has_password
     assert link.expires_at == EXPIRY
     assert link.expired_url == "https://www.example.com/gone"

@@ -80,6 +80,7 @@ def show_other_errors(errors: Mapping[str, str], fields: Sequence[str]) -> None:
 
 _SWITCHES = {
     "forward_query": "Pass the visitor's query parameters on",
+    "visitor_query_wins": "Of two with the same name, pass on the visitor's",
     "forward_path": "Pass on the path behind the code",
     "crawlable": "Let search engines follow it",
     "preview": "Show at the address with a + where it leads",
@@ -100,6 +101,7 @@ class LinkInputs:
     names = (
         *("title", "notes", "tags", "expires_at", "max_clicks", "expired_url", "status_code"),
         *("forward_query", "forward_path", "crawlable", "preview", "rules", "split", "password"),
+        "visitor_query_wins",
     )
 
     def __init__(

@@ -5,6 +5,7 @@ makes links of their texts. Another source is one more module of the form of `fo
 """
 
 from services.links.sources import (
+    archive,
     bitly,
     bookmarks,
     chhoto,
@@ -17,12 +18,15 @@ from services.links.sources import (
     rebrandly,
     shlink,
     shortio,
+    tinyurl,
     tinyurl_com,
     yourls,
 )
 from services.links.sources.found import Source
 
 SOURCES: tuple[Source, ...] = (
+    tinyurl,
+    archive,
     shlink,
     yourls,
     bitly,
