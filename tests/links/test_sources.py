@@ -387,3 +387,10 @@ def test_the_documentation_names_every_format() -> None:
 
     # Our own files are told of where exports are.
     assert set(named) == {source.NAME for source in sources.SOURCES} - {"tinyurl", "archive"}
+
+
+def test_each_source_has_a_name_of_its_own() -> None:
+    """An import that goes on finds the reader of its file by the name that it noted."""
+    names = [source.NAME for source in sources.SOURCES]
+
+    assert len(names) == len(set(names))
