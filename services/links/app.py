@@ -24,8 +24,8 @@ from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
-from services.links.compat import FOREIGN_ROUTERS
 from services.links.codes.segments import SegmentMiddleware
+from services.links.compat import FOREIGN_ROUTERS
 from services.links.decisions import routes as decision_routes
 from services.links.domains import routes as domain_routes
 from services.links.imports import routes as import_routes
