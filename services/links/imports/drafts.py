@@ -159,7 +159,7 @@ class DraftMaker:
         if created_at is not None and not EARLIEST <= created_at <= datetime.now(UTC):
             created_at = None
             notices = (*notices, "When it was made is not known.")
-        origin = origin_of(found.domain, found.code) if found.code else f"#{found.short_url or found.url}"
+        origin = origin_of(found.domain, found.code) if found.code else f"#{found.url}"
         return FoundDraft(
             found.line, shown, origin, plain, created_at, found.clicks, found.bots, used, folds_case, notices
         )
