@@ -154,7 +154,7 @@ def _importing_mb(links: int) -> float:
 
 
 class _Others:
-    """Others who create links and follow theirs at a steady rate, whatever each takes; who is late counts from when it was due."""
+    """Others who create and follow links at a steady rate. A request that is sent late counts from when it was due."""
 
     def __init__(self, port: int, key: str) -> None:
         self._port = port

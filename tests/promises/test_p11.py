@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import asyncpg
@@ -26,7 +26,7 @@ VICTIMS = ("importing process", "links", "postgres")
 PROGRESS_S = 60.0
 SLICE_ROWS = 200
 
-Import = Callable[[Cluster, asyncio.Event], Awaitable[None]]
+Import = Callable[[Cluster, asyncio.Event], Coroutine[None, None, None]]
 
 
 def url(number: int) -> str:

@@ -10,7 +10,8 @@ from enum import Enum, auto
 
 from services.links.imports.drafts import FoundDraft, Refused
 from services.links.imports.forms import OnConflict
-from services.links.imports.link_rows import KnownLink, select_by_origin, select_known
+from services.links.imports.link_rows import KnownLink, select_known
+from services.links.imports.source_rows import select_by_origin
 from shared.codes import generate_code, is_code, is_reserved
 from shared.postgres import Connection
 from shared.records import LinkKey

@@ -1,7 +1,6 @@
 """The tables of imports: each one, the parts of its file, and what it left out."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
@@ -13,12 +12,6 @@ from shared.postgres import Connection
 
 UNFINISHED = ("receiving", "waiting", "reading", "importing", "undoing")
 AT_WORK = ("waiting", "reading", "importing", "undoing")
-
-MOST_REFUSALS = 100_000
-"""Rows of an import that are listed. The rest of those that are left out is counted."""
-
-LONGEST_INPUT = 500
-LONGEST_REASON = 1000
 
 PARTS_KEPT = "3 days"
 """A file stays for so long after its import is done; after a dry run it can be started until then."""
@@ -77,51 +70,11 @@ class ImportRow:
     changed_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class RefusalRow:
-    """A row that was left out or changed, and why."""
-
-    line: int | None
-    input: str
-    reason: str
-    proposed_code: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the imports of an owner take, and those of all owners."""
-
-    imports: int
-    size: int
-    all_imports: int
-    all_size: int
-
-
 _COUNTED = tuple(each.name for each in fields(Counts))
 _PLAIN = tuple(each.name for each in fields(ImportRow) if each.name not in ("counts", "options"))
 _SELECT = f"SELECT options, {', '.join((*_PLAIN, *_COUNTED))} FROM imports "
 _ADD = ", ".join(f"{name} = {name} + ${place}" for place, name in enumerate(_COUNTED, 5))
 _RESET = ", ".join(f"{name} = 0" for name in _COUNTED)
-
-
-async def lock_imports(conn: Connection) -> None:
-    """Keep others from beginning imports until the transaction ends, so that limits hold."""
-    await conn.execute("SELECT pg_advisory_xact_lock($1)", _BEGIN_LOCK)
-
-
-async def select_usage(conn: Connection, owner: str) -> Usage:
-    row = await conn.fetchrow(
-        """
-        SELECT count(*) FILTER (WHERE owner = $1 AND state = ANY ($2)) AS imports,
-               coalesce(sum(bytes) FILTER (WHERE owner = $1), 0)::bigint AS size,
-               count(*) FILTER (WHERE state = ANY ($2)) AS all_imports, coalesce(sum(bytes), 0)::bigint AS all_size
-        FROM imports WHERE EXISTS (SELECT FROM import_parts WHERE import_id = id) OR state = ANY ($2)
-        """,
-        owner,
-        UNFINISHED,
-    )
-    assert row is not None
-    return Usage(**dict(row))
 
 
 async def insert_import(
@@ -220,36 +173,6 @@ async def has_soon(conn: Connection, seconds: float) -> bool:
             seconds,
         )
     )
-
-
-async def append_part(conn: Connection, import_id: UUID, start: int, data: bytes) -> bool:
-    """Add to the file of an import that is being received; tell whether it ended there."""
-    status = await conn.execute(
-        """
-        WITH grown AS (
-            UPDATE imports SET bytes = bytes + octet_length($3::bytea), changed_at = now()
-            WHERE id = $1 AND bytes = $2 AND state = 'receiving' RETURNING id
-        )
-        INSERT INTO import_parts (import_id, start, data) SELECT id, $2, $3 FROM grown
-        """,
-        import_id,
-        start,
-        data,
-    )
-    return status == "INSERT 0 1"
-
-
-async def select_part(conn: Connection, import_id: UUID, start: int) -> bytes | None:
-    """Read the part of a file that begins at an offset; None at its end."""
-    data: bytes | None = await conn.fetchval(
-        "SELECT data FROM import_parts WHERE import_id = $1 AND start = $2", import_id, start
-    )
-    return data
-
-
-async def has_parts(conn: Connection, import_id: UUID) -> bool:
-    """Tell whether the file of an import is still there."""
-    return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM import_parts WHERE import_id = $1)", import_id))
 
 
 async def update_state(conn: Connection, import_id: UUID, state: State, *, stage: str = "", error: str = "") -> None:
@@ -361,54 +284,9 @@ async def postpone(conn: Connection, import_id: UUID, pause_s: float) -> None:
     )
 
 
-async def insert_refusals(conn: Connection, import_id: UUID, refusals: Sequence[RefusalRow], before: int) -> None:
-    """List rows that were left out or changed, if there is still room.
-
-    Args:
-        conn: In a transaction.
-        import_id: The import.
-        refusals: The rows.
-        before: How many there are already.
-    """
-    room = refusals[: max(0, MOST_REFUSALS - before)]
-    if room:
-        await conn.execute(
-            """
-            INSERT INTO import_refusals (import_id, line, input, reason, proposed_code)
-            SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[])
-            """,
-            import_id,
-            [each.line for each in room],
-            [each.input[:LONGEST_INPUT].replace("\0", "") for each in room],
-            [each.reason[:LONGEST_REASON].replace("\0", "") for each in room],
-            [each.proposed_code for each in room],
-        )
-
-
-async def select_refusals(
-    conn: Connection, import_id: UUID, after: int, limit: int
-) -> tuple[list[RefusalRow], int | None]:
-    """Read a page of the list, and the number after which the next one begins."""
-    rows = await conn.fetch(
-        """
-        SELECT number, line, input, reason, proposed_code FROM import_refusals
-        WHERE import_id = $1 AND number > $2 ORDER BY number LIMIT $3
-        """,
-        import_id,
-        after,
-        limit,
-    )
-    page = [RefusalRow(row["line"], row["input"], row["reason"], row["proposed_code"]) for row in rows]
-    return page, rows[-1]["number"] if len(rows) == limit else None
-
-
 async def delete_import(conn: Connection, import_id: UUID) -> None:
     """Delete an import that has made nothing, with its file."""
     await conn.execute("DELETE FROM imports WHERE id = $1", import_id)
-
-
-async def delete_parts(conn: Connection, import_id: UUID) -> None:
-    await conn.execute("DELETE FROM import_parts WHERE import_id = $1", import_id)
 
 
 async def delete_old_imports(conn: Connection) -> int:
@@ -446,6 +324,3 @@ def _import_of(row: asyncpg.Record) -> ImportRow:
     plain = {name: row[name] for name in _PLAIN}
     counts = Counts(**{name: row[name] for name in _COUNTED})
     return ImportRow(options=ImportOptions(**json.loads(row["options"])), counts=counts, **plain)
-
-
-_BEGIN_LOCK = 0x696D_7062

@@ -12,18 +12,17 @@ import asyncpg
 import structlog
 
 from services.links.imports.drafts import DraftMaker
+from services.links.imports.refusal_rows import insert_refusals
 from services.links.imports.rows import (
     ImportRow,
     advance,
-    has_parts,
-    insert_refusals,
     lock_place,
     reset_counts,
     update_format,
     update_speed,
     update_state,
 )
-from services.links.imports.spool import SpooledFile
+from services.links.imports.spool import SpooledFile, has_parts
 from services.links.imports.stages import NEXT, STEP_ROWS, Stage, Steps, find_source
 from services.links.imports.storing import Conflict, begin_checking
 from services.links.site import Site

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.links.imports.counting import store_visits
-from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused
-from services.links.imports.rows import MOST_REFUSALS, Counts, ImportRow, RefusalRow
+from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused, origin_of
+from services.links.imports.refusal_rows import MOST_REFUSALS, RefusalRow
+from services.links.imports.rows import Counts, ImportRow
+from services.links.imports.source_rows import select_imported_ids
 from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
 from services.links.sources import SOURCES, recognise
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Source, Unusable, UnusableFile
@@ -124,7 +125,7 @@ class Steps:
             return Done(Counts(rows_read=len(rows)))
         if stage is Stage.VISITS:
             visits = [each for each in rows if isinstance(each, FoundVisit | FoundCounts)]
-            taken = await store_visits(conn, job, source, visits)
+            taken = await _store_visits(conn, job, source, visits)
             counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused))
             return Done(counts, await list_refused(conn, refused))
         work = check_slice if stage is Stage.CHECK_LINKS else store_slice
@@ -145,3 +146,20 @@ class Steps:
 
 def _refuse_unusable(found: Found) -> object:
     return Refused(found.line, found.text, found.reason) if isinstance(found, Unusable) else found
+
+
+async def _store_visits(
+    conn: Connection, job: ImportRow, source: str, visits: Sequence[FoundVisit | FoundCounts]
+) -> int:
+    """Store visits of links that this import has made; others had theirs before, so they do not count again.
+
+    Returns:
+        How many were stored.
+    """
+    origins = {origin_of(each.domain, each.code) for each in visits}
+    ids = await select_imported_ids(conn, job.owner, source, job.number, list(origins))
+    return sum(
+        each.clicks if isinstance(each, FoundCounts) else 1
+        for each in visits
+        if origin_of(each.domain, each.code) in ids
+    )

@@ -11,19 +11,16 @@ from services.links.domains.rows import lock_domain, select_domain, update_domai
 from services.links.imports.conflicts import Decision, Fate, decide, propose_codes
 from services.links.imports.drafts import FoundDraft, FoundRoot, Refused
 from services.links.imports.link_rows import (
-    NO_LINK,
     KnownLink,
-    SourceRow,
     add_imported,
     insert_imported,
     lock_links,
     revive_links,
     set_used,
-    spell_before,
-    spell_root,
-    upsert_sources,
 )
-from services.links.imports.rows import Counts, ImportRow, RefusalRow
+from services.links.imports.refusal_rows import RefusalRow
+from services.links.imports.rows import Counts, ImportRow
+from services.links.imports.source_rows import NO_LINK, SourceRow, spell_before, spell_root, upsert_sources
 from services.links.links.rows import update_link
 from shared.changes import insert_changes
 from shared.codes import generate_code

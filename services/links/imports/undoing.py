@@ -4,7 +4,10 @@ Deleted links leave tombstones that know where they came from: the same import m
 """
 
 from services.links.domains.rows import lock_domain, select_domain, update_domain
-from services.links.imports.link_rows import (
+from services.links.imports.link_rows import take_imported
+from services.links.imports.refusal_rows import RefusalRow, insert_refusals
+from services.links.imports.rows import Counts, ImportRow, advance, update_state
+from services.links.imports.source_rows import (
     ImportedRow,
     delete_roots,
     leave_sources,
@@ -12,17 +15,8 @@ from services.links.imports.link_rows import (
     read_before,
     restore_source,
     select_roots,
-    take_imported,
 )
-from services.links.imports.rows import (
-    Counts,
-    ImportRow,
-    RefusalRow,
-    advance,
-    delete_parts,
-    insert_refusals,
-    update_state,
-)
+from services.links.imports.spool import delete_parts
 from services.links.links.rows import delete_links, update_link
 from shared.changes import insert_changes
 from shared.postgres import Connection
