@@ -16,7 +16,7 @@ from shared.postgres import Connection
 RECORD_FORMAT = 1
 """A part of the Redis key. A release with another format never reads the records of this one."""
 
-READER = 5
+READER = 7
 """The newest `min_reader` that this release understands. It follows no record with a newer one."""
 
 RECORD_LIFETIME_S = 600

@@ -11,6 +11,7 @@ from ada_url import idna
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from shared.api import ForeignApi
 from shared.listen import parse_address
 
 FORBIDDEN_SCHEMES = frozenset(
@@ -165,3 +166,4 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_check_origin)], ...], N
 Schemes = Annotated[
     tuple[Annotated[str, AfterValidator(_check_scheme)], ...], NoDecode, BeforeValidator(_split), Field(min_length=1)
 ]
+ForeignApis = Annotated[tuple[ForeignApi, ...], NoDecode, BeforeValidator(_split)]

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsS
 from shared.setting_types import (
     BaseUrl,
     EmptyIsNone,
+    ForeignApis,
     Hosts,
     Listen,
     Networks,
@@ -96,7 +97,13 @@ class CountrySettings(Settings):
     country_database: Annotated[FilePath | None, EmptyIsNone] = None
 
 
-class LinksSettings(ServerSettings, SiteSettings, InternalSettings, CountrySettings):
+class CompatSettings(Settings):
+    """The APIs of other shorteners that this site answers (`services/links/compat/`)."""
+
+    compat: ForeignApis = ()
+
+
+class LinksSettings(ServerSettings, SiteSettings, InternalSettings, CountrySettings, CompatSettings):
     """The write service."""
 
     links_database_url: PostgresUrl
@@ -159,7 +166,7 @@ class DashboardSettings(ServerSettings, SiteSettings):
         return self.public_base_url.startswith("https:")
 
 
-class NginxSettings(SiteSettings):
+class NginxSettings(SiteSettings, CompatSettings):
     """`tinyurl nginx-files`: the settings of nginx in front of the services."""
 
     root_url: RootUrl = "/dashboard/"

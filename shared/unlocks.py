@@ -8,10 +8,12 @@ import hashlib
 import hmac
 import re
 
+from shared.codes import code_path
 from shared.records import LinkKey
 
 COOKIE = "tinyurl_unlock"
-"""nginx sends it to redirect by this name. Its path is the code, so a browser sends one at most."""
+"""nginx sends it to redirect by this name. Its path is the code, so a browser sends one at most. Browsers ignore a path of more
+than 1,024 characters: the cookie of such a code opens it as long as no other one comes before it."""
 
 LIFETIME_S = 3600
 
@@ -51,7 +53,7 @@ def is_unlocked(value: str, token: str, key: LinkKey, tag: str, now: float) -> b
 def cookie_header(value: str, key: LinkKey, *, is_https: bool) -> str:
     """Return the `Set-Cookie` of the value."""
     secure = "; Secure" if is_https else ""
-    return f"{COOKIE}={value}; Path=/{key[1]}; Max-Age={LIFETIME_S}; HttpOnly; SameSite=Lax{secure}"
+    return f"{COOKIE}={value}; Path=/{code_path(key[1])}; Max-Age={LIFETIME_S}; HttpOnly; SameSite=Lax{secure}"
 
 
 def _signature(token: str, key: LinkKey, tag: str, until: int) -> str:

@@ -1,4 +1,4 @@
-"""The command `tinyurl`: run it all on this machine, migrate, back up and restore, manage API keys, measure."""
+"""The command `tinyurl`: run it all on this machine, migrate, back up and restore, manage API keys, measure, make links."""
 
 import os
 import sys
@@ -9,18 +9,23 @@ from typing import Any
 import typer
 
 COMMANDS = {
-    "migrate": "release:migrate_command",
-    "nginx-files": "release:nginx_files",
-    "smoke": "release:smoke_command",
-    "backup": "backup:backup_command",
-    "backup-key": "backup:backup_key_command",
-    "restore": "backup:restore_command",
-    "retention": "retention:retention_command",
-    "up": "up:up_command",
-    "bench": "bench:bench_command",
-    "keys": "keys:keys",
+    "migrate": "deploy.command.release:migrate_command",
+    "nginx-files": "deploy.command.release:nginx_files",
+    "smoke": "deploy.command.release:smoke_command",
+    "backup": "deploy.command.backup:backup_command",
+    "backup-key": "deploy.command.backup:backup_key_command",
+    "restore": "deploy.command.backup:restore_command",
+    "retention": "deploy.command.retention:retention_command",
+    "up": "deploy.command.up:up_command",
+    "bench": "deploy.command.bench:bench_command",
+    "keys": "deploy.command.keys:keys",
+    "login": "shared.client.commands.login:login_command",
+    "shorten": "shared.client.commands.shorten:shorten_command",
+    "links": "shared.client.commands.links:links",
+    "import": "shared.client.commands.importing:import_command",
+    "export": "shared.client.commands.exporting:export_command",
 }
-"""Each command's module in this folder, and its function or group there."""
+"""Each command's module and its function or group there; the last ones are also those of the wheel `tinyurl-client`."""
 
 
 class Commands(Mapping[str, Any]):
@@ -28,7 +33,7 @@ class Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         module_name, _, attribute = COMMANDS[name].partition(":")
-        module = import_module(f"deploy.command.{module_name}")
+        module = import_module(module_name)
         found = getattr(module, attribute)
         if isinstance(found, typer.Typer):
             group = typer.main.get_group(found)

@@ -55,6 +55,7 @@ def nginx_files(
         resolver=resolver,
         aliases=() if tls else ("localhost", "127.0.0.1", "[::1]"),
         cors_origins=settings.cors_origins,
+        compat=settings.compat,
         root_url=settings.root_url,
         limits=settings.limits,
         workers="auto",

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from deploy.local.folder import load_secrets, locked, store_secrets, write_environment, write_private
 from deploy.local.nginx import Nginx, choose_binary
@@ -24,6 +25,10 @@ from deploy.local.programs import Program, StartFailed
 from deploy.local.services import service
 from deploy.local.supervisor import Supervisor
 from deploy.local.valkey import Valkey
+from shared.api import ForeignApi
+
+COMPAT = get_args(ForeignApi)
+"""A newcomer who tries an old client should find that it works."""
 
 SIGN_IN_CODE_S = 300
 """How long the link that signs in works."""
@@ -127,7 +132,7 @@ class _Stack:
             redirect=[_path(each) for each in redirects],
             dashboard=[_path(dashboard)] if dashboard else [],
             access_log=f"{options.data / 'logs' / 'access.log'} json buffer=64k flush=1s",
-            options={"limits": options.limits},
+            options={"limits": options.limits, "compat": COMPAT},
             binary=binary.path,
         )
         await supervisor.start(links, *redirects, nginx.program())
@@ -152,6 +157,7 @@ class _Stack:
             FASTAPI_SECRET_KEY=self._secrets["fastapi_secret_key"],
             PUBLIC_BASE_URL=self._url,
             INTERNAL_TOKEN=self._secrets["internal_token"],
+            COMPAT=",".join(COMPAT),
         )
 
     def _redirect(self, number: int, postgres: Postgres, valkey: Valkey) -> Program:

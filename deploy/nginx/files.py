@@ -8,13 +8,24 @@ from importlib import resources
 from pathlib import Path
 
 from shared.clicks import HEADERS
-from shared.codes import nginx_trail_pattern
+from shared.codes import nginx_code_pattern
 from shared.domains import FILES, www_aliases
 from shared.problems import PAGE, VISIT_PROBLEMS
 
 MAIN = "nginx.conf"
 DASHBOARD = "/dashboard/"
 DOCUMENTATION = "/docs"
+
+FOREIGN_CORS = "/rest/"
+"""Below it any page may call with a key, as at Shlink: its web client has an address of its own. There are no cookies here."""
+
+FOREIGN_PATHS = {
+    "yourls": ("= /yourls-api.php",),
+    "shlink": (f"^~ {FOREIGN_CORS}",),
+    "kutt": ("/api/v2/",),
+    "polr": ("/api/v2/", "= /api-create.php"),
+}
+"""The locations of each foreign API (`services/links/compat/`). `^~` goes before the expression of codes."""
 
 _variable = re.compile(r"\$\{([A-Z_]+)\}")
 
@@ -36,6 +47,7 @@ class NginxFiles:
         resolver: A name server, asked every second for the addresses that are names; without it they are fixed.
         aliases: Other names for the default domain. Each domain's name with `www.` is added by itself.
         cors_origins: The origins whose pages may use the API.
+        compat: The APIs of other shorteners that the write service answers.
         root_url: Where `/` leads. Without a dashboard `/dashboard/` becomes the documentation of the API.
         limits: Whether clients are limited.
         workers: Worker processes, a number or `auto`.
@@ -62,6 +74,7 @@ class NginxFiles:
     resolver: str = ""
     aliases: Sequence[str] = ()
     cors_origins: Sequence[str] = ()
+    compat: Sequence[str] = ()
     root_url: str = DASHBOARD
     limits: bool = True
     workers: str = "1"
@@ -110,13 +123,18 @@ class NginxFiles:
             "OWN_DOMAINS": " ".join(f"{name} {domain};" for name, domain in own.items()),
             "CORS": "on" if self.cors_origins else "off",
             "CORS_ORIGINS": " ".join(f'"~^{re.escape(each)} /api/" {each};' for each in self.cors_origins),
+            "COMPAT_ORIGINS": f'"~. {FOREIGN_CORS}" "*";' if "shlink" in self.compat else "",
+            "COMPAT": "\n".join(
+                f"location {each} {{ include compat.conf; }}"
+                for each in dict.fromkeys(each for name in self.compat for each in FOREIGN_PATHS[name])
+            ),
             "RESOLVER": f"resolver {self.resolver} valid=1s; resolver_timeout 1s;" if self.resolver else "",
             "REDIRECT_SERVERS": self._servers("redirect", self.redirect),
             "LINKS_SERVERS": self._servers("links", self.links),
             "SERVERS": "plain.conf" if self.listen else "tls.conf",
             "LISTEN": self.listen,
             "SERVER_NAMES": " ".join(dict.fromkeys([*own, *self.aliases])),
-            "CODE_TRAIL": nginx_trail_pattern(),
+            "CODE": nginx_code_pattern(),
             "VISIT_HEADERS": "\n".join(f"proxy_set_header {each.name} {each.variable};" for each in HEADERS),
             "DOMAIN_FILES": "\n".join(
                 f"location = /.well-known/{name} {{ include plain_visit.conf; proxy_pass http://redirect/.well-known/{name}; }}"

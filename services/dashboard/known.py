@@ -4,7 +4,7 @@ from time import monotonic
 
 import streamlit as st
 
-from services.dashboard.api.client import Client
+from shared.client import Client
 
 KNOWN_S = 30
 """Listing the tags of 100,000 links takes 0.2 s, and a page runs anew with every press."""

@@ -6,22 +6,25 @@ nginx sends it `/api/`, `/docs` and `/openapi.json`; what it writes reaches the 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.links import health
+from services.links.archive import routes as archive_routes
 from services.links.claims import routes as claim_routes
 from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
+from services.links.compat import FOREIGN_ROUTERS
 from services.links.decisions import routes as decision_routes
 from services.links.domains import routes as domain_routes
 from services.links.imports import routes as import_routes
@@ -30,16 +33,18 @@ from services.links.imports.starter import ImportStarter
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
-from services.links.links import availability, batch, exports, qr, tags
+from services.links.links import availability, batch, exports
 from services.links.links import routes as link_routes
 from services.links.links.batch import BatchGate
 from services.links.links.creation import Creator
 from services.links.links.exports import ExportGate
 from services.links.metrics import Metrics, MetricsMiddleware
+from services.links.qr import routes as qr_routes
 from services.links.site import Site
 from services.links.state import STATE, LinksState
 from services.links.stats import clicks, erasures
 from services.links.stats import routes as stats_routes
+from services.links.tags import routes as tag_routes
 from services.links.unlocks import routes as unlock_routes
 from services.links.unlocks.unlocking import Unlocker
 from services.links.upkeep import (
@@ -55,6 +60,7 @@ from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.hashing import OWNER_SLOTS, VISITOR_SLOTS, HashGate
 from services.links.web.head import HeadMiddleware
 from services.links.web.idempotency import AnswerMemory
+from services.links.web.segments import SegmentMiddleware
 from services.links.web.shares import Shares, open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
@@ -83,10 +89,11 @@ ROUTERS = (
     stats_routes.router,
     availability.router,
     decision_routes.router,
-    qr.router,
+    qr_routes.router,
     exports.router,
     import_routes.router,
-    tags.router,
+    archive_routes.router,
+    tag_routes.router,
     domain_routes.router,
     key_routes.router,
     click_routes.router,
@@ -197,6 +204,7 @@ def create_app(
             )
             yield {STATE: state}
 
+    routers = (*ROUTERS, *(FOREIGN_ROUTERS[name]() for name in settings.compat))
     api = FastAPI(
         title="TinyURL",
         summary="A link shortener.",
@@ -213,33 +221,33 @@ def create_app(
     )
     for kind in ERRORS:
         api.add_exception_handler(kind, answer_route_error)
-    api.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _answer_wrong_method)
-    api.add_exception_handler(HTTPStatus.NOT_FOUND, _answer_unknown_path)
-    for router in ROUTERS:
+    api.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, partial(_answer_wrong_method, routers))
+    api.add_exception_handler(HTTPStatus.NOT_FOUND, partial(_answer_unknown_path, routers))
+    for router in routers:
         api.include_router(router)
     api.router.routes.extend(Documentation(api.openapi).routes())
-    direct = DirectRoutes(api, (route for router in ROUTERS for route in router.routes))
-    return MetricsMiddleware(HeadMiddleware(direct), metrics)
+    direct = DirectRoutes(api, (route for router in routers for route in router.routes))
+    return MetricsMiddleware(HeadMiddleware(SegmentMiddleware(direct)), metrics)
 
 
-async def _answer_wrong_method(request: Request, error: Exception) -> Response:
+async def _answer_wrong_method(routers: Sequence[APIRouter], request: Request, error: Exception) -> Response:
     """Name every method of the path (RFC 9110, 15.5.6). FastAPI names those of the first route that matches."""
-    allow = ", ".join(sorted(_methods(request.url.path)))
+    allow = ", ".join(sorted(_methods(routers, request.url.path)))
     return answer_error(HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, f"Here is {allow}.", {"Allow": allow}))
 
 
-async def _answer_unknown_path(request: Request, error: Exception) -> Response:
+async def _answer_unknown_path(routers: Sequence[APIRouter], request: Request, error: Exception) -> Response:
     """Answer 404, and name the path without its last slash if that exists."""
     path = request.url.path
     detail = "There is nothing at this path."
-    if path.endswith("/") and _methods(path.rstrip("/")):
+    if path.endswith("/") and _methods(routers, path.rstrip("/")):
         detail = f"There is nothing at this path; without the slash at its end there is: {path.rstrip('/')}"
     return answer_error(HTTPException(HTTPStatus.NOT_FOUND, detail))
 
 
-def _methods(path: str) -> set[str]:
+def _methods(routers: Sequence[APIRouter], path: str) -> set[str]:
     """Return the methods of a path. A path with GET has HEAD, too."""
-    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
     return methods | {"HEAD"} if "GET" in methods else methods
 

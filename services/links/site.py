@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from services.links.links.targets import TargetRules
 from services.links.web.cursors import Cursors
+from shared.codes import code_path
 from shared.domains import www_aliases
 from shared.records import LinkKey
 from shared.settings import LinksSettings
@@ -44,4 +45,4 @@ class Site:
     def short_url(self, key: LinkKey) -> str:
         """The address of a short link; a domain that was taken out of the settings is spelled like the others."""
         domain, code = key
-        return self._bases.get(domain, f"https://{domain}/") + code
+        return self._bases.get(domain, f"https://{domain}/") + code_path(code)

@@ -23,6 +23,7 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
+from services.links.imported.keys import forget_imported_visitors
 from services.links.imports.rows import delete_old_imports
 from services.links.packed import merging
 from services.links.packed.erasing import erase_some
@@ -65,7 +66,7 @@ async def prune(pool: Pool) -> None:
 async def forget_visitors(pool: Pool) -> None:
     today = datetime.now(UTC).date()
     async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
-        while await delete_old_visitors(conn, today):
+        while await delete_old_visitors(conn, today) or await forget_imported_visitors(conn):
             pass
 
 

@@ -84,7 +84,7 @@ def answer_visit(
         if len(target) > LONGEST_LOCATION:
             return error(414, error_format)
     if record.forward_query and query:
-        target = add_query(target, query)
+        target = add_query(target, query, visitor_wins=record.visitor_query_wins)
     # An older release stores a link that decides with any status. A browser must not keep the answer of such a link.
     status = 302 if record.status_code in (301, 308) and decides_anew(record) else record.status_code
     return _redirect(status, target, _cache_control(record, now), is_click=True, is_crawlable=record.crawlable)
@@ -165,16 +165,24 @@ def read_error_format(headers: dict[bytes, bytes]) -> ErrorFormat:
     return "html" if chosen == b"html" else "json"
 
 
-def add_query(target: bytes, query: bytes) -> bytes:
-    """Add the visitor's parameters to a target; the target's own parameters win, and its fragment stays last.
+def add_query(target: bytes, query: bytes, *, visitor_wins: bool = False) -> bytes:
+    """Add the visitor's parameters to a target. Of two with the same name the target's own one stays; its fragment stays last.
 
     A query that would make the location too long for nginx is left out.
+
+    Args:
+        visitor_wins: Whether the visitor's one stays instead, as in Shlink.
     """
     base, hash_sign, fragment = target.partition(b"#")
     path, _, own = base.partition(b"?")
-    taken = {_parameter_name(pair) for pair in own.split(b"&") if pair}
-    added = [pair for pair in query.split(b"&") if pair and _parameter_name(pair) not in taken]
-    pairs = b"&".join([*([own] if own else []), *(_UNSAFE_IN_QUERY.sub(_percent_encode, pair) for pair in added)])
+    kept = own.split(b"&") if own else []
+    added = [_UNSAFE_IN_QUERY.sub(_percent_encode, pair) for pair in query.split(b"&") if pair]
+    taken = {_parameter_name(pair) for pair in (added if visitor_wins else kept) if pair}
+    if visitor_wins:
+        kept = [pair for pair in kept if _parameter_name(pair) not in taken]
+    else:
+        added = [pair for pair in added if _parameter_name(pair) not in taken]
+    pairs = b"&".join([*kept, *added])
     location = path + (b"?" + pairs if pairs else b"") + hash_sign + fragment
     return location if len(location) <= LONGEST_LOCATION else target
 

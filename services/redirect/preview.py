@@ -14,12 +14,10 @@ from typing import NamedTuple
 from services.redirect.answers import Answer, ErrorFormat, answer_visit, decides, error, has_ended
 from services.redirect.lookup.source import Source, SourceUnavailable
 from services.redirect.pages import page_headers
-from shared.codes import CODE_PATTERN, TRAIL_PATTERN
+from shared.codes import code_path
 from shared.joiner import Joiner, TooManyWaiting, Waiting
 from shared.postgres import Connection
 from shared.records import LinkKey, Record
-
-match_preview = re.compile(rf"/({CODE_PATTERN})\+{TRAIL_PATTERN}").fullmatch
 
 BATCHES_IN_FLIGHT = 1
 """Previews take one connection of the redirector, and leave the others to visits."""
@@ -172,7 +170,8 @@ def _page(key: LinkKey, record: Record, details: Details | None, url: str | None
             facts.append(("Target", "It depends on the visitor: the link leads to one of several addresses."))
         else:
             facts.append(("Target", "It is not shown here."))
-        target = f'<p class="target"><a href="/{code}" rel="noreferrer nofollow">Open <strong>{escape(place)}</strong></a></p>'
+        opened = f'<a href="/{code_path(code)}" rel="noreferrer nofollow">Open <strong>{escape(place)}</strong></a>'
+        target = f'<p class="target">{opened}</p>'
     rows = "\n".join(f"<dt>{name}</dt>\n<dd>{value}</dd>" for name, value in facts)
     return _PAGE.format(place=escape(place), style=_STYLE, target=target, facts=rows)
 

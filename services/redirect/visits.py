@@ -5,47 +5,30 @@ write service can tell (`owner/`), and by what is the same for all (`answers.py`
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from time import time
 from typing import NamedTuple, cast
-from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
 from services.redirect.answers import Answer, ErrorFormat, answer_visit, decides, error, read_error_format, spare
 from services.redirect.domains.decisions import Domains, dress
 from services.redirect.domains.paths import DomainPaths
+from services.redirect.lookup.candidates import Asked, candidates
 from services.redirect.lookup.resolver import Resolver, ResolverFull, Unresolved
 from services.redirect.metrics import Visits
 from services.redirect.owner.claims import Claims
 from services.redirect.owner.passwords import Passwords, VisitRequest
-from services.redirect.preview import Previews, match_preview
+from services.redirect.preview import Previews
 from services.redirect.rules import Rules, Undecided
 from shared.clicks import RecordClicks, take_parts
-from shared.codes import CODE_PATTERN, TRAIL_PATTERN, is_code, is_reserved
 from shared.records import READER, LinkKey, Record
 
 ALLOW = b"GET, HEAD"
 LONGEST_HOST = 255
 
-_match_path = re.compile(f"/({CODE_PATTERN}){TRAIL_PATTERN}").fullmatch
-_match_long_path = re.compile(rb"/([^/]+)(/.+)").fullmatch
 _match_host = re.compile(rb"([0-9A-Za-z.-]{1,%d}|\[[0-9A-Fa-f:.]{1,64}\])(?::[0-9]*)?" % LONGEST_HOST).fullmatch
-
-
-class Asked(NamedTuple):
-    """What a path asks for.
-
-    Attributes:
-        rest: What follows the code, as received.
-        may_trail: Whether all of the rest may have been copied along with the code.
-    """
-
-    code: str
-    rest: bytes = b""
-    may_trail: bool = False
-    is_preview: bool = False
 
 
 class Followed(NamedTuple):
@@ -106,36 +89,47 @@ class VisitApp:
             return Followed(error(400, error_format))
         name = host[1].decode().lower()
         domain = self._domains.get(name)
-        asked = _read_path(scope)
-        if scope["method"] == "POST" and (asked is None or asked.is_preview):
-            return Followed(error(405, error_format, allow=ALLOW))
-        if asked is None:
+        asked = candidates(scope["raw_path"], domain)
+        if scope["method"] == "POST":
+            asked = [each for each in asked if not each.is_preview]
+            if not asked:
+                return Followed(error(405, error_format, allow=ALLOW))
+        if not asked:
             answer = await self._paths.answer(name, domain, scope["path"], error_format)
             return Followed(dress(answer, domain, error_format))
-        if asked.is_preview:
-            answer = await self._preview((name, asked.code), error_format)
+        try:
+            found, record = await self._find(name, asked)
+        except Unresolved as unresolved:
+            return Followed(dress(_unresolved(unresolved, error_format), domain, error_format))
+        if found.is_preview:
+            answer = await self._preview((name, found.code), record, error_format)
             return Followed(dress(answer, domain, error_format))
-        visit = VisitRequest(scope, (name, asked.code), headers, receive, error_format)
-        followed = await self._follow(visit, asked)
-        return followed._replace(answer=dress(followed.answer, domain, error_format, asked.code))
+        visit = VisitRequest(scope, (name, found.code), headers, receive, error_format)
+        followed = await self._follow(visit, found, record)
+        return followed._replace(answer=dress(followed.answer, domain, error_format, found.code))
 
-    async def _preview(self, key: LinkKey, error_format: ErrorFormat) -> Answer:
+    async def _find(self, name: str, asked: Sequence[Asked]) -> tuple[Asked, Record | None]:
+        """Find the first candidate that is a link's, and its record; if none is, the first one.
+
+        Raises:
+            Unresolved: A store that is away may know the answer.
+        """
+        records = await self._resolver.resolve_first([(name, each.code) for each in asked])
+        for each, record in zip(asked, records, strict=False):
+            if record is not None and (record.folds_case or not each.is_folded):
+                return each, record
+        return asked[0], None
+
+    async def _preview(self, key: LinkKey, record: Record | None, error_format: ErrorFormat) -> Answer:
         if self._previews is None:
             return error(404, error_format)
-        try:
-            record = await self._resolver.resolve(key)
-        except Unresolved as unresolved:
-            return _unresolved(unresolved, error_format)
         return await self._previews.answer(key, record, now=time(), error_format=error_format)
 
-    async def _follow(self, visit: VisitRequest, asked: Asked) -> Followed:
+    async def _follow(self, visit: VisitRequest, asked: Asked, record: Record | None) -> Followed:
         error_format, variant = visit.error_format, None
         try:
-            record = await self._resolver.resolve(visit.key)
             if record is not None and decides(record) and record.min_reader <= READER:
                 record, variant = await self._rules.choose(visit.key, record, visit.headers, visit.query)
-        except Unresolved as unresolved:
-            return Followed(_unresolved(unresolved, error_format))
         except Undecided:
             return Followed(error(503, error_format))
         # What trails a code is removed, but not from a path that the link passes on.
@@ -172,21 +166,6 @@ class VisitApp:
                 return spare(visit.error_format)
             case _:
                 return error(503, visit.error_format, is_busy=verdict == "busy")
-
-
-def _read_path(scope: Scope) -> Asked | None:
-    """Read a path; None if it can be none of a link."""
-    path, long_path = _match_path(scope["path"]), _match_long_path(scope["raw_path"])
-    code, rest = (unquote_to_bytes(long_path[1]).decode("latin-1"), long_path[2]) if long_path else ("", b"")
-    if path:
-        asked = Asked(path[1], rest if code == path[1] else b"", may_trail=True)
-    elif is_code(code):
-        asked = Asked(code, rest)
-    elif preview := match_preview(scope["path"]):
-        asked = Asked(preview[1], is_preview=True)
-    else:
-        return None
-    return None if is_reserved(asked.code) else asked
 
 
 def _unresolved(unresolved: Unresolved, error_format: ErrorFormat) -> Answer:

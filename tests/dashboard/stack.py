@@ -14,13 +14,13 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from streamlit.testing.v1 import AppTest
 
 from deploy.local.postgres import Postgres
-from services.dashboard.api.client import ApiError, Client, Key
 from services.dashboard.widgets.failures import explain
 from services.links.app import create_app
 from services.links.clicks.batches import take_batch
 from services.links.clicks.enrichment import Enricher
 from services.links.keys.rows import create_key
 from shared.clicks import Click
+from shared.client import ApiError, Client, Key
 from shared.postgres import Connection
 from shared.settings import LinksSettings
 from tests.conftest import Database, fresh_database, settings_of

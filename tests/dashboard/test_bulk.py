@@ -6,11 +6,10 @@ from collections.abc import Iterable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.api.client import Client, Key, Link
-from services.dashboard.api.questions import ALL_LINKS
 from services.dashboard.lists.parsing import SLICE_ROWS
 from services.dashboard.pages.links.bulk import BulkCreation, show_bulk
 from services.dashboard.pages.links.export import show_export
+from shared.client import ALL_LINKS, Client, Key, Link
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.dashboard.api.counts import Bucket, Dimension, OtherCount, ValueCount
 from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
 from shared.api import Bots
+from shared.client import Bucket, Dimension, OtherCount, ValueCount
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NOTHING = OtherCount(0, 0, 0)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.api.client import Client
 from services.dashboard.pages.keys import page as keys_page
+from shared.client import Client
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services.dashboard.api.client import Client
 from services.dashboard.pages.links import page as links_page
 from services.links.clicks.enrichment import Enricher
+from shared.client import Client
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 from tests.links.click_data import GOOGLEBOT, click

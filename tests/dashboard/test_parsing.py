@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dashboard.api.results import FieldProblem, RowProblem, RowResult
 from services.dashboard.lists.encodings import RowsRefused
 from services.dashboard.lists.parsing import SLICE_ROWS, parse_rows, results_csv, slices
 from services.links.links.conditions import Rule, SplitTarget
 from services.links.links.exports import BOM, COLUMNS, write_csv
 from services.links.links.forms import LinkIn, LinkOut
 from shared.api import MOST_CLICKS, MOST_PASSWORDS, MOST_ROWS
+from shared.client import FieldProblem, RowProblem, RowResult
 
 A, B = "https://a.example/", "https://b.example/"
 TEXT = st.text(alphabet=st.sampled_from("a,;|\\\"'\r\n\t =+-@＝＋－＠é😀"), min_size=1, max_size=12) | st.text(
@@ -62,6 +62,7 @@ LINKS = st.builds(
     version=st.integers(1),
     created_at=TIMES,
     updated_at=TIMES,
+    visitor_query_wins=st.booleans(),
 )
 NOT_SETTABLE = set(COLUMNS) - set(LinkIn.model_fields)
 

@@ -33,6 +33,21 @@ def test_a_pasted_address_becomes_a_short_link(stack: Stack) -> None:
     assert labelled(page.text_input, "Long address").value == ""
 
 
+def test_a_bookmark_fills_in_the_address(stack: Stack) -> None:
+    """The address that a bookmark hands over is in the form, and nothing is created before somebody presses."""
+    page = stack.page(shorten_page)
+    page.query_params["url"] = TARGET
+    page.run()
+    with stack.client() as client:
+        before = client.links().items
+        labelled(page.button, "Shorten").click().run()
+        (link,) = client.links().items
+
+    assert before == ()
+    assert link.url == TARGET
+    assert labelled(page.text_input, "Long address").value == ""
+
+
 def test_the_options_are_stored(stack: Stack) -> None:
     """Every option arrives in the link: code, domain, title, tags, expiry, its target, status, query and password."""
     page = stack.page(shorten_page).run()
@@ -53,6 +68,7 @@ def test_the_options_are_stored(stack: Stack) -> None:
 
     assert (link.title, link.tags, link.status_code, link.notes) == ("A title", ("new", "newer"), 307, "Two\nlines")
     assert (link.forward_query, link.forward_path, link.crawlable, link.preview) == (True, True, True, False)
+    assert link.visitor_query_wins
     assert link.has_password
     assert link.expires_at == EXPIRY
     assert link.expired_url == "https://www.example.com/gone"

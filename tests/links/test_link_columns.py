@@ -1,7 +1,7 @@
 """The columns of a link: spelled once, and the same in the table, the statements and the forms."""
 
 import json
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime
 
 from services.links.links.forms import LinkIn, LinkOut, LinkPatch
@@ -23,6 +23,9 @@ from shared.postgres import Connection
 from shared.records import Record
 
 KEY = ("sho.rt", "code")
+UNSPOKEN = {"password_hash", "given_url"}
+"""Columns that clients decide about by another field."""
+
 RULES = [
     {"name": "\u00e4", "if": {"language": ["de"], "query": [{"name": "a", "value": ""}]}, "url": "https://www.example.com/de"},
     {
@@ -56,7 +59,9 @@ FULL = LinkFields(
     max_clicks=1_000_000_000,
     rules=spell_json(RULES),
     split=spell_json(SPLIT),
+    visitor_query_wins=True,
     password_hash="$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA",  # noqa: S106  # of no password
+    given_url="https://www.example.com/\u00e4?a='%22\\",
 )
 
 
@@ -67,10 +72,10 @@ def draft(decided: LinkFields, code: str = "") -> LinkDraft:
 def test_every_form_has_every_column() -> None:
     """What a client decides can be sent, changed and read, and is by default what it is in the table's dataclass."""
     for form, password in ((LinkIn, "password"), (LinkPatch, "password"), (LinkOut, "has_password")):
-        assert {*DECIDED, password} - {"password_hash"} <= set(form.model_fields), form
-        assert "password_hash" not in form.model_fields
+        assert {*DECIDED, password} - UNSPOKEN <= set(form.model_fields), form
+        assert not UNSPOKEN & set(form.model_fields)
     for field in fields(LinkFields):
-        if field.name == "password_hash":
+        if field.name in UNSPOKEN:
             continue
         default = LinkIn.model_fields[field.name].get_default()
         if field.default is not MISSING:
@@ -80,7 +85,7 @@ def test_every_form_has_every_column() -> None:
 def test_answer_of_a_release_before_is_read() -> None:
     """The answer that an older release stored for a repeated request has no field that came later, and none is required."""
     later = {"humans", "forward_path", "crawlable", "preview", "notes", "max_clicks", "rules", "split"}
-    later |= {"clicks_left", "has_password"}
+    later |= {"clicks_left", "has_password", "imported_clicks", "visitor_query_wins", "folds_case"}
     required = {name for name, field in LinkOut.model_fields.items() if field.is_required()}
 
     assert required == set(LinkOut.model_fields) - later
@@ -108,6 +113,7 @@ def test_requests_are_spelled_alike_by_every_release() -> None:
         "max_clicks": 7,
         "rules": RULES,
         "split": SPLIT,
+        "visitor_query_wins": True,
         "find_existing": True,
     }
 
@@ -143,6 +149,28 @@ async def test_tombstone_keeps_what_redirect_reads(conn: Connection) -> None:
     forgotten = {name: row[name] for name in DECIDED if name not in kept}
     assert forgotten == {name: getattr(PLAIN, name) for name in forgotten} | {"tags": []}
     assert row["split_salt"] is None
+
+
+async def test_spelling_of_the_target_makes_no_other_link(conn: Connection) -> None:
+    """Two spellings of one target are the same link to whoever looks for it, and the first one stays."""
+    parsed = LinkFields("https://www.example.com/%20")
+    written = replace(parsed, given_url="https://www.example.com/ ")
+    made = (await insert_links(conn, {KEY: draft(written)}))[KEY]
+    found = await find_links(conn, "alice", [draft(parsed), draft(written), draft(PLAIN)])
+
+    assert found == {0: made, 1: made}
+    assert draft(parsed).likeness == draft(written).likeness
+
+
+async def test_older_release_takes_the_spelling_with_the_target(conn: Connection) -> None:
+    """A write service that does not know the spelling of a target leaves none that is of another target, or of none."""
+    written = LinkFields("https://www.example.com/%20", given_url="https://www.example.com/ ")
+    await insert_links(conn, {KEY: draft(written)})
+    edit = "UPDATE links SET url = $3, title = $4 WHERE domain = $1 AND code = $2 RETURNING given_url"
+    kept = await conn.fetchval(edit, *KEY, written.url, "another title")
+    edited = await conn.fetchval(edit, *KEY, "https://www.example.com/other", None)
+
+    assert (kept, edited) == (written.given_url, None)
 
 
 async def test_search_is_a_look_up(owner: Connection) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import bcrypt
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from services.links.links.batch_rows import Refusal, hash_passwords
 from services.links.links.rows import LinkDraft, LinkFields
 from services.links.web.errors import TooManyRequests
-from services.links.web.hashing import HashGate, hash_password, matches_password
+from services.links.web.hashing import HashGate, check_password_hash, hash_password, matches_password
 from shared.api import LONGEST_PASSWORD, MOST_PASSWORDS
 from shared.postgres import Connection
 from shared.unlocks import password_tag
@@ -200,3 +201,57 @@ async def test_view_tells_a_password_and_not_its_hash(alice: httpx.AsyncClient, 
     assert len(row["password"]) == 16
     assert stored not in map(str, row.values())
     assert password_tag(hash_password("x")) != row["password"]
+
+
+BCRYPT = {
+    # Of bcrypt's own test vectors (Openwall, crypt_blowfish 1.3, wrapper.c).
+    "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW": "U*U",
+    "$2y$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK": "U*U*",
+    "$2b$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a": "U*U*U",
+}
+
+
+def test_hash_of_bcrypt_opens() -> None:
+    """A link from elsewhere opens with the password that it had there, of which bcrypt takes 72 bytes."""
+    long = 36 * "é"
+    hashed = bcrypt.hashpw(long.encode(), bcrypt.gensalt(4)).decode()
+
+    assert {check_password_hash(text): matches_password(text, password) for text, password in BCRYPT.items()} == (
+        dict.fromkeys(BCRYPT, True)
+    )
+    assert not any(matches_password(text, f"{password}!") for text, password in BCRYPT.items())
+    assert [matches_password(hashed, text) for text in (long, f"{long}more", long[:-1])] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "s3cret",
+        "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe",
+        "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n",
+        "$2a$13$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+        "$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+        "$2a$03$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+        "$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+        "$argon2i$v=19$m=19456,t=2,p=1$mwJf6DeTGofgoMl1F90h5g$SNpxNGGWYH0DmJ7LMgfhb5ap7eG27Bsr1oedx+yyZ7Q",
+        "$argon2id$v=16$m=19456,t=2,p=1$mwJf6DeTGofgoMl1F90h5g$SNpxNGGWYH0DmJ7LMgfhb5ap7eG27Bsr1oedx+yyZ7Q",
+        "$argon2id$v=19$m=65536,t=1,p=1$mwJf6DeTGofgoMl1F90h5g$SNpxNGGWYH0DmJ7LMgfhb5ap7eG27Bsr1oedx+yyZ7Q",
+        "$argon2id$v=19$m=19456,t=99,p=1$mwJf6DeTGofgoMl1F90h5g$SNpxNGGWYH0DmJ7LMgfhb5ap7eG27Bsr1oedx+yyZ7Q",
+        "$argon2id$v=19$m=19456,t=2,p=9$mwJf6DeTGofgoMl1F90h5g$SNpxNGGWYH0DmJ7LMgfhb5ap7eG27Bsr1oedx+yyZ7Q",
+        "$argon2id$v=19$m=19456,t=2,p=1$mwJf6DeTGofgoMl1F90h5g$aGFzaA",
+        "5ebe2294ecd0e0f08eab7690d2a6ee69",
+    ],
+)
+def test_other_hash_is_none(text: str) -> None:
+    """A hash that says nothing, that is of another kind, or that costs more than ours, is refused and not repeated."""
+    with pytest.raises(ValueError, match=r"^is ") as error:
+        check_password_hash(text)
+    assert text not in str(error.value) or not text
+
+
+def test_own_hash_can_be_brought_back() -> None:
+    """A hash that this release made is one that an import may bring."""
+    made = hash_password("s3cret")
+
+    assert check_password_hash(made) == made

@@ -65,6 +65,22 @@ async def test_redirect_learns_whether_it_is_right(intake: httpx.AsyncClient) ->
         assert (await intake.post(PATH, json=ASKED | change)).status_code == status, change
 
 
+async def test_hash_of_bcrypt_opens_and_stays(intake: httpx.AsyncClient, database: Database) -> None:
+    """A link that was imported with its hash opens with its old password, again and again, and the cookie is for that hash."""
+    hashed = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+    conn = await asyncpg.connect(database.owner_url)
+    await conn.execute("UPDATE links SET password_hash = $1 WHERE code = 'mine'", hashed)
+    await conn.close()
+    right = [await intake.post(PATH, json=ASKED | {"password": "U*U"}) for _ in range(2)]
+    wrong = await intake.post(PATH, json=ASKED)
+    now = datetime.now(UTC).timestamp()
+
+    assert ([answer.status_code for answer in right], wrong.status_code) == ([200, 200], 403)
+    for answer in right:
+        _, value = answer.json()["set_cookie"].partition(";")[0].split("=")
+        assert is_unlocked(value, TOKEN, KEY, password_tag(hashed), now)
+
+
 async def test_only_redirect_may_ask(intake: httpx.AsyncClient) -> None:
     """Without the token it is 401, and a body that is none is refused without repeating it."""
     for token in ("", "Bearer x", f"Basic {TOKEN}"):

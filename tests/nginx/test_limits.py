@@ -5,12 +5,13 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import crossplane
 import pytest
 
 from deploy.nginx.files import MAIN
+from shared.api import ForeignApi
 from tests.nginx.conftest import Front, Recorder, StartFront
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO")
@@ -48,7 +49,7 @@ def sample(location: dict[str, Any]) -> str:
 async def front(recorders: list[Recorder], start_front: StartFront, binary: Path | None) -> Front:
     """One that takes five requests a second, before services that answer everything: an error would be limited in any case."""
     paths = [recorder.path for recorder in recorders]
-    rates = {"redirect_rate": RATE, "api_rate": RATE}
+    rates = {"redirect_rate": RATE, "api_rate": RATE, "compat": get_args(ForeignApi)}
     return await asyncio.to_thread(start_front, redirect=paths, links=paths, dashboard=paths, binary=binary, **rates)
 
 
@@ -74,6 +75,10 @@ async def test_every_location_and_method_has_a_limit(front: Front) -> None:
         "/dashboard/",
         "/dashboard",
         "/abc",
+        "/rest/",
+        "/yourls-api.php",
+        "/api/v2/",
+        "/api-create.php",
     } <= asked
 
 

@@ -14,6 +14,19 @@ from tests.nginx.conftest import Front, Recorder, StartFront
 CLIENT = "127.0.0.77"
 QUERY = "q77-of-a-visitor"
 
+FOREIGN_KEYS = [
+    ("/yourls-api.php", "signature"),
+    ("/yourls-api.php", "password"),
+    ("/yourls-api.php", "username"),
+    ("/rest/v3/short-urls/shorten", "apiKey"),
+    ("/api/v2/action/shorten", "key"),
+    ("/api/v2/action/lookup", "key"),
+    ("/api-create.php", "key"),
+]
+"""Where clients of other shorteners send a key in a query or a form."""
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
 SILENT = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -174,6 +187,13 @@ def test_no_log_of_the_whole_stack(start_up: StartUp) -> None:  # noqa: F811
         ):
             headers = {"Content-Type": "application/json"} if path.startswith("/api") else {"Origin": up.url}
             client.request(method, f"{path}?{QUERY}=\xfc%00", content=body, headers=headers)
+        for path, name in FOREIGN_KEYS:
+            for sent in (f"{name}={QUERY}", f"{name}={QUERY}%00&action=shorturl&format=json&url={QUERY}"):
+                for headers in ({}, {"Authorization": ""}):
+                    answers = [client.get(f"{path}?{sent}", headers=headers)]
+                    answers.append(client.post(path, content=sent, headers=headers | FORM))
+                    # But for what a client asks for, which may come back.
+                    assert not [each.text for each in answers if f"{name}={QUERY}" in each.text]
         up.process.terminate()
         with contextlib.suppress(httpx.HTTPError):
             client.get(f"/mine?{QUERY}")

@@ -127,6 +127,11 @@ DECIDING: dict[str, tuple[dict[str, object], str, tuple[int, str | None]]] = {
     "path": ({"forward_path": True}, "/x", (302, "https://www.example.com/a/x?own=1#f")),
     "crawlable": ({"crawlable": True}, "", (302, URL)),
     "private": ({"preview": False}, "", (302, URL)),
+    "query": (
+        {"forward_query": True, "visitor_query_wins": True},
+        "?own=2&x=1",
+        (302, "https://www.example.com/a?own=2&x=1#f"),
+    ),
     # Who names no browser is no visitor.
     "limited": ({"max_clicks": 100}, "", (403, None)),
 }

@@ -122,6 +122,7 @@ def test_record_of_a_newer_release_is_not_followed() -> None:
         enabled=st.booleans(),
         deleted=st.booleans(),
         forward_query=st.booleans(),
+        visitor_query_wins=st.booleans(),
         limited=st.booleans(),
         used_up=st.booleans(),
         min_reader=st.integers(READER, READER + 1),
@@ -209,6 +210,27 @@ def test_crawlers_are_told_what_the_link_says() -> None:
 
     assert header(visit(crawlable), b"x-robots-tag") is None
     assert header(visit(crawlable._replace(enabled=False)), b"x-robots-tag") == b"noindex"
+
+
+REPLACED = [
+    ("https://a.com/?own=1", b"x=1", b"https://a.com/?own=1&x=1"),
+    ("https://a.com/?own=1&b=2&own=3#f", b"own=4&x=1&own=5", b"https://a.com/?b=2&own=4&x=1&own=5#f"),
+    ("https://a.com/?o%77n=1", b"own=2", b"https://a.com/?own=2"),
+    ("https://a.com/?q[]=1&q[]=2", b"q%5B%5D=3", b"https://a.com/?q%5B%5D=3"),
+    ("https://a.com/?flag", b"flag=", b"https://a.com/?flag="),
+    ("https://a.com/?own=1", b"&&", b"https://a.com/?own=1"),
+    ("https://a.com/?1=a", b"1=<", b"https://a.com/?1=%3C"),
+    ("https://a.com/?own=1", b"own=" + b"x" * 16384, b"https://a.com/?own=1"),
+]
+
+
+@pytest.mark.parametrize(("target", "query", "location"), REPLACED)
+def test_query_of_the_visitor_wins_where_the_link_says_so(target: str, query: bytes, location: bytes) -> None:
+    """All of the target's parameters of a name that the visitor has give way; without `forward_query` nothing changes."""
+    wins = PLAIN._replace(url=target, visitor_query_wins=True)
+
+    assert header(visit(wins._replace(forward_query=True), query), b"location") == location
+    assert header(visit(wins, query), b"location") == target.encode()
 
 
 FORWARDED = [

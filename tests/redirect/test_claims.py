@@ -50,8 +50,15 @@ async def write_service(links_settings: LinksSettings, socket: Path) -> AsyncIte
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give claims the time that a busy machine takes: a visitor who waits too long gets 503, and the claim counts."""
+    for module in ("services.redirect.owner.claims", "services.links.claims.claimer"):
+        monkeypatch.setattr(f"{module}.DEADLINE_S", 30.0)
+
+
+@pytest.fixture
 async def visitor(
-    redirect_settings: RedirectSettings, socket: Path, write_service: Path, clicks: list[Click]
+    redirect_settings: RedirectSettings, socket: Path, write_service: Path, clicks: list[Click], patient: None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A person who visits a redirector beside the write service."""
     known = {"internal_token": SecretStr(TOKEN), "links_address": f"unix:{write_service}"}

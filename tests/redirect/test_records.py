@@ -26,6 +26,8 @@ FULL = PLAIN._replace(
     used_up=True,
     password="0123456789abcdef",  # noqa: S106  # what the view tells of a password
     salt="00000000-0000-0000-0000-000000000000",
+    visitor_query_wins=True,
+    folds_case=True,
 )
 NOTHING_LIKE_IT: list[object] = [
     [],
@@ -69,7 +71,7 @@ def wrong_fields() -> Iterator[bytes]:
 
 
 OPTIONAL = ("cache_control", "valid_from", "expires_at", "expired_url", "rules", "split", "password", "salt")
-FLAGS = ("enabled", "forward_query", "deleted", "forward_path", "crawlable", "preview", "limited", "used_up")
+FLAGS = tuple(name for name, kind in Record.__annotations__.items() if kind is bool)
 
 
 def is_sound(packed: bytes) -> bool:

@@ -82,6 +82,7 @@ BAD = [
     ("ALLOW_PRIVATE_TARGETS", "perhaps"),
     *(("TARGET_SCHEMES", schemes) for schemes in ("", "https,JavaScript", "data", "https://", "tel, file", "-x")),
     ("PACKED_CLICKS", "perhaps"),
+    ("COMPAT", "bitly"),
 ]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from services.dashboard.api.client import Client, Key
-from services.dashboard.api.upstream import links_url
 from services.dashboard.door.cookies import COOKIE, KeyCookies
+from services.dashboard.door.upstream import links_url
+from shared.client import Client, Key
 
 _STATE = "_signed_in"
 

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from services.dashboard.api.client import ApiError, Client, KeyRefused
-from services.dashboard.api.upstream import links_url
 from services.dashboard.door.cookies import COOKIE, PATH, KeyCookies
 from services.dashboard.door.guard import ICON, SIGN_IN, SIGN_OUT, digest_source, is_same_origin
+from services.dashboard.door.upstream import links_url
 from services.dashboard.metrics import DashboardMetrics
+from shared.client import ApiError, Client, KeyRefused
 from shared.settings import DashboardSettings
 
 LARGEST_FORM = 4096

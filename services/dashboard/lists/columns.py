@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.dashboard.api.results import Link
 from services.dashboard.lists.encodings import RowsRefused
+from shared.client import Link
 
 FIELDS = {
     "url": "url, long url, long link, long, target, target url, destination, destination url, original url, "
@@ -38,12 +38,13 @@ FIELDS = {
     "split": "split",
     "password": "password",
     "has_password": "has password",
+    "visitor_query_wins": "visitor query wins",
     "find_existing": "find existing",
     "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "
     "created, date, timestamp, total clicks, unique clicks, click count, clicks count, visits, visits count, "
-    "visit count, clicks left, hits, last clicked, ip, id, id string, link id, campaign, archived, group, leads, "
-    "conversions, revenue, creator, created by, user, favourite",
+    "visit count, clicks left, imported clicks, hits, last clicked, ip, id, id string, link id, campaign, archived, "
+    "group, leads, conversions, revenue, creator, created by, user, favourite",
 }
 """Each field with the names that it has beside its own; the last ones are known and cannot be set."""
 

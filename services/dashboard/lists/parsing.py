@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
-from services.dashboard.api.results import RowResult
 from services.dashboard.lists.columns import Column
 from services.dashboard.lists.encodings import RowsRefused, check_text, decode
 from services.dashboard.lists.layouts import Layout, TableRow, find_layout, read_records
 from services.dashboard.texts import format_count
 from shared.api import MOST_PASSWORDS, MOST_ROWS
+from shared.client import RowResult
 from shared.csv_cells import csv_lines, split_tags, unguard
 
 SLICE_ROWS = 500
@@ -23,7 +24,10 @@ SLICE_CHARACTERS = 500_000
 
 _NUMBERS = frozenset({"status_code", "cache_control", "max_clicks"})
 _TRUTHS = frozenset(
-    {"enabled", "forward_query", "forward_path", "crawlable", "preview", "has_password", "find_existing"}
+    {
+        *("enabled", "forward_query", "forward_path", "crawlable", "preview"),
+        *("has_password", "find_existing", "visitor_query_wins"),
+    }
 )
 _JSON = frozenset({"rules", "split"})
 _TRUTH_WORDS = {
@@ -192,4 +196,4 @@ def _code_of(short_url: str) -> str:
     """Return the code in an address such as `https://bit.ly/3xYz` or `bit.ly/3xYz`."""
     found = _short_url.match(short_url)
     host, path = found.groups() if found else ("", "")
-    return path.strip("/") if path or "." in host or "://" in short_url else host
+    return unquote(path.strip("/")) if path or "." in host or "://" in short_url else host

@@ -2,11 +2,10 @@
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Unreachable
-from services.dashboard.api.results import Domain
 from services.dashboard.known import known_domains
 from services.dashboard.widgets.inputs import Errors, errors_of, show_error, show_other_errors
 from shared.api import LONGEST_TITLE, LONGEST_URL
+from shared.client import ApiError, Client, Domain, Key, KeyRefused, Unreachable
 from shared.domains import FILES, LARGEST_FILE
 
 TEXTS = {
@@ -62,6 +61,15 @@ def _ask(client: Client, domain: Domain) -> None:
         )
         show_error(errors, "robots", "The text")
         fields["robots"] = robots if robots.strip() else None
+        has_slashes = st.checkbox(
+            "Codes may have slashes in them",
+            value=domain.multi_segment,
+            key=f"{prefix}_multi_segment",
+            help="Such as /menu/today. Without this, codes that have some lead nowhere.",
+        )
+        # A write service of the release before does not know the field.
+        if has_slashes != domain.multi_segment:
+            fields["multi_segment"] = has_slashes
         pressed = st.form_submit_button("Save", type="primary")
     show_other_errors(errors, FIELDS)
     if pressed:

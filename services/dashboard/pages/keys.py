@@ -4,14 +4,13 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Unreachable
-from services.dashboard.api.results import NewKey
 from services.dashboard.texts import format_instant, plain
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
 from services.dashboard.widgets.frames import make_frame
 from services.dashboard.widgets.inputs import Errors, errors_of, show_error, show_other_errors
 from shared.api import LAST_YEAR, LONGEST_OWNER, LONGEST_TITLE, USUAL_SCOPES, Scope
+from shared.client import ApiError, Client, Key, KeyRefused, NewKey, Unreachable
 
 SCOPES: dict[Scope, str] = {
     "links:read": "links:read: see links",

@@ -5,8 +5,6 @@ from uuid import uuid4
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link
-from services.dashboard.api.problems import Unreachable
 from services.dashboard.known import known_domains, known_tags
 from services.dashboard.texts import is_web_address
 from services.dashboard.viewer import viewer_zone
@@ -21,11 +19,12 @@ from services.dashboard.widgets.inputs import (
 )
 from services.dashboard.widgets.qr import show_qr
 from shared.api import LONGEST_URL
+from shared.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 
 REASONS = {
     "taken": "is taken, or was: a code is never given out twice",
     "reserved": "is a reserved word",
-    "malformed": "must be letters, digits, hyphens or underscores",
+    "malformed": "must be letters, digits, emoji or -_.~+, and has slashes only where the domain allows it",
 }
 FIELDS = ("url", "code", "domain", *LinkInputs.names)
 
@@ -54,6 +53,8 @@ def page(client: Client, key: Key) -> None:
     with st.form("shorten_form", border=False):
         url = st.text_input(
             "Long address",
+            # Where a bookmark opened the page.
+            value=st.query_params.get("url", "")[:LONGEST_URL] if state.round == 0 else "",
             max_chars=LONGEST_URL,
             key=f"shorten_{state.round}_url",
             placeholder="https://www.example.com/a/long/address",

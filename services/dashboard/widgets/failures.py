@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, KeyRefused, Unreachable
 from services.dashboard.door.guard import SIGN_IN
 from services.dashboard.door.session import SignedOut
+from shared.client import ApiError, KeyRefused, Unreachable
 
 
 def explain(error: Exception) -> bool:

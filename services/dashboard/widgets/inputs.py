@@ -7,8 +7,6 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.api.problems import ApiError
-from services.dashboard.api.results import Link
 from services.dashboard.texts import plain
 from shared.api import (
     CODE_TAKEN,
@@ -24,6 +22,7 @@ from shared.api import (
     StatusCode,
     problem_type,
 )
+from shared.client import ApiError, Link
 
 STATUS_CODES: dict[StatusCode, str] = {
     302: "302: temporary",
@@ -81,6 +80,7 @@ def show_other_errors(errors: Mapping[str, str], fields: Sequence[str]) -> None:
 
 _SWITCHES = {
     "forward_query": "Pass the visitor's query parameters on",
+    "visitor_query_wins": "Of two with the same name, pass on the visitor's",
     "forward_path": "Pass on the path behind the code",
     "crawlable": "Let search engines follow it",
     "preview": "Show at the address with a + where it leads",
@@ -101,6 +101,7 @@ class LinkInputs:
     names = (
         *("title", "notes", "tags", "expires_at", "max_clicks", "expired_url", "status_code"),
         *("forward_query", "forward_path", "crawlable", "preview", "rules", "split", "password"),
+        "visitor_query_wins",
     )
 
     def __init__(

@@ -4,8 +4,8 @@ from functools import partial
 
 import streamlit as st
 
-from services.dashboard.api.client import Client, Link
 from services.dashboard.texts import plain
+from shared.client import Client, Link
 
 SHOWN_PX = 180
 
@@ -20,7 +20,7 @@ def show_qr(client: Client, link: Link, prefix: str) -> None:
                 kind.upper(),
                 # Handed over when pressed: a file made before goes when the page runs anew, while a browser looks for it.
                 partial(bytes, image),
-                file_name=f"{link.code}.{kind}",
+                file_name=f"{link.code.replace('/', '-')}.{kind}",
                 mime=mime,
                 key=f"{prefix}_{kind}",
                 on_click="ignore",

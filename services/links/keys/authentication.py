@@ -114,7 +114,15 @@ async def authenticate(request: Request, *scopes: Scope) -> Caller:
         Unauthenticated: There is no valid key.
         Forbidden: The key lacks the scopes.
     """
-    key = await identify(request)
+    return check_scopes(await identify(request), *scopes)
+
+
+def check_scopes(key: ApiKey, *scopes: Scope) -> Caller:
+    """Return the owner of a valid key that has one of the scopes, or `admin`.
+
+    Raises:
+        Forbidden: The key lacks the scopes.
+    """
     if not {*scopes, "admin"} & set(key.scopes):
         raise Forbidden(f"This key lacks the scope {' or '.join(scopes)}.")
     return Caller(key.owner, key.scopes)

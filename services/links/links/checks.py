@@ -20,8 +20,9 @@ from services.links.links.search import read_search
 from services.links.links.targets import TargetRefused
 from services.links.site import Site
 from services.links.web.errors import FieldError, Forbidden, InvalidInput, NotFound
+from services.links.web.segments import read_segment
 from shared.api import LONGEST_DECISION
-from shared.codes import is_code
+from shared.codes import spell_code
 from shared.records import LinkKey
 
 DECIDING = ("rules", "split", "max_clicks", "password_hash")
@@ -37,9 +38,13 @@ _NO_LINK = "There is no such link."
 
 def link_key(code: str, domain: str | None, site: Site) -> LinkKey:
     """Return the key of the link that a path names. A text that is no code, or has a NUL, names no link."""
-    if not is_code(code) or "\0" in (domain or ""):
+    if "\0" in (domain or ""):
         raise NotFound(_NO_LINK)
-    return spell_domain(domain) if domain else site.default_domain, code
+    try:
+        spelled = spell_code(read_segment(code))
+    except ValueError:
+        raise NotFound(_NO_LINK) from None
+    return spell_domain(domain) if domain else site.default_domain, spelled
 
 
 def check_domain(domain: str | None, site: Site) -> str:
@@ -92,11 +97,15 @@ def _check_fields(
         given["tags"] = tuple(given["tags"])
     errors = []
     for name in ("url", "expired_url"):
-        if given.get(name) is not None:
+        if (text := given.get(name)) is not None:
             try:
-                given[name] = site.rules.parse(given[name])
+                given[name] = site.rules.parse(text)
             except TargetRefused as error:
                 errors.append(FieldError(name, str(error)))
+            if name == "url":
+                # The parser takes no blanks around it for a part of it, and no list or table keeps them.
+                spelled = text.strip(" ")
+                given["given_url"] = spelled if spelled != given["url"] else None
     errors += _parse_targets(given, site)
     changed = make(**given)
     errors += _check_deciding(changed)

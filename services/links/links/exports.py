@@ -111,9 +111,9 @@ async def export_links(
             return
         yield header
         async for page in pages.read(rows):
-            yield write([link_out(row, state.site.short_url(row.key)) for row in page])
+            yield write([_exported(row, state.site.short_url(row.key)) for row in page])
 
-    return _Export(
+    return ExportResponse(
         body(),
         request=request,
         turn=turn,
@@ -158,12 +158,12 @@ class ExportGate:
             yield
 
 
-class _Export(StreamingResponse):
+class ExportResponse(StreamingResponse):
     """A stream that ends when its key is no longer valid, also while the client reads nothing. Then it gives its turn back."""
 
     def __init__(
         self,
-        content: AsyncIterator[str],
+        content: AsyncIterator[str] | AsyncIterator[bytes],
         *,
         request: Request,
         turn: AsyncExitStack,
@@ -211,6 +211,12 @@ class _Pages:
         async with self.pace.step(self.owner), connection(self.pool) as conn:
             with refuse_costly():
                 return await select_links_before(conn, self.wanted, before_id=before_id, limit=self.links)
+
+
+def _exported(row: LinkRow, short_url: str) -> LinkOut:
+    link = link_out(row, short_url)
+    link.url = row.fields.url_as_given
+    return link
 
 
 def _ndjson(links: list[LinkOut]) -> str:

@@ -1,6 +1,6 @@
 """The lists of links: pages in each order, exports, and the tags in use; how a filter becomes a statement.
 
-`routes.py`, `exports.py` and `tags.py` call these, with filters from `checks.py`.
+`routes.py`, `exports.py`, and the rooms `tags` and `compat` call these, with filters from `checks.py`.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ from services.links.links.search import Search
 from services.links.web.cursors import Position
 from shared.api import LinkState, Sort, TagMode
 from shared.postgres import Connection
+
+LAST_OFFSET = 1_000_000
+"""How far a list by number of page goes; the deadline of a statement comes before it where links are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,16 @@ class LinkFilter:
     created_before: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LinkCounts:
+    """How many links there are, and how often all of them were clicked."""
+
+    links: int
+    clicks: int
+
+
 async def select_links(
-    conn: Connection, wanted: LinkFilter, *, sort: Sort, after: Position | None, limit: int
+    conn: Connection, wanted: LinkFilter, *, sort: Sort, after: Position | None, limit: int, offset: int = 0
 ) -> list[LinkRow]:
     """Read one page of a list.
 
@@ -43,6 +54,7 @@ async def select_links(
         sort: The column, with a minus for the largest first.
         after: The last row of the page before.
         limit: Rows at most.
+        offset: Rows before the first one, for clients that know pages by number alone. They are read, too.
     """
     rows = await conn.fetch(
         _LISTS[sort, wanted.owner is None],
@@ -50,8 +62,22 @@ async def select_links(
         None if after is None else after.value,
         None if after is None else after.row_id,
         limit,
+        offset,
     )
     return [link_of(row) for row in rows]
+
+
+async def select_link_counts(conn: Connection, *, owner: str | None) -> LinkCounts:
+    """Count the links of an owner, or of all, and their clicks: from an index alone, some seconds behind."""
+    row = await conn.fetchrow(_COUNTS[owner is None], owner)
+    assert row is not None, "an aggregate has one row"
+    return LinkCounts(row["links"], row["clicks"])
+
+
+async def count_links(conn: Connection, wanted: LinkFilter, *, most: int) -> int:
+    """Count the links that match a filter, no further than `most`."""
+    count: int = await conn.fetchval(_MATCHES[wanted.owner is None], *_filter_arguments(wanted), most)
+    return count
 
 
 async def select_tags(conn: Connection, *, owner: str | None, search: str | None, limit: int) -> list[tuple[str, int]]:
@@ -110,7 +136,7 @@ def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
     )
 
 
-# A code that begins with a text lies before the same text with a tilde, which is in none: an index can be read for that.
+# A code that begins with a text lies before the same text with the last character of Unicode: an index can be read for that.
 _FILTER = """
     WHERE deleted_at IS NULL AND <owner>
       AND ($2::text IS NULL OR domain = $2)
@@ -123,7 +149,7 @@ _FILTER = """
                WHEN valid_from > now() THEN 'scheduled'
                ELSE 'active' END)
       AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5 OR notes ILIKE $5
-           OR url ILIKE ANY ($9) OR (domain = ANY ($10) AND code >= $11 AND code < $11 || '~'))
+           OR url ILIKE ANY ($9) OR (domain = ANY ($10) AND code >= $11 AND code < $11 || chr(1114111)))
       AND ($6::timestamptz IS NULL OR created_at >= $6)
       AND ($7::timestamptz IS NULL OR created_at < $7)
       AND ($8::text[] IS NULL OR tags && $8)
@@ -135,7 +161,7 @@ _LIST = (
     + """
       AND ($13::bigint IS NULL OR (<column>, id) <compare> ($12::<kind>, $13))
     ORDER BY <column> <order>, id <order>
-    LIMIT $14
+    LIMIT $14 OFFSET $15
     """
 )
 
@@ -163,6 +189,21 @@ _PAGES: dict[bool, str] = {
     all_owners: (SELECT + _FILTER + "AND id < $12 ORDER BY id DESC LIMIT $13").replace(
         "<owner>", "$1::text IS NULL" if all_owners else "owner = $1"
     )
+    for all_owners in (False, True)
+}
+
+_MATCHES: dict[bool, str] = {
+    all_owners: f"SELECT count(*) FROM (SELECT FROM links {_FILTER} LIMIT $12) AS found".replace(
+        "<owner>", "$1::text IS NULL" if all_owners else "owner = $1"
+    )
+    for all_owners in (False, True)
+}
+
+_COUNTS: dict[bool, str] = {
+    all_owners: """
+    SELECT count(*) AS links, coalesce(sum(clicks_sorted), 0)::bigint AS clicks
+    FROM links WHERE deleted_at IS NULL AND <owner>
+    """.replace("<owner>", "$1::text IS NULL" if all_owners else "owner = $1")
     for all_owners in (False, True)
 }
 

@@ -1,42 +1,32 @@
 """The links of the API: create, list, read, edit and delete them.
 
-A route checks what needs the settings (`checks.py`), opens the transaction it needs, calls the statements in `rows.py`, and
-announces the change last; what it answers is in `forms.py`.
+A route reads the request, lets `actions.py` do what is asked, and answers with what `forms.py` has.
 """
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import AfterValidator, SecretStr, WithJsonSchema
+from pydantic import AfterValidator, WithJsonSchema
 from starlette.responses import Response
 
-from services.links.claims.rows import lock_count
 from services.links.keys.api_routes import ApiRoute
-from services.links.keys.authentication import Caller, MayRead, MayWrite
+from services.links.keys.authentication import MayRead, MayWrite
 from services.links.keys.direct_routes import DirectRoute
-from services.links.links.checks import changed_fields, check_filter, check_seen, link_key, new_draft
-from services.links.links.creation import announce_links, store_links
+from services.links.links import actions
+from services.links.links.checks import check_filter, link_key
+from services.links.links.creation import Outcome, announce_links
 from services.links.links.forms import LinkIn, LinkOut, LinkPage, LinkPatch, LinkQuery, link_out
 from services.links.links.lists import select_links, sort_value
-from services.links.links.rows import (
-    LinkRow,
-    delete_link,
-    lock_link,
-    select_link,
-    update_link,
-)
+from services.links.links.rows import LinkRow
 from services.links.site import Site
 from services.links.state import state_of
 from services.links.web.cursors import CursorRefused, Position
-from services.links.web.errors import CodeTaken, FieldError, InvalidInput, refuse_costly
+from services.links.web.errors import FieldError, InvalidInput, refuse_costly
 from services.links.web.idempotency import StoredAnswer, recall_or_begin, store_answer
-from services.links.web.versions import check_version, etag
-from shared.changes import insert_change
-from shared.postgres import Connection, connection
+from services.links.web.versions import etag
+from shared.postgres import connection
 
 router = APIRouter(prefix="/api/v1/links", tags=["links"], route_class=ApiRoute)
 
@@ -75,28 +65,20 @@ async def create_link(
 ) -> Response:
     """Create a link. With an `Idempotency-Key` it can be repeated for 24 hours and is done once."""
     state = state_of(request)
-    site = state.site
-    draft = new_draft(body, caller.owner, site)
-    if draft.password is not None:
-        draft = draft.hashed(await _hash(request, caller, draft.password))
-    if idempotency_key is None and not draft.code and not draft.find_existing:
-        async with state.shares.creations.turn(caller.owner):
-            return _created(await state.creator.create(draft), site)
-    async with _transaction(request, caller) as conn:
-        if idempotency_key is not None:
-            # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
-            asked = body.model_dump_json(exclude_defaults=True).encode()
-            if body.password is not None:
-                asked += site.disguise(body.password.get_secret_value())
-            if answer := await recall_or_begin(conn, state.memory, caller.owner, idempotency_key, asked):
-                return _link_response(LinkOut.model_validate_json(answer.body), answer.status)
-        (outcome,) = await store_links(conn, caller.owner, [draft])
-        if isinstance(outcome, CodeTaken):
-            raise outcome
-        response = _created(outcome.link, site) if outcome.is_new else _found(outcome.link, site)
-        if idempotency_key is not None:
-            answer = StoredAnswer(response.status_code, bytes(response.body).decode())
-            await store_answer(conn, state.memory, caller.owner, idempotency_key, answer)
+    draft = await actions.draft_link(state, caller, body)
+    if idempotency_key is None:
+        return _stored(await actions.create_link(state, caller, draft), state.site)
+    async with actions.transaction(state, caller) as conn:
+        # Without the defaults: the other release of a deployment may not know a field yet, and is asked the same.
+        asked = body.model_dump_json(exclude_defaults=True).encode()
+        if body.password is not None:
+            asked += state.site.disguise(body.password.get_secret_value())
+        if before := await recall_or_begin(conn, state.memory, caller.owner, idempotency_key, asked):
+            return _link_response(LinkOut.model_validate_json(before.body), before.status)
+        outcome = await actions.store_link(conn, draft)
+        response = _stored(outcome, state.site)
+        answer = StoredAnswer(response.status_code, bytes(response.body).decode())
+        await store_answer(conn, state.memory, caller.owner, idempotency_key, answer)
         await announce_links(conn, [draft], [outcome])
     return response
 
@@ -130,8 +112,7 @@ async def list_links(request: Request, query: Annotated[LinkQuery, Query()], cal
 async def read_link(request: Request, code: str, caller: MayRead, domain: Domain = None) -> Response:
     """Read one link; its version is the `ETag`."""
     state = state_of(request)
-    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
-        row = check_seen(await select_link(conn, link_key(code, domain, state.site)), caller)
+    row = await actions.read_link(state, caller, link_key(code, domain, state.site))
     return _found(row, state.site)
 
 
@@ -146,19 +127,9 @@ async def edit_link(
     if_match: IfMatch = None,
 ) -> Response:
     """Change fields of a link; every redirector follows within a second."""
-    site = state_of(request).site
-    key = link_key(code, domain, site)
-    password_hash = None if body.password is None else await _hash(request, caller, body.password)
-    async with _transaction(request, caller) as conn:
-        row = check_seen(await lock_link(conn, key), caller)
-        check_version(row.version, if_match)
-        fields = changed_fields(row.fields, body, site, password_hash)
-        if fields != row.fields:
-            if fields.max_clicks != row.fields.max_clicks:
-                await lock_count(conn, row.id)
-            row = await update_link(conn, key, fields)
-            await insert_change(conn, key)
-    return _found(row, site)
+    state = state_of(request)
+    row = await actions.edit_link(state, caller, link_key(code, domain, state.site), body, if_match)
+    return _found(row, state.site)
 
 
 @router.delete("/{code}", status_code=204, response_class=Response, summary="Delete a link")
@@ -166,30 +137,13 @@ async def remove_link(
     request: Request, code: str, caller: MayWrite, domain: Domain = None, if_match: IfMatch = None
 ) -> None:
     """Delete a link for good. Its code answers 410 and is never given to another link."""
-    key = link_key(code, domain, state_of(request).site)
-    async with _transaction(request, caller) as conn:
-        check_version(check_seen(await lock_link(conn, key), caller).version, if_match)
-        await delete_link(conn, key)
-        await insert_change(conn, key)
-
-
-@asynccontextmanager
-async def _transaction(request: Request, caller: Caller) -> AsyncIterator[Connection]:
-    """A transaction in the caller's turn: his own that wait for a lock keep no connection from the others."""
     state = state_of(request)
-    async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn, conn.transaction():
-        yield conn
+    await actions.remove_link(state, caller, link_key(code, domain, state.site), if_match)
 
 
-async def _hash(request: Request, caller: Caller, password: SecretStr) -> str:
-    """Hash a password in the caller's turn, and before a connection is borrowed."""
-    state = state_of(request)
-    async with state.shares.passwords.turn(caller.owner):
-        return await state.hashing.hash(password.get_secret_value())
-
-
-def _created(row: LinkRow, site: Site) -> Response:
-    return _link_response(link_out(row, site.short_url(row.key)), 201)
+def _stored(outcome: Outcome, site: Site) -> Response:
+    row = outcome.link
+    return _link_response(link_out(row, site.short_url(row.key)), 201 if outcome.is_new else 200)
 
 
 def _found(row: LinkRow, site: Site) -> Response:
@@ -199,5 +153,5 @@ def _found(row: LinkRow, site: Site) -> Response:
 def _link_response(link: LinkOut, status: int) -> Response:
     headers = {"ETag": etag(link.version)}
     if status == 201:
-        headers["Location"] = f"{router.prefix}/{link.code}?{urlencode({'domain': link.domain})}"
+        headers["Location"] = f"{router.prefix}/{quote(link.code, safe='')}?{urlencode({'domain': link.domain})}"
     return Response(link.model_dump_json(), status, headers, media_type="application/json")

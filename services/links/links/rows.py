@@ -13,6 +13,7 @@ from operator import attrgetter, itemgetter
 import asyncpg
 from pydantic import SecretStr
 
+from services.links.links.stems import SHADOWS
 from shared.postgres import Connection
 from shared.records import LinkKey, Record
 
@@ -23,6 +24,7 @@ class LinkFields:
 
     Attributes:
         rules, split: As JSON in one spelling (`spell_json`).
+        given_url: The target as it was written, where `url`, which is parsed of it, differs. It comes and goes with `url`.
     """
 
     url: str
@@ -42,8 +44,14 @@ class LinkFields:
     max_clicks: int | None = None
     rules: str | None = None
     split: str | None = None
+    visitor_query_wins: bool = False
     # Not in any text or log, though nobody guesses a good password from it.
     password_hash: str | None = field(default=None, repr=False)
+    given_url: str | None = None
+
+    @property
+    def url_as_given(self) -> str:
+        return self.given_url or self.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class LinkDraft:
     Attributes:
         code: Empty if one is to be drawn.
         find_existing: Whether a link of the owner with the same fields is as good as a new one.
+        folds_case: Whether visitors may write the code, which is in lower case (`fold_code`), in any.
         password: To be hashed before the link is stored (`hashed`).
     """
 
@@ -62,6 +71,7 @@ class LinkDraft:
     code: str = ""
     find_existing: bool = False
     password: SecretStr | None = None
+    folds_case: bool = False
 
     def hashed(self, password_hash: str) -> "LinkDraft":
         """Return the draft with the hash of its password."""
@@ -74,7 +84,7 @@ class LinkDraft:
     @property
     def likeness(self) -> tuple[str, LinkFields]:
         """What makes two links of an owner the same, as `find_links` asks it of Postgres: tags are a set."""
-        return self.domain, replace(self.fields, tags=tuple(sorted(set(self.fields.tags))))
+        return self.domain, replace(self.fields, tags=tuple(sorted(set(self.fields.tags))), given_url=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,8 @@ class LinkRow:
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
         clicks_left: Of a limit, which the room of claims counts.
+        imported_clicks: Of `clicks`, those that were counted elsewhere.
+        folds_case: Whether visitors may write the code in any case.
     """
 
     fields: LinkFields
@@ -99,6 +111,8 @@ class LinkRow:
     clicks_sorted: int
     humans_sorted: int
     clicks_left: int | None
+    imported_clicks: int
+    folds_case: bool = False
 
     @property
     def key(self) -> LinkKey:
@@ -124,7 +138,7 @@ write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).en
 
 
 def _fill_in(statement: str) -> str:
-    compared = [name for name in DECIDED if name != "tags"]
+    compared = [name for name in DECIDED if name not in ("tags", "given_url")]
     # A redirector reads the rest of a tombstone, too: where its visitors go.
     forgotten = [name for name in DECIDED if name not in Record._fields or name in Record._field_defaults]
     kept = ", ".join(_CLICKS_LEFT if name == "clicks_left" else name for name in KEPT)
@@ -134,6 +148,7 @@ def _fill_in(statement: str) -> str:
         .replace("<decided>", ", ".join(DECIDED))
         .replace("<compared>", ", ".join(compared))
         .replace("<wanted>", ", ".join(f"wanted.{name}" for name in compared))
+        .replace("<shadows>", SHADOWS)
         .replace("<decides>", "rules IS NOT NULL OR split IS NOT NULL")
         .replace("<forgotten>", ", ".join(f"{name} = DEFAULT" for name in forgotten))
     )
@@ -142,9 +157,10 @@ def _fill_in(statement: str) -> str:
 SELECT = _fill_in("SELECT <columns> FROM links ")
 
 _INSERT = _fill_in("""
-    INSERT INTO links (domain, code, owner, <decided>, split_salt)
-    SELECT domain, code, owner, <decided>, CASE WHEN <decides> THEN gen_random_uuid() END
-    FROM json_populate_recordset(NULL::links, $1::json)
+    INSERT INTO links (domain, code, owner, folds_case, <decided>, split_salt)
+    SELECT domain, code, owner, folds_case, <decided>, CASE WHEN <decides> THEN gen_random_uuid() END
+    FROM json_populate_recordset(NULL::links, $1::json) AS wanted
+    WHERE NOT <shadows>
     ON CONFLICT (domain, code) DO NOTHING
     RETURNING <kept>
 """)
@@ -187,7 +203,7 @@ async def insert_links(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) ->
     """Store links in one statement, each under the key that is given for it.
 
     Returns:
-        The rows that were stored; a link whose code is taken is left out.
+        The rows that were stored; a link whose code is taken, or could be taken for one of another owner, is left out.
     """
     # In one order in every statement, so that no two wait for each other.
     rows = await conn.fetch(_INSERT, write_json([_columns(drafts[key], key) for key in sorted(drafts)]))
@@ -230,6 +246,12 @@ async def select_link(conn: Connection, key: LinkKey) -> LinkRow | None:
     return None if row is None else link_of(row)
 
 
+async def select_key(conn: Connection, link_id: int) -> LinkKey | None:
+    """Find a link that is not deleted by its number."""
+    row = await conn.fetchrow("SELECT domain, code FROM links WHERE id = $1 AND deleted_at IS NULL", link_id)
+    return None if row is None else (row["domain"], row["code"])
+
+
 async def select_password(conn: Connection, key: LinkKey) -> tuple[int, str] | None:
     """Read the id of a link and the hash of its password; None if there is no link or no password."""
     row = await conn.fetchrow(
@@ -254,6 +276,16 @@ async def select_link_ids(conn: Connection, keys: Sequence[LinkKey], *, owner: s
         owner,
     )
     return {row["id"]: (row["domain"], row["code"]) for row in rows}
+
+
+async def select_taken(conn: Connection, keys: Sequence[LinkKey]) -> set[LinkKey]:
+    """Find the codes that are or were in use, by whomever."""
+    rows = await conn.fetch(
+        "SELECT domain, code FROM links JOIN unnest($1::text[], $2::text[]) AS wanted (domain, code) USING (domain, code)",
+        [domain for domain, _ in keys],
+        [code for _, code in keys],
+    )
+    return {(row["domain"], row["code"]) for row in rows}
 
 
 async def has_code(conn: Connection, key: LinkKey) -> bool:
@@ -304,7 +336,13 @@ def spell_json(value: object) -> str:
 
 def _columns(draft: LinkDraft, key: LinkKey) -> dict[str, object]:
     domain, code = key
-    return {"domain": domain, "code": code, "owner": draft.owner, **decided_columns(draft.fields)}
+    return {
+        "domain": domain,
+        "code": code,
+        "owner": draft.owner,
+        "folds_case": draft.folds_case,
+        **decided_columns(draft.fields),
+    }
 
 
 def decided_columns(decided: LinkFields) -> dict[str, object]:

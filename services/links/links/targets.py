@@ -23,6 +23,10 @@ class TargetRefused(ValueError):
     """The text cannot be the target of a link; the message says why."""
 
 
+class OwnLinkRefused(TargetRefused):
+    """It is a short link of this site."""
+
+
 class TargetRules:
     """The rules of one installation.
 
@@ -66,7 +70,7 @@ class TargetRules:
             return href
         host = str(url["hostname"]).rstrip(".")
         if host in self._own_domains:
-            raise TargetRefused("must not be a short link of this site")
+            raise OwnLinkRefused("must not be a short link of this site")
         if not self._allow_private and is_private(host, is_name=url["host_type"] == ada_url.HostType.DEFAULT):
             raise TargetRefused("must not lead to a private, loopback or link-local host")
         return href

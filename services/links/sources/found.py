@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Protocol
 
+from services.links.sources.archive_lines import Line
+
 ROOT = "/"
 """The code of a link that the bare domain is."""
 
@@ -90,6 +92,14 @@ class FoundCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundRecord:
+    """What only an archive of this shortener has, which `services/links/archive/restoring.py` stores as it is."""
+
+    line: int
+    record: Line
+
+
+@dataclass(frozen=True, slots=True)
 class Unusable:
     """A row that is none of these, and why. The next one follows.
 
@@ -148,5 +158,5 @@ class Source(Protocol):
     def read_links(self, file: File) -> Iterator[FoundLink | Unusable]:
         """Read the links. A file that is cut or broken ends with `UnusableFile`."""
 
-    def read_visits(self, file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
+    def read_visits(self, file: File) -> Iterator[FoundVisit | FoundCounts | FoundRecord | Unusable]:
         """Read the visits and counts of the file; those of links that `read_links` does not find do not count."""

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from services.links.keys.api_routes import ApiRoute
-from services.links.keys.authentication import MayWrite
+from services.links.keys.authentication import Caller, MayWrite
 from services.links.links.checks import check_owner, check_seen, link_key
-from services.links.links.rows import select_link
+from services.links.links.rows import LinkRow, select_link
 from services.links.packed.erasing import insert_erasure, insert_owner_erasure
-from services.links.state import state_of
+from services.links.state import LinksState, state_of
 from services.links.web.texts import Wanted
 from shared.postgres import connection
+from shared.records import LinkKey
 
 router = APIRouter(prefix="/api/v1", tags=["statistics"], route_class=ApiRoute)
 
@@ -30,10 +31,15 @@ async def erase_clicks(
     The link goes on counting; what is clicked meanwhile may be erased as well. Unique visitors of all your links stay.
     """
     state = state_of(request)
-    key = link_key(code, domain, state.site)
+    await ask_erasure(state, caller, link_key(code, domain, state.site))
+
+
+async def ask_erasure(state: LinksState, caller: Caller, key: LinkKey) -> LinkRow:
+    """Ask that the clicks of a link be erased, and return the link."""
     async with state.shares.edits.turn(caller.owner), connection(state.pool) as conn:
         link = check_seen(await select_link(conn, key), caller)
         await insert_erasure(conn, link.id, link.owner)
+    return link
 
 
 @router.delete("/clicks", status_code=202, response_class=Response, summary="Erase the clicks of all your links")

@@ -206,20 +206,26 @@ def invalid_input(error: ValidationError | RequestValidationError, *, most: int 
 
 
 def answer_error(error: Exception) -> Response:
-    """Return the answer to an exception of a route. An unexpected one is logged, and the client gets one sentence about it."""
+    """Return the answer to an exception of a route."""
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return problem_response(find_problem(error), headers)
+
+
+def find_problem(error: Exception) -> Problem:
+    """Return the problem of an exception. An unexpected one is logged, and the client gets one sentence about it."""
     if isinstance(error, Problem):
-        return problem_response(error)
+        return error
     if isinstance(error, ValidationError | RequestValidationError):
-        return problem_response(invalid_input(error))
+        return invalid_input(error)
     if isinstance(error, HTTPException):
-        return problem_response(_framework_problem(error), error.headers)
+        return _framework_problem(error)
     if isinstance(error, UNAVAILABLE):
         log.warning("store_unavailable", error=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
-        return problem_response(Unavailable("The database cannot be reached. Nothing was changed, or it is not known."))
+        return Unavailable("The database cannot be reached. Nothing was changed, or it is not known.")
     if isinstance(error, asyncpg.PostgresError):
         error.detail = None  # It quotes the row, which may hold a target.
     log.error("request_failed", exc_info=error)
-    return problem_response(InternalError("Something went wrong here. The answer's X-Request-ID finds it in the log."))
+    return InternalError("Something went wrong here. The answer's X-Request-ID finds it in the log.")
 
 
 ERRORS: tuple[type[Exception], ...] = (Problem, RequestValidationError, HTTPException, *UNAVAILABLE, Exception)

@@ -1,14 +1,17 @@
 """Hashes passwords with argon2id (RFC 9106) in threads, a few at once. A hash takes 19 MiB and some 20 ms of a processor.
 
-Owners and visitors have gates of their own, so that neither take the slots of the others.
+An imported link may have a hash of bcrypt, which is verified and never made. Owners and visitors have gates of their own, so
+that neither take the slots of the others.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
+import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -23,10 +26,21 @@ OWNER_SLOTS = 1
 VISITOR_SLOTS = 2
 """Together they take 57 MiB at most."""
 
+MOST_BCRYPT_COST = 12
+"""What Kutt has: a quarter of a second of a processor. Each more is twice the work."""
+
+LONGEST_BCRYPT_PASSWORD = 72
+"""Bytes. bcrypt never looked at the rest (Provos and Mazieres, 1999)."""
+
 MOST_WAITING = 64
 WAIT_S = 2.0
 
 _hasher = PasswordHasher(time_cost=ROUNDS, memory_cost=MEMORY_KIB, parallelism=LANES)
+# `2x` marks hashes of a defect, by which other passwords open, too.
+_match_bcrypt = re.compile(r"\$2[aby]\$([0-9]{2})\$[./0-9A-Za-z]{53}").fullmatch
+_match_argon2id = re.compile(
+    r"\$argon2id\$v=19\$m=([0-9]{1,6}),t=([0-9]{1,3}),p=([0-9])\$[0-9A-Za-z+/]{11,86}\$[0-9A-Za-z+/]{22,86}"
+).fullmatch
 
 
 def hash_password(password: str) -> str:
@@ -37,9 +51,31 @@ def hash_password(password: str) -> str:
 def matches_password(password_hash: str, password: str) -> bool:
     """Tell whether a hash is that of a password. It takes long, so call it in a thread."""
     try:
+        if _match_bcrypt(password_hash):
+            return bcrypt.checkpw(password.encode()[:LONGEST_BCRYPT_PASSWORD], password_hash.encode())
         return _hasher.verify(password_hash, password)
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, InvalidHashError, ValueError):
         return False
+
+
+def check_password_hash(text: str) -> str:
+    """Return a hash from elsewhere if a link may have it: of argon2id that costs no more than one of ours, or of bcrypt.
+
+    An import alone brings hashes. The API takes passwords.
+
+    Raises:
+        ValueError: It is none. The message does not quote it.
+    """
+    if found := _match_bcrypt(text):
+        if not 4 <= int(found[1]) <= MOST_BCRYPT_COST:
+            raise ValueError(f"is of bcrypt with a cost beyond {MOST_BCRYPT_COST}")
+        return text
+    if not (found := _match_argon2id(text)):
+        raise ValueError("is no hash of argon2id or bcrypt")
+    memory, rounds, lanes = map(int, found.groups())
+    if memory > MEMORY_KIB or memory * rounds > MEMORY_KIB * ROUNDS or lanes > LANES:
+        raise ValueError(f"is of argon2id with more than {MEMORY_KIB} KiB, {ROUNDS} rounds and {LANES} lane")
+    return text
 
 
 class HashGate:

@@ -42,6 +42,9 @@ class Domain:
         page_title: Stands on the error pages, which have a bar in `page_colour`.
         robots: The text of robots.txt; None: crawlers may follow the crawlable links alone.
         files: Those under `/.well-known/`, by name.
+        multi_segment: Whether its codes may have slashes in them.
+        has_tail_codes: Whether one of its codes ends, or ended, with a mark that may also follow a code.
+        has_folding_codes: Whether visitors may write one of its codes in any case.
     """
 
     root_url: str | None = None
@@ -51,6 +54,9 @@ class Domain:
     page_colour: str | None = None
     robots: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    multi_segment: bool = False
+    has_tail_codes: bool = False
+    has_folding_codes: bool = False
 
 
 UNDECIDED = Domain()
@@ -138,7 +144,8 @@ async def select_domains(conn: Connection, names: Sequence[str]) -> dict[str, Do
     """Read some domains; one about which nothing was decided is left out."""
     rows = await conn.fetch(
         """
-        SELECT domain, root_url, not_found_url, expired_url, page_title, page_colour, robots, files
+        SELECT domain, root_url, not_found_url, expired_url, page_title, page_colour, robots, files,
+               multi_segment, has_tail_codes, has_folding_codes
         FROM domain_records WHERE domain = ANY ($1::text[])
         """,
         list(names),

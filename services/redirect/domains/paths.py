@@ -3,10 +3,12 @@
 `app.py` sends them here. Where a domain has nothing, the answer is 404, and nginx answers `/` and `/robots.txt` by itself.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
+from urllib.parse import quote
 
 from services.redirect.answers import Answer, ErrorFormat, error, lead
 from services.redirect.domains.decisions import Domain
@@ -28,6 +30,8 @@ MOST_LINES = 30_000
 
 LISTS_KEPT = 16
 WAITING_LIMIT = 100
+
+_not_ascii = re.compile(r"[^\x00-\x7f]+")
 
 _HEAD = """\
 # Apps that show a link's target beside it may fetch every link.
@@ -135,6 +139,9 @@ async def select_robots(conn: Connection, domain: str) -> str:
         domain,
         MOST_LINES,
     )  # type: ignore[misc]  # an aggregate has a row
+    if not lines.isascii():
+        # RFC 9309, 2.2.2. No code has a `*` or `$`.
+        lines = _not_ascii.sub(lambda run: quote(run[0]), lines)
     is_cut = count == MOST_LINES or len(lines) > _ROOM
     if len(lines) > _ROOM:
         lines = lines[: lines.rindex("\n", 0, _ROOM) + 1]

@@ -85,6 +85,28 @@ class Resolver:
             self._memory.prolong(entry, self._clock())
             return entry.record
 
+    async def resolve_first(self, keys: Sequence[LinkKey]) -> list[Record | None]:
+        """Find the records of codes, all in one batch. The first one that there is ends the list.
+
+        Args:
+            keys: The likeliest first. If memory has that one, the others are not looked up.
+
+        Raises:
+            Unresolved: The stores that could tell are away.
+        """
+        first, *others = keys
+        entry = self._memory.find(first)
+        if not others or (entry is not None and self._clock() < entry.fresh_until):
+            return [await self.resolve(first)]
+        records: list[Record | None] = []
+        for found in await asyncio.gather(*map(self.resolve, keys), return_exceptions=True):
+            if isinstance(found, BaseException):
+                raise found
+            records.append(found)
+            if found is not None:
+                break
+        return records
+
     def _enqueue(self, key: LinkKey) -> Lookup:
         lookup = self._lookups.get(key)
         if lookup is None:

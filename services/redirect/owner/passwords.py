@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope
 from services.redirect.answers import Answer, ErrorFormat, error
 from services.redirect.owner.connection import FAILURES, LinksConnection, Reply
 from services.redirect.owner.password_form import FOREIGN, WRONG, ask, ask_later, open_link
+from shared.codes import code_path
 from shared.records import LinkKey
 from shared.unlocks import LARGEST_FORM, LONGEST_COOKIE, is_unlocked
 
@@ -64,7 +65,7 @@ class VisitRequest:
     def address(self) -> bytes:
         """The path and query, to which the form is sent."""
         query = self.query
-        return b"/" + self.key[1].encode() + self.rest + (b"?" + query if query else b"")
+        return b"/" + code_path(self.key[1]).encode() + self.rest + (b"?" + query if query else b"")
 
 
 class Passwords:

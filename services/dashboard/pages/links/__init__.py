@@ -4,9 +4,6 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
-from services.dashboard.api.questions import LinkQuestion
-from services.dashboard.api.results import Page
 from services.dashboard.pages.links.actions import show_actions, show_dialog
 from services.dashboard.pages.links.bulk import show_bulk
 from services.dashboard.pages.links.export import show_export
@@ -27,6 +24,7 @@ from services.dashboard.pages.links.table import (
 from services.dashboard.texts import format_count, plain
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.inputs import errors_of
+from shared.client import ApiError, Client, Key, KeyRefused, Link, LinkQuestion, Page, Unreachable
 
 
 @dataclass

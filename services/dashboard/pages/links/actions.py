@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.pages.links.editor import DIALOG, close_dialog, edit_dialog
 from services.dashboard.pages.links.table import describe
 from services.dashboard.texts import format_count, plain
 from services.dashboard.widgets.copying import show_copyable
 from services.dashboard.widgets.qr import show_qr
+from shared.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 
 MOST_NAMED = 10
 STATISTICS_LINK = "statistics_link"

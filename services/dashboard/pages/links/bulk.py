@@ -8,14 +8,13 @@ from uuid import uuid4
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Unreachable
-from services.dashboard.api.results import RowResult
 from services.dashboard.lists.encodings import LARGEST_FILE_BYTES, RowsRefused
 from services.dashboard.lists.parsing import parse_rows, result_text, results_csv, slices
 from services.dashboard.pages.links.import_preview import show_preview
 from services.dashboard.texts import format_count, is_web_address, plain
 from services.dashboard.widgets.frames import make_frame
 from shared.api import MOST_ROWS
+from shared.client import ApiError, Client, RowResult, Unreachable
 
 LARGEST_TEXT = 2_000_000
 LONGEST_REFUSAL = 1000

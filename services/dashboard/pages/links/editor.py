@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 from services.dashboard.known import known_tags
 from services.dashboard.pages.links.explanation import show_explanation
 from services.dashboard.texts import format_instant, shorten
@@ -10,6 +9,7 @@ from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
 from services.dashboard.widgets.inputs import Errors, LinkInputs, errors_of, show_error, show_other_errors
 from shared.api import LONGEST_URL
+from shared.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 
 DIALOG = "links_dialog"
 """Where the page remembers which dialog is open, and for which links."""

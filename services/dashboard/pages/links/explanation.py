@@ -4,11 +4,10 @@ from typing import get_args
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, KeyRefused, Link, Unreachable
-from services.dashboard.api.results import DecidedRule, Explanation
 from services.dashboard.texts import plain
 from services.dashboard.widgets.inputs import errors_of
 from shared.api import Browser, Device, System
+from shared.client import ApiError, Client, DecidedRule, Explanation, KeyRefused, Link, Unreachable
 
 CHOICES = {
     "device": ("Device", get_args(Device)),

@@ -4,9 +4,8 @@ from codecs import BOM_UTF8
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, KeyRefused
-from services.dashboard.api.questions import LinkQuestion
 from services.dashboard.texts import format_count, plain
+from shared.client import ApiError, Client, KeyRefused, LinkQuestion
 
 LARGEST_MB = 64
 """The largest export in the memory of this process, some 200,000 links. The API has no such limit."""

@@ -5,10 +5,9 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from services.dashboard.api.client import Client, Key
-from services.dashboard.api.questions import LinkQuestion
 from services.dashboard.known import known_domains, known_tags
 from shared.api import LONGEST_SEARCH, MOST_LISTED, LinkState, Sort
+from shared.client import Client, Key, LinkQuestion
 
 PAGE_SIZES = (25, 50, MOST_LISTED)
 SORTS: dict[Sort, str] = {

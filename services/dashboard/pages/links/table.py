@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from services.dashboard.api.counts import Recent
-from services.dashboard.api.results import Link
 from services.dashboard.texts import is_web_address, shorten
 from services.dashboard.widgets.frames import make_frame
 from shared.api import LONGEST_TITLE, LONGEST_URL, LinkState
+from shared.client import Link, Recent
 
 if TYPE_CHECKING:
     import pandas as pd

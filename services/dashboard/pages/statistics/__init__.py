@@ -3,17 +3,17 @@
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, KeyRefused, Link
-from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.known import known_domains
 from services.dashboard.pages.links.actions import STATISTICS_LINK
 from services.dashboard.viewer import viewer_zone
 from services.dashboard.widgets.copying import show_copyable
 from shared.api import Bots, Interval
+from shared.client import ApiError, Client, Key, KeyRefused, Link, StatsQuestion
 
 RANGES: dict[str, tuple[int, Interval]] = {
     "24 hours": (1, "hour"),
@@ -110,8 +110,8 @@ def _choose_link(client: Client, key: Key) -> Link | None:
 
 def _split_name(name: str) -> tuple[str, str]:
     """Split a link's name or short URL into its domain, if any, and its code."""
-    domain, _, code = re.sub(r"^https?://", "", name.strip()).rpartition("/")
-    return re.sub(r":\d{1,5}$", "", domain), code
+    domain, slash, code = re.sub(r"^https?://", "", name.strip()).partition("/")
+    return (re.sub(r":\d{1,5}$", "", domain), unquote(code)) if slash else ("", unquote(domain))
 
 
 def _choose_span() -> _Span | None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import altair as alt
 
-from services.dashboard.api.counts import Bucket, Dimension, ValueCount
-from services.dashboard.pages.statistics.countries import country_name, world_shapes
+from services.dashboard.pages.statistics.countries import world_shapes
 from services.dashboard.texts import shorten
 from shared.api import UNKNOWN, Bots, Interval
+from shared.client import Bucket, Dimension, ValueCount
+from shared.country_names import country_name
 
 HUMANS, ROBOTS = "Humans", "Bots"
 HUMANS_COLOR, BOTS_COLOR, LAND_COLOR = "#3b82f6", "#d97706", "#8b949e"

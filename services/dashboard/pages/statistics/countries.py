@@ -1,8 +1,8 @@
-"""Countries by their ISO 3166 code: names, and shapes for the map; no other host is asked for them.
+"""The shapes of countries for the map, by their ISO 3166 code; no other host is asked for them.
 
 The shapes are Natural Earth's 1:110m boundaries, which are in the public domain, from the package world-atlas 2.0.2 (ISC),
 with codes in the place of numbers, without Antarctica, and with coordinates rounded to about 3 km. Countries too small for
-that scale have a name and no shape. The browser draws them from `world.json`.
+that scale have no shape. The browser draws them from `world.json`.
 """
 
 import json
@@ -13,19 +13,8 @@ from typing import Any
 _FOLDER = Path(__file__).parent
 
 
-def country_name(code: str) -> str:
-    """Return the name of a country; for an unknown code, the code itself."""
-    return _names().get(code, code)
-
-
 @cache
 def world_shapes() -> dict[str, Any]:
     """Return a TopoJSON topology; the features of its object `countries` have the countries' codes as ids."""
     shapes: dict[str, Any] = json.loads((_FOLDER / "world.json").read_bytes())
     return shapes
-
-
-@cache
-def _names() -> dict[str, str]:
-    names: dict[str, str] = json.loads((_FOLDER / "countries.json").read_bytes())
-    return names

@@ -5,13 +5,11 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from services.dashboard.api.client import ApiError, Client, Key, Link
-from services.dashboard.api.counts import Click, Stats
-from services.dashboard.api.questions import StatsQuestion
 from services.dashboard.pages.statistics.charts import clicks_over_time, top_values, value_name, world_map
 from services.dashboard.widgets.failures import explain
 from services.dashboard.widgets.frames import make_frame
 from shared.api import MOST_VALUES
+from shared.client import ApiError, Click, Client, Key, Link, Stats, StatsQuestion
 
 SHOWN_VALUES = 10
 """The most values in the bars. More are asked for, so that the map has all countries."""
@@ -51,7 +49,7 @@ def show_statistics(client: Client, key: Key, query: StatsQuestion, link: Link |
     st.download_button(
         "Download as CSV",
         lambda: client.stats_csv(query.top_of(MOST_VALUES), link, owner),
-        file_name=f"statistics-{link.code}.csv" if link else "statistics.csv",
+        file_name=f"statistics-{link.code.replace('/', '-')}.csv" if link else "statistics.csv",
         mime="text/csv",
         on_click="ignore",
         icon=":material/download:",
@@ -70,8 +68,15 @@ def _show_totals(stats: Stats) -> None:
         totals.unique_visitors,
         format="localized",
         border=True,
-        help="Counted for each day (UTC): who comes on two days counts twice.",
+        help="Counted for each day (UTC): who comes on two days counts twice. Unknown for clicks imported without addresses.",
     )
+    lines = []
+    if totals.imported:
+        lines.append(f"{totals.imported:,} of these {totals.clicks:,} clicks came with imported links.")
+    if stats.undated.clicks:
+        lines.append(f"{stats.undated.clicks:,} more came without a date; they are in no range.")
+    if lines:
+        st.caption(" ".join(lines))
 
 
 def _show_nothing(stats: Stats, key: Key) -> None:

@@ -1,0 +1,1 @@
+javascript:void(open('https://go.example.com/dashboard/?url='+encodeURIComponent(location.href)))

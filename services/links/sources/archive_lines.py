@@ -1,0 +1,212 @@
+"""The format of an archive of this shortener: the members of a tar file, and what a line of each kind has.
+
+`services/links/archive` writes it, `archive.py` beside this reads it. A release reads the archives of all before it: a new
+field has a default, and what changes the meaning of a field is another `FORMAT`.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+FORMAT = 1
+
+MANIFEST, END = "manifest.json", "end.json"
+"""The first member and the last one."""
+
+LARGEST_MEMBER = 4 * 1024 * 1024
+"""Bytes. Whoever reads has a member in memory; whoever writes begins another one after `MEMBER_BYTES`."""
+
+MEMBER_BYTES = 256 * 1024
+
+MOST_COUNTED = 2**53
+
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+_SLOTS = 96
+
+
+def _refuse_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+Count = Annotated[int, Field(ge=0, le=MOST_COUNTED)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_refuse_nul)]
+Text = Annotated[str, StringConstraints(max_length=64 * 1024), AfterValidator(_refuse_nul)]
+Value = Annotated[str, StringConstraints(max_length=256), AfterValidator(_refuse_nul)]
+Slot = tuple[Annotated[int, Field(ge=0, lt=_SLOTS)], Count, Count]
+Dimension = Literal["country", "browser", "os", "device", "referrer", "language", "variant"]
+
+
+class Manifest(BaseModel):
+    """What the archive is.
+
+    Attributes:
+        owner: Whose links it has; None for those of all.
+        passwords: Whether the hashes of passwords are in it.
+        raw_clicks: Whether single clicks are in it.
+    """
+
+    model_config = _STRICT
+
+    format: int
+    release: str
+    created_at: AwareDatetime
+    owner: str | None
+    passwords: bool
+    raw_clicks: bool
+
+
+class End(BaseModel):
+    """What tells that the archive is whole.
+
+    Attributes:
+        lines: By kind, how many there are.
+        sha256: Over the names and contents of all members before.
+    """
+
+    model_config = _STRICT
+
+    lines: dict[str, int]
+    sha256: str
+
+
+class LinkLine(BaseModel):
+    """A link.
+
+    Attributes:
+        url: As it was given.
+        fields: What its owner decided besides, by the names of the API.
+        clicks, humans: All of its clicks; they are made anew of the days and of what was imported.
+        clicks_used: Of a limit.
+    """
+
+    model_config = _STRICT
+
+    domain: Name
+    code: Name
+    owner: Name
+    url: Text
+    fields: dict[str, Any]
+    password_hash: Annotated[str, StringConstraints(max_length=256)] | None = None
+    folds_case: bool = False
+    version: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    split_salt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")] | None = None
+    clicks_used: Count = 0
+    clicks: Count = 0
+    humans: Count = 0
+    imported_clicks: Count = 0
+    imported_humans: Count = 0
+
+
+class TombstoneLine(BaseModel):
+    """A deleted link, whose code stays taken."""
+
+    model_config = _STRICT
+
+    domain: Name
+    code: Name
+    owner: Name
+    status_code: Literal[301, 302, 307, 308] = 302
+    cache_control: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    valid_from: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
+    expired_url: Text | None = None
+    enabled: bool = True
+    forward_query: bool = False
+    folds_case: bool = False
+    version: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    deleted_at: AwareDatetime
+    imported_clicks: Count = 0
+    imported_humans: Count = 0
+
+
+class DayLine(BaseModel):
+    """The clicks of a link on a UTC day.
+
+    Attributes:
+        imported: Whether they were counted elsewhere, before the link came here.
+        slots: By quarter of an hour, from midnight: its number, people, bots.
+        visitors: Unique people and bots.
+        values: By dimension: a value, people, bots; the value None has those for which there was no room.
+    """
+
+    model_config = _STRICT
+
+    domain: Name
+    code: Name
+    day: date
+    imported: bool = False
+    slots: list[Slot] = []
+    visitors: tuple[Count, Count] = (0, 0)
+    values: Mapping[Dimension, list[tuple[Value | None, Count, Count]]] = MappingProxyType({})
+
+
+class VisitorsLine(BaseModel):
+    """The unique visitors of all links of an owner on a UTC day, which no sum of those of links tells."""
+
+    model_config = _STRICT
+
+    owner: Name
+    day: date
+    imported: bool = False
+    visitors: tuple[Count, Count]
+
+
+class ClickLine(BaseModel):
+    """A single click, which is also among those of its day.
+
+    Attributes:
+        visitor: A keyed hash, whose key is gone.
+        values: By dimension; what is not there is unknown.
+    """
+
+    model_config = _STRICT
+
+    domain: Name
+    code: Name
+    at: AwareDatetime
+    bot: bool = False
+    imported: bool = False
+    visitor: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")] | None = None
+    values: Mapping[Dimension, Value] = MappingProxyType({})
+
+
+class DomainLine(BaseModel):
+    """What was decided about a domain, and its files."""
+
+    model_config = _STRICT
+
+    domain: Name
+    decided: dict[str, Any]
+    version: Annotated[int, Field(ge=0, lt=2**62)] = 0
+    files: dict[str, Text] = {}
+
+
+Line = LinkLine | TombstoneLine | DayLine | VisitorsLine | ClickLine | DomainLine
+
+KINDS: Mapping[str, type[Line]] = MappingProxyType(
+    {
+        "domains": DomainLine,
+        "links": LinkLine,
+        "tombstones": TombstoneLine,
+        "days": DayLine,
+        "visitors": VisitorsLine,
+        "clicks": ClickLine,
+    }
+)
+"""The members are `KIND/NUMBER.ndjson`. Days come behind the links that they are of, single clicks behind all days."""
+
+match_member = re.compile(rf"({'|'.join(KINDS)})/([0-9]{{8}})\.ndjson").fullmatch
+
+
+def member_name(kind: str, number: int) -> str:
+    return f"{kind}/{number:08}.ndjson"

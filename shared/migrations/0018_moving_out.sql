@@ -1,0 +1,14 @@
+-- How a target was written belongs to that target. A release that does not know it gives a link another one, or deletes the link.
+
+CREATE FUNCTION forget_given_url() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.given_url := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER forget_given_url BEFORE UPDATE OF url ON links
+    FOR EACH ROW WHEN (NEW.url <> OLD.url AND NEW.given_url = OLD.given_url) EXECUTE FUNCTION forget_given_url();
+
+-- concurrently
+-- For archives, which have the codes that stay taken.
+CREATE INDEX CONCURRENTLY links_deleted ON links (owner, id) WHERE deleted_at IS NOT NULL;
