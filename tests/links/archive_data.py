@@ -1,6 +1,7 @@
 """Archives made and read back without the service, and all that a database has, in a form that two of them share."""
 
 import gzip
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from services.links.web.pace import Pace
 from shared.postgres import Connection, open_pool
 from shared.records import LinkKey
 from tests.conftest import Database
-from tests.links.packed_data import select_counts
+from tests.links.packed_data import select_counts, select_raw
 
 STEP = 7
 """Records of a transaction: few, so that what belongs together is in several."""
@@ -46,7 +47,9 @@ class PlainFile:
             yield self.content[first : first + 1000]
 
 
-async def write_archive(database: Database, owner: str | None = None, *, passwords: bool = True) -> bytes:
+async def write_archive(
+    database: Database, owner: str | None = None, *, passwords: bool = True, raw_clicks: bool = False
+) -> bytes:
     """Export what an owner has, or everyone."""
     manifest = Manifest(
         format=FORMAT,
@@ -54,11 +57,13 @@ async def write_archive(database: Database, owner: str | None = None, *, passwor
         created_at=datetime(2026, 11, 28, tzinfo=UTC),
         owner=owner,
         passwords=passwords,
-        raw_clicks=False,
+        raw_clicks=raw_clicks,
     )
     writer = ArchiveWriter(manifest)
     async with open_pool(database.links_url, size=1, application="tests") as pool:
-        pages = ArchivePages(pool, Pace(), "tests", owner, passwords=passwords)
+        pages = ArchivePages(
+            pool, Pace(), "tests", owner, passwords=passwords, raw_until=manifest.created_at if raw_clicks else None
+        )
         parts = [writer.begin(), *[writer.add(page) async for page in pages.read()], writer.end()]
     return b"".join(parts)
 
@@ -140,6 +145,7 @@ async def select_everything(database: Database) -> dict[str, Any]:
             names[row["link_id"]]: row["used"] for row in await conn.fetch("SELECT * FROM link_claims WHERE used > 0")
         }
         counts = await select_counts(conn)
+        raw = Counter((names[link_id], at, *rest) for at, link_id, *rest in await select_raw(conn))
         domains = [{**row, "updated_at": None} for row in await conn.fetch("SELECT * FROM domains ORDER BY domain")]
         files = [tuple(row) for row in await conn.fetch("SELECT domain, name, content FROM domain_files ORDER BY 1, 2")]
     return {
@@ -147,6 +153,7 @@ async def select_everything(database: Database) -> dict[str, Any]:
         "used": used,
         "domains": domains,
         "files": files,
+        "clicks": raw,
         **{
             kind: {
                 (names.get(whose, whose), *rest): count

@@ -302,7 +302,9 @@ INSERT INTO links VALUES (1, 'promo', NULL, 0, NULL, '{BCRYPT}', 1893456000000, 
 INSERT INTO visits VALUES (1, '{{"de":3}}', '2023-01-03 05:00:00', 1, '{{}}', 3, 3);
 """
 
-KUTT_CSV = "address,target,description,visit_count,created_at\npromo,https://example.com/,Note,12,2023-01-02T03:04:05.000Z\n"
+KUTT_CSV = (
+    "address,target,description,visit_count,created_at\npromo,https://example.com/,Note,12,2023-01-02T03:04:05.000Z\n"
+)
 
 POLR_DUMP = """\
 -- phpMyAdmin SQL Dump

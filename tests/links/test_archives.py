@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 import zlib
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from deploy.local.postgres import Postgres
-from services.links.archive import pages, writing
+from services.links.archive import clicks, pages, writing
 from services.links.domains.rows import lock_domain, update_domain, upsert_file
 from services.links.links.checks import new_draft
 from services.links.links.creation import Outcome, store_links
@@ -33,7 +34,7 @@ from shared.settings import LinksSettings
 from tests.conftest import Database, fresh_database
 from tests.links.archive_data import PlainFile, connect, read_archive, select_everything, write_archive
 from tests.links.conftest import ClientOf
-from tests.links.stats_data import STORES, store_clicks
+from tests.links.stats_data import COUNT, STORES, store_clicks
 
 HASH = hash_password("s3cret")
 SOON = "2199-01-02T03:04:05.678901Z"
@@ -118,13 +119,20 @@ EVERY_FATE = [
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,
 )
-@example(links=EVERY_FATE, stores="both")
+@example(links=EVERY_FATE, stores="both", has_clicks=True)
+@example(links=EVERY_FATE, stores="rows", has_clicks=True)
+@example(links=EVERY_FATE, stores="packed", has_clicks=True)
 @given(
     links=st.lists(st.tuples(st.sampled_from(["alice", "bob"]), bodies(), st.sampled_from(FATES)), max_size=12),
     stores=st.sampled_from(list(STORES)),
+    has_clicks=st.booleans(),
 )
 async def test_archive_makes_the_same_database(
-    postgres: Postgres, links_settings: LinksSettings, links: list[tuple[str, dict[str, Any], str]], stores: str
+    postgres: Postgres,
+    links_settings: LinksSettings,
+    links: list[tuple[str, dict[str, Any], str]],
+    stores: str,
+    has_clicks: bool,
 ) -> None:
     """Everything of every owner is in an empty database as it was, row by row, however clicks are stored."""
     site = Site(links_settings)
@@ -135,11 +143,12 @@ async def test_archive_makes_the_same_database(
                 await make_link(conn, site, owner, body, fate)
             await delete_link(conn, ("sho.rt", "alice1"))
             await decide(conn)
-        refused = await read_archive(new, await write_archive(old), site)
+        refused = await read_archive(new, await write_archive(old, raw_clicks=has_clicks), site)
 
         assert refused == []
         there, here = await select_everything(old), await select_everything(new)
-        assert {kind: here[kind] for kind in there} == there
+        assert there["clicks"].total() == COUNT
+        assert here == (there if has_clicks else {**there, "clicks": Counter()})
 
 
 ARCHIVE = "/api/v1/exports/archive"
@@ -255,10 +264,11 @@ async def test_many_rows_of_counts_are_read_in_parts(
     monkeypatch.setattr(pages, "MONTH_DAYS", 2)
     monkeypatch.setattr(pages, "PAGE_LINKS", 2)
     monkeypatch.setattr(pages, "PAGE_DAYS", 3)
+    monkeypatch.setattr(clicks, "MOST_CLICKS", 7)
     monkeypatch.setattr(writing, "MEMBER_BYTES", 1000)
     async with fresh_database(postgres) as old, fresh_database(postgres) as new:
         await store_clicks(old, STORES["both"])
-        content = await write_archive(old)
+        content = await write_archive(old, raw_clicks=True)
         refused = await read_archive(new, content, Site(links_settings))
 
         assert refused == []

@@ -7,26 +7,31 @@ checked like what a client sends.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.rows import add_to_links
 from services.links.domains.forms import DomainPatch, changed_decisions, read_file
 from services.links.domains.rows import lock_domain, select_domain, update_domain, upsert_file
 from services.links.links.targets import TargetRefused, TargetRules
-from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import Counted, lock_days, select_days, write_days
-from services.links.sources.archive_lines import DayLine, DomainLine, LinkLine, TombstoneLine, VisitorsLine
+from services.links.packed.chunks import pack_chunk
+from services.links.packed.days import DAY_US, MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
+from services.links.packed.rows import Counted, insert_chunk, lock_days, select_days, write_days
+from services.links.sources.archive_lines import ClickLine, DayLine, DomainLine, LinkLine, TombstoneLine, VisitorsLine
 from services.links.sources.found import FoundRecord
 from services.links.web.errors import FieldError, InvalidInput, invalid_input
+from shared.api import UNKNOWN, Dimensions
 from shared.changes import insert_changes
 from shared.domains import FILES
 from shared.postgres import Connection
 from shared.records import LinkKey
 
 EPOCH = date(1970, 1, 1)
+MIDNIGHT = datetime(1970, 1, 1, tzinfo=UTC)
 
 _BURIED = tuple(name for name in TombstoneLine.model_fields if not name.startswith("imported"))
 
@@ -94,6 +99,8 @@ async def restore_records(
         if isinstance(line, DayLine) and not line.imported and _key(line) in known
     ]
     restored.clicks += await _add_own_days(conn, own)
+    clicks = [(known[_key(line)], line) for line in lines if isinstance(line, ClickLine) and _key(line) in known]
+    await _store_clicks(conn, [each for each in clicks if not each[1].imported])
     changed = []
     for record in records:
         if isinstance(record.record, DomainLine) and destination.owner is None:
@@ -212,6 +219,27 @@ async def _add_own_days(conn: Connection, lines: Sequence[tuple[Place, DayLine]]
     ids = sorted(totals)
     await add_to_links(conn, (ids, [totals[each][0] for each in ids], [totals[each][1] for each in ids]))
     return sum(clicks for clicks, _ in totals.values())
+
+
+async def _store_clicks(conn: Connection, lines: Sequence[tuple[Place, ClickLine]]) -> None:
+    """Store single clicks, which the days count already."""
+    of_days: dict[int, list[EnrichedClick]] = {}
+    for place, line in lines:
+        time_us = (line.at - MIDNIGHT) // timedelta(microseconds=1)
+        visitor = None if line.visitor is None else bytes.fromhex(line.visitor)
+        dimensions = Dimensions(**{name: line.values.get(name, UNKNOWN) for name in Dimensions._fields})  # type: ignore[call-overload]  # they are the same
+        click = EnrichedClick(time_us, place.link_id, place.owner, visitor, line.bot, dimensions)
+        of_days.setdefault(time_us // DAY_US, []).append(click)
+    if of_days:
+        await lock_days(conn)
+    for day, clicks in sorted(of_days.items()):
+        # A chunk has its clicks in the order of links; those of one link stay in that of the archive.
+        number = await insert_chunk(conn, pack_chunk(day, sorted(clicks, key=itemgetter(1))))
+        wanted = {whose for click in clicks for whose in click[1:3]}
+        counted = await select_days(conn, day, wanted)
+        for whose in wanted:
+            counted.setdefault(whose, DayCounts()).add_chunk(number)
+        await write_days(conn, day, counted)
 
 
 def _add_line(counted: dict[Counted, DayCounts], whose: Counted, line: DayLine, most: int) -> None:
