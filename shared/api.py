@@ -23,6 +23,7 @@ ForeignApi = Literal["yourls", "shlink", "kutt", "polr"]
 """Whose API this one can speak, too (`COMPAT`)."""
 
 Bots = Literal["include", "exclude", "only"]
+Imported = Literal["include", "exclude", "only"]
 Device = Literal["mobile", "tablet", "desktop"]
 System = Literal["android", "ios", "windows", "macos", "linux", "chromeos"]
 Browser = Literal[

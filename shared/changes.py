@@ -39,9 +39,14 @@ async def insert_change(conn: Connection, key: LinkKey) -> int:
     return version
 
 
+async def lock_feed(conn: Connection) -> None:
+    """Take the lock that `insert_change` takes, to announce what a statement of the caller finds."""
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _FEED_LOCK)
+
+
 async def insert_changes(conn: Connection, keys: Sequence[LinkKey]) -> None:
     """Announce changes of many links in one statement, under the rules of `insert_change`."""
-    await conn.execute("SELECT pg_advisory_xact_lock($1)", _FEED_LOCK)
+    await lock_feed(conn)
     await conn.execute(
         "INSERT INTO link_changes (domain, code) SELECT * FROM unnest($1::text[], $2::text[])",
         [domain for domain, _ in keys],

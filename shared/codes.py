@@ -173,10 +173,19 @@ def generate_code() -> str:
     return "".join(characters)
 
 
-def nginx_trail_pattern() -> str:
-    """Return what nginx allows behind a code: the bytes of `TRAILING`, and all that is not ASCII, which redirect checks."""
-    plain = "".join(f"\\x{ord(character):02x}" for character in TRAILING if character.isascii())
-    return f"(?:[{plain}\\x80-\\xff]{{1,{3 * LONGEST_TRAIL}}})?"
+def nginx_code_pattern() -> str:
+    """Return the paths that nginx gives to redirect: bytes that can be in a code, and what may trail it, or a path.
+
+    What follows does not begin with a byte that can be in a code, so no path takes longer than its length.
+    """
+    letters, trailing = "".join(sorted(_ASCII)), "".join(filter(str.isascii, TRAILING))
+    ends = "".join(character for character in trailing if character not in _ASCII | {"/"})
+    code = f"[{_nginx_class(letters)}]{{1,{4 * _LONGEST_SPELLING}}}"
+    return f"{code}(?:|[{_nginx_class(ends, '')}][{_nginx_class(trailing)}]{{0,{3 * LONGEST_TRAIL - 1}}}|/.{{0,8000}})"
+
+
+def _nginx_class(characters: str, others: str = "\\x80-\\xff") -> str:
+    return "".join(f"\\x{ord(character):02x}" for character in characters) + others
 
 
 def _first_words(code: str) -> set[str]:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from shared.clicks import HEADERS
-from shared.codes import nginx_trail_pattern
+from shared.codes import nginx_code_pattern
 from shared.domains import FILES, www_aliases
 from shared.problems import PAGE, VISIT_PROBLEMS
 
@@ -57,6 +57,7 @@ class NginxFiles:
         api_rate: API calls per second and client address.
         api_body_size: The largest body of a request to the API.
         api_batch_size: The largest body of a batch of links.
+        api_import_size: The largest file to import.
         keepalive_min_timeout: How long the old workers keep idle connections after a reload, so that no client meets a
             connection being closed; nginx has it since 1.27.4.
     """
@@ -83,6 +84,7 @@ class NginxFiles:
     api_rate: int = 1000
     api_body_size: str = "384k"
     api_batch_size: str = "8m"
+    api_import_size: str = "4g"
     keepalive_min_timeout: str = ""
 
     def write(self, folder: Path) -> None:
@@ -116,6 +118,7 @@ class NginxFiles:
             "API_RATE": str(self.api_rate),
             "API_BODY_SIZE": self.api_body_size,
             "API_BATCH_SIZE": self.api_batch_size,
+            "API_IMPORT_SIZE": self.api_import_size,
             "DEFAULT_DOMAIN": self.domains[0],
             "OWN_DOMAINS": " ".join(f"{name} {domain};" for name, domain in own.items()),
             "CORS": "on" if self.cors_origins else "off",
@@ -131,7 +134,7 @@ class NginxFiles:
             "SERVERS": "plain.conf" if self.listen else "tls.conf",
             "LISTEN": self.listen,
             "SERVER_NAMES": " ".join(dict.fromkeys([*own, *self.aliases])),
-            "CODE_TRAIL": nginx_trail_pattern(),
+            "CODE": nginx_code_pattern(),
             "VISIT_HEADERS": "\n".join(f"proxy_set_header {each.name} {each.variable};" for each in HEADERS),
             "DOMAIN_FILES": "\n".join(
                 f"location = /.well-known/{name} {{ include plain_visit.conf; proxy_pass http://redirect/.well-known/{name}; }}"

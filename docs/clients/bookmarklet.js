@@ -1,1 +1,1 @@
-javascript:void(open('https://go.example.com/dashboard/shorten?url='+encodeURIComponent(location.href)))
+javascript:void(open('https://go.example.com/dashboard/?url='+encodeURIComponent(location.href)))

@@ -9,7 +9,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from services.dashboard.door.guard import SIGN_OUT
 from services.dashboard.door.session import SignedOut, current_client, current_key
-from services.dashboard.pages import domains, keys, links, shorten, statistics
+from services.dashboard.pages import domains, imports, keys, links, shorten, statistics
 from services.dashboard.widgets.failures import explain, form_button
 from shared.api import Scope
 from shared.client import ApiError, Client, Key
@@ -20,6 +20,7 @@ PAGES: tuple[tuple[str, str, str, Scope, Callable[[Client, Key], None]], ...] = 
     ("shorten", "Shorten", ":material/add_link:", "links:write", shorten.page),
     ("links", "Links", ":material/link:", "links:read", links.page),
     ("statistics", "Statistics", ":material/bar_chart:", "stats:read", statistics.page),
+    ("import", "Import", ":material/move_to_inbox:", "links:write", imports.page),
     ("domains", "Domains", ":material/language:", "admin", domains.page),
     ("keys", "Keys", ":material/key:", "admin", keys.page),
 )

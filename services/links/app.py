@@ -27,6 +27,9 @@ from services.links.clicks.routes import InternalTokens
 from services.links.compat import FOREIGN_ROUTERS
 from services.links.decisions import routes as decision_routes
 from services.links.domains import routes as domain_routes
+from services.links.imports import routes as import_routes
+from services.links.imports.routes import UploadGate
+from services.links.imports.starter import ImportStarter
 from services.links.keys import routes as key_routes
 from services.links.keys.authentication import Keyring
 from services.links.keys.direct_routes import DirectRoutes
@@ -57,6 +60,7 @@ from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.hashing import OWNER_SLOTS, VISITOR_SLOTS, HashGate
 from services.links.web.head import HeadMiddleware
 from services.links.web.idempotency import AnswerMemory
+from services.links.web.segments import SegmentMiddleware
 from services.links.web.shares import Shares, open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool
@@ -87,6 +91,7 @@ ROUTERS = (
     decision_routes.router,
     qr_routes.router,
     exports.router,
+    import_routes.router,
     archive_routes.router,
     tag_routes.router,
     domain_routes.router,
@@ -104,6 +109,8 @@ STATS_POOL_SIZE = 4
 CLAIM_POOL_SIZE = 2
 UNLOCK_POOL_SIZE = VISITOR_SLOTS + 1
 """Connections beside `LINKS_POOL_SIZE`. With pools of their own, slow requests stop neither creations nor checks of keys."""
+
+CANCEL_AGAIN_S = 1.0
 
 ASKING = {"jit": "off", "plan_cache_mode": "force_custom_plan", "statement_timeout": "4s"}
 """Settings of sessions that read. JIT costs more than it saves here, and a generic plan is bad for most filters and ranges. The
@@ -166,6 +173,9 @@ def create_app(
                 await stack.enter_async_context(click_queue.running())
             batches = batch_gate or BatchGate(settings)
             stack.push_async_callback(batches.close)
+            owners = shares or open_shares(settings.links_pool_size)
+            starter = ImportStarter(settings, pool, owners.pace)
+            stack.push_async_callback(_cancel, asyncio.create_task(starter.run_for_ever()))
             hashing, unlocker = HashGate(OWNER_SLOTS), Unlocker(settings, unlock_pool)
             stack.callback(hashing.close)
             stack.callback(unlocker.close)
@@ -176,7 +186,7 @@ def create_app(
                 list_pool=list_pool,
                 export_pool=export_pool,
                 stats_pool=stats_pool,
-                shares=shares or open_shares(settings.links_pool_size),
+                shares=owners,
                 memory=memory or AnswerMemory(),
                 keyring=Keyring(key_pool),
                 creator=Creator(pool),
@@ -185,6 +195,8 @@ def create_app(
                 unlocker=unlocker,
                 batch_gate=batches,
                 export_gate=export_gate or ExportGate(),
+                uploads=UploadGate(),
+                imports=starter,
                 metrics=metrics,
                 internal_tokens=internal_tokens,
                 clicks=click_queue,
@@ -215,7 +227,7 @@ def create_app(
         api.include_router(router)
     api.router.routes.extend(Documentation(api.openapi).routes())
     direct = DirectRoutes(api, (route for router in routers for route in router.routes))
-    return MetricsMiddleware(HeadMiddleware(direct), metrics)
+    return MetricsMiddleware(HeadMiddleware(SegmentMiddleware(direct)), metrics)
 
 
 async def _answer_wrong_method(routers: Sequence[APIRouter], request: Request, error: Exception) -> Response:
@@ -238,6 +250,13 @@ def _methods(routers: Sequence[APIRouter], path: str) -> set[str]:
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     methods = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
     return methods | {"HEAD"} if "GET" in methods else methods
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    """Cancel a task, and wait until it has ended what it started. A library may lose a cancellation (gh-86296)."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
 
 async def _refuse_old_schema(pool: Pool) -> None:

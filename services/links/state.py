@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from services.links.claims.claimer import Claimer
     from services.links.clicks.queue import ClickQueue
     from services.links.clicks.routes import InternalTokens
+    from services.links.imports.routes import UploadGate
+    from services.links.imports.starter import ImportStarter
     from services.links.keys.authentication import Keyring
     from services.links.links.batch import BatchGate
     from services.links.links.creation import Creator
@@ -54,6 +56,8 @@ class LinksState:
     unlocker: Unlocker
     batch_gate: BatchGate
     export_gate: ExportGate
+    uploads: UploadGate
+    imports: ImportStarter
     metrics: Metrics
     internal_tokens: InternalTokens
     clicks: ClickQueue

@@ -23,6 +23,8 @@ from services.links.clicks.upkeep import (
     sort_clicked,
     sort_counts,
 )
+from services.links.imported.keys import forget_imported_visitors
+from services.links.imports.rows import delete_old_imports
 from services.links.packed import merging
 from services.links.packed.erasing import erase_some
 from services.links.packed.moving import CountMover
@@ -64,7 +66,7 @@ async def prune(pool: Pool) -> None:
 async def forget_visitors(pool: Pool) -> None:
     today = datetime.now(UTC).date()
     async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
-        while await delete_old_visitors(conn, today):
+        while await delete_old_visitors(conn, today) or await forget_imported_visitors(conn):
             pass
 
 
@@ -138,6 +140,14 @@ class Merger:
             await self._aside.end()
 
 
+async def forget_imports(pool: Pool) -> None:
+    """Delete files of imports that are done, and imports that nobody goes on with."""
+    is_more: object = True
+    while is_more:
+        async with connection(pool, deadline_s=PRUNE_DEADLINE_S) as conn:
+            is_more = await delete_old_imports(conn)
+
+
 async def erase_clicks(pool: Pool) -> None:
     """Erase the clicks of links for which that was asked."""
     await _work_and_rest(pool, erase_some)
@@ -160,6 +170,7 @@ WORKS: Sequence[Work] = (
     recount_humans,
     sort_old_counts,
     erase_clicks,
+    forget_imports,
 )
 FREQUENT_WORKS: Sequence[Work] = (sort_clicks, forget_claims)
 PACKED_WORKS: Sequence[Work] = (move_counts,)

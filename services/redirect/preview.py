@@ -170,7 +170,8 @@ def _page(key: LinkKey, record: Record, details: Details | None, url: str | None
             facts.append(("Target", "It depends on the visitor: the link leads to one of several addresses."))
         else:
             facts.append(("Target", "It is not shown here."))
-        target = f'<p class="target"><a href="/{code_path(code)}" rel="noreferrer nofollow">Open <strong>{escape(place)}</strong></a></p>'
+        opened = f'<a href="/{code_path(code)}" rel="noreferrer nofollow">Open <strong>{escape(place)}</strong></a>'
+        target = f'<p class="target">{opened}</p>'
     rows = "\n".join(f"<dt>{name}</dt>\n<dd>{value}</dd>" for name, value in facts)
     return _PAGE.format(place=escape(place), style=_STYLE, target=target, facts=rows)
 

@@ -15,7 +15,7 @@ It imports nothing else of this repository, and is installed alone as `tinyurl-c
 
 from .client import AsyncClient, Client
 from .counts import Bucket, Click, Clicks, DailyClicks, Dimension, OtherCount, Recent, Stats, Totals, ValueCount
-from .imports import Import, ImportOptions, send_file
+from .imports import Import, ImportOptions, is_packed, send_file
 from .problems import ApiError, KeyRefused, Unreachable
 from .questions import ALL_LINKS, LinkQuestion, StatsQuestion
 from .results import (
@@ -68,5 +68,6 @@ __all__ = [
     "Totals",
     "Unreachable",
     "ValueCount",
+    "is_packed",
     "send_file",
 ]

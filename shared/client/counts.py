@@ -11,7 +11,8 @@ class Totals:
     clicks: int
     humans: int
     bots: int
-    unique_visitors: int
+    unique_visitors: int | None
+    imported: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class OtherCount:
     bots: int
 
 
+_NONE = OtherCount(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Dimension:
     """The clicks by value: the first ones, and the rest."""
@@ -65,7 +69,11 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The clicks of a link, or of many, in a span of time."""
+    """The clicks of a link, or of many, in a span of time.
+
+    Attributes:
+        undated: Imported clicks that came without a date; in no span.
+    """
 
     interval: Interval
     time_zone: str
@@ -73,6 +81,7 @@ class Stats:
     totals: Totals
     series: tuple[Bucket, ...]
     dimensions: dict[str, Dimension]
+    undated: OtherCount = _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,7 @@ class Click:
     referrer: str
     language: str
     variant: str = UNKNOWN
+    imported: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from random import uniform
 from time import sleep
 from typing import BinaryIO, Protocol
@@ -20,9 +21,9 @@ PACKING = 3
 """The level: a faster one than the usual, for lists that shrink to a fifth all the same."""
 GZIP = MAX_WBITS | 16
 
-TRIES_WITHOUT_PROGRESS = 8
+MOST_FAILURES = 8
 LONGEST_PAUSE_S = 20.0
-"""Together the pauses are about a minute: a service that restarts is back by then."""
+"""Together the pauses of failures without progress are a minute or two: a service that restarts is back by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class Import:
     id: str
     state: ImportState
     format: str | None = None
+    filename: str = ""
+    created_at: datetime | None = None
     dry_run: bool = False
     bytes: int = 0
     rows_read: int = 0
@@ -98,6 +101,11 @@ class Import:
     @property
     def is_over(self) -> bool:
         return self.state in ("done", "failed", "undone")
+
+
+def is_packed(name: str) -> bool:
+    """Whether a file of this name is packed with gzip, and is no archive of many."""
+    return name.endswith(".gz") and not name.endswith(".tar.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,24 +150,25 @@ def send_file(
     failures = 0
     while arrived is None or arrived.state == "receiving":
         offset = 0 if arrived is None else arrived.bytes
-        read = _read if is_packed else _pack
-        parts = _after(offset, read(file, progress))
+        parts = _after(offset, (_read if is_packed else _pack)(file, progress))
         try:
             if arrived is None:
-                return client.start_import(import_id, options, parts)
-            return client.continue_import(import_id, offset, parts)
+                arrived = client.start_import(import_id, options, parts)
+            else:
+                arrived = client.continue_import(import_id, offset, parts)
         except ApiError as error:
             # 409: an answer was lost, and more of the file has arrived than it seemed.
-            if not isinstance(error, Unreachable) and error.status not in (409, 429):
+            if failures == MOST_FAILURES or not (isinstance(error, Unreachable) or error.status in (409, 429)):
                 raise
-            failures += 1
-            if failures > TRIES_WITHOUT_PROGRESS:
-                raise
-            pause(error.retry_after_s or min(0.25 * 2**failures, LONGEST_PAUSE_S) * uniform(0.5, 1))
-            with suppress(Unreachable):
-                arrived = _find(client, import_id)
-                if arrived is not None and arrived.bytes > offset:
-                    failures = 0
+            pause_s = error.retry_after_s or min(0.5 * 2**failures, LONGEST_PAUSE_S) * uniform(0.5, 1)
+        else:
+            continue
+        pause(pause_s)
+        failures += 1
+        with suppress(Unreachable):
+            arrived = _find(client, import_id)
+            if arrived is not None and arrived.bytes > offset:
+                failures = 0
     return arrived
 
 

@@ -201,9 +201,11 @@ class Operations:
         return replace(call, is_repeatable=True)
 
     @Operation
-    def undo_import(self, import_id: str) -> Call[Import]:
-        """Take back what an import did; links that were changed or clicked since stay."""
-        return replace(Call("DELETE", _import_path(import_id), partial(read, Import)), is_repeatable=True)
+    def undo_import(self, import_id: str) -> Call[Import | None]:
+        """Take back what an import did; links that were changed or clicked since stay. One that did nothing is gone: None."""
+        return Call(
+            "DELETE", _import_path(import_id), lambda body: read(Import, body) if body else None, is_repeatable=True
+        )
 
 
 def links_export(wanted: LinkQuestion, media_type: str) -> Call[bytes]:

@@ -39,6 +39,7 @@ class Link:
     rules: list[dict[str, Any]] | None = None
     split: list[dict[str, Any]] | None = None
     has_password: bool = False
+    imported_clicks: int = 0
     visitor_query_wins: bool = False
 
     @property
@@ -192,6 +193,7 @@ class Domain:
     robots: str | None
     files: tuple[DomainFile, ...]
     version: int
+    multi_segment: bool = False
 
 
 @dataclass(frozen=True, slots=True)

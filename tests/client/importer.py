@@ -20,6 +20,7 @@ class Importer:
         files: What has arrived of each import, as it was sent.
         whole: Those that arrived whole.
         results: What becomes of an import when it has arrived.
+        refuses: The problem that answers whatever would begin an import.
         away_after: The number of requests after which it is away.
     """
 
@@ -28,6 +29,7 @@ class Importer:
     whole: set[str] = field(default_factory=set)
     states: dict[str, str] = field(default_factory=dict)
     server: Server = field(default_factory=lambda: Server(""))
+    refuses: bytes | None = None
     away_after: int = sys.maxsize
 
     def answer(self, asked: Asked) -> Answer | None:
@@ -35,14 +37,24 @@ class Importer:
             return None
         _, _, rest = asked.path.partition("/imports")
         _, name, action = f"{rest}//".split("/")[:3]
+        if asked.method == "POST" and self.refuses is not None:
+            return Answer(422, self.refuses)
         if asked.method == "POST" and not name:
             return self._receive(asked.query["id"][0], 0, asked)
+        if asked.path.endswith("/domains"):
+            return Answer(200, b'{"items": ["sho.rt"]}')
+        if not name:
+            items = b", ".join(self._tell(each).body for each in self.files)
+            return Answer(200, b'{"items": [%s]}' % items)
         if name not in self.files:
             return Answer(404, b"{}")
         if asked.method == "PATCH":
             return self._receive(name, int(asked.query["offset"][0]), asked)
         if action == "refused":
             return Answer(200, REFUSED)
+        if asked.method == "DELETE" and self.results.get("dry_run"):
+            del self.files[name]
+            return Answer(204)
         if asked.method == "DELETE":
             self.states[name] = "undone"
         if action == "start":

@@ -10,7 +10,7 @@ from zlib import MAX_WBITS, decompress
 import pytest
 
 from shared.client import Client, ImportOptions, Unreachable, send_file
-from shared.client.imports import TRIES_WITHOUT_PROGRESS
+from shared.client.imports import MOST_FAILURES
 from tests.client.importer import REFUSED, Importer, importing
 from tests.client.server import Answer, answering
 from tests.client.typed import Terminal
@@ -101,16 +101,17 @@ def test_a_service_that_stays_away_is_given_up() -> None:
     """The tries and their pauses have an end; while something arrives they begin anew."""
     pauses: list[float] = []
     with importing() as importer, Client(importer.server.url, "k") as client:
-        importer.server.breaks_after = [1] * 100
+        importer.server.breaks_after = [1] * 11
         send_file(client, io.BytesIO(CONTENT), ImportOptions(), pause=pauses.append)
         importer.server.asked.clear()
+        importer.server.breaks_after = [1]
         importer.away_after = 2
         tries_with_progress = len(pauses)
         with pytest.raises(Unreachable):
             send_file(client, io.BytesIO(CONTENT), ImportOptions(), pause=pauses.append)
 
-    assert tries_with_progress > TRIES_WITHOUT_PROGRESS
-    assert len(pauses) - tries_with_progress == TRIES_WITHOUT_PROGRESS
+    assert tries_with_progress > MOST_FAILURES
+    assert len(pauses) - tries_with_progress == MOST_FAILURES
     assert sum(pauses[tries_with_progress:]) < 90
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ BUILD_TIMEOUT_S = 120
 
 
 @pytest.fixture(scope="session")
-def npm_clients(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
+def npm_clients(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A copy of `tests/clients` with its packages, and the page that is built of them in `dist`."""
     base = tmp_path_factory.getbasetemp()
     # A worker's folder is within that of the run.

@@ -3,18 +3,23 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import time
 from typing import Any
 
 import httpx
 import pytest
+from kutt import kutt as library
 
+from services.links.clicks.enrichment import Enricher
+from shared.postgres import Connection
 from tests.compat.conftest import KeyOf
 from tests.compat.npm import npm_clients, run_npm
 from tests.dashboard.browser import ONE_BY_ONE
 from tests.dashboard.site import DashboardSite
-from tests.links.conftest import ClientOf
+from tests.links.click_data import DAY_S, GOOGLEBOT, click, take
+from tests.links.conftest import ClientOf, enricher, owner
 
-__all__ = ["npm_clients"]
+__all__ = ["enricher", "npm_clients", "owner"]
 
 LINKS = "/api/v2/links"
 URL = "https://www.example.com"
@@ -199,3 +204,42 @@ async def test_keys_and_scopes(kutt: httpx.AsyncClient, key_of: KeyOf) -> None:
     assert (await kutt.post(LINKS, json={"target": URL}, headers={"X-API-KEY": reader})).status_code == 403
     assert (await kutt.get(LINKS, headers={"X-API-KEY": writer})).status_code == 403
     assert (await kutt.get("/api/v2/health", headers={"X-API-KEY": ""})).text == "OK"
+
+
+def test_python_library(site: DashboardSite) -> None:
+    """PyPI's `kutt` sends forms, and reads what is made, changed, listed, counted and deleted."""
+    asked = {"apikey": site.key("pykutt"), "host_url": f"{site.url}{LINKS}"}
+    made = library.submit(url=URL, customurl="py-fair", description="For the fair", expire_in="2 days", **asked)
+    link = made["data"]
+
+    assert (made["code"], link["link"], link["description"]) == (201, f"{site.url}/py-fair", "For the fair")
+    again = library.submit(url=URL, customurl="py-fair", **asked)
+    assert (again["code"], again["data"]) == (400, {"error": "Custom URL is already in use."})
+    changed = library.update(id=link["id"], url=f"{URL}/new", address="py-fair", description="Moved", **asked)
+    assert (changed["code"], changed["data"]["target"], changed["data"]["description"]) == (200, f"{URL}/new", "Moved")
+    assert library.links(**asked)["data"]["data"] == [changed["data"]]
+    counted = library.stats(id=link["id"], **asked)
+    assert (counted["code"], counted["data"]["address"]) == (200, "py-fair")
+    assert library.delete(id=link["id"], **asked)["code"] == 200
+    assert library.links(**asked)["data"]["total"] == 0
+
+
+async def test_stats(kutt: httpx.AsyncClient, key_of: KeyOf, owner: Connection, enricher: Enricher) -> None:
+    """Clicks of people are counted in four spans of time, with what they came with; those of bots are not."""
+    made = await create(kutt, customurl="fair")
+    now, link_id = time(), await owner.fetchval("SELECT id FROM links")
+    people = [click(link_id, at=now - days * DAY_S) for days in (0, 2, 20)]
+    await take(owner, enricher, [*people, click(link_id, agent=GOOGLEBOT)])
+    key = {"X-API-KEY": await key_of("alice", "stats:read")}
+    answer = await kutt.get(f"{LINKS}/{made['id']}/stats", headers=key)
+    stats = answer.json()
+
+    assert answer.status_code == 200, answer.text
+    assert [stats[span]["total"] for span in ("lastDay", "lastWeek", "lastMonth", "lastYear")] == [1, 2, 3, 3]
+    assert [len(stats[span]["views"]) for span in ("lastDay", "lastWeek", "lastMonth", "lastYear")] == [24, 7, 30, 12]
+    for span in ("lastDay", "lastWeek", "lastMonth", "lastYear"):
+        assert sum(stats[span]["views"]) == stats[span]["total"]
+        assert stats[span]["stats"].keys() == {"browser", "os", "country", "referrer"}
+        assert {"name": "windows", "value": stats[span]["total"]} in stats[span]["stats"]["os"]
+    assert stats["visit_count"] == 3
+    assert (await kutt.get(f"{LINKS}/{made['id']}/stats")).status_code == 403

@@ -43,6 +43,17 @@ async def test_polr_looks_up(foreign: httpx.AsyncClient, key: str, key_of: KeyOf
     assert refused.json() == {"status_code": 404, "error_code": "NOT_FOUND", "error": "Link not found."}
 
 
+async def test_domain_is_the_one_that_is_talked_to(foreign: httpx.AsyncClient, key: str) -> None:
+    """A client that knows the second domain of the site makes and finds links of that one."""
+    there = {"Host": "go.example.org:443"}
+    made = await foreign.get(SHORTEN, params={"key": key, "url": URL, "custom_ending": "mine"}, headers=there)
+    other = await foreign.get(CREATE, params={"key": key, "url": URL, "alias": "other"}, headers=there)
+
+    assert (made.text, other.text) == ("https://go.example.org/mine", "https://go.example.org/other")
+    assert (await foreign.get(LOOKUP, params={"key": key, "url_ending": "mine"}, headers=there)).text == URL
+    assert (await foreign.get(LOOKUP, params={"key": key, "url_ending": "mine"})).status_code == 404
+
+
 REFUSED = [
     ({"key": ""}, 401, "AUTH_ERROR", "Authentication token invalid."),
     ({"key": "wrong"}, 401, "AUTH_ERROR", "Authentication token invalid."),

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.links.compat.shlink.routes import OFFERS
-from services.links.compat.shlink.rows import MOST_RETAGGED
+from services.links.compat.shlink.tag_rows import MOST_RETAGGED
 from shared.postgres import Connection
 from tests.compat.conftest import KeyOf
 from tests.compat.shlink import URL, Shlink
@@ -160,7 +160,7 @@ async def test_existing_link_is_found(shlink: Shlink, foreign: httpx.AsyncClient
 
     assert await shlink.create(findIfExists=True, **{**same, "tags": ["b", "a"]}) == made
     assert await shlink.create(findIfExists=True, customSlug=made["shortCode"], **same) == made
-    others = [
+    others: list[dict[str, Any]] = [
         {"tags": ["a"]},
         {"maxVisits": 6},
         {"validUntil": None},
@@ -447,7 +447,7 @@ async def test_links_of_another_owner_are_not_there(
         ("GET", "/redirect-rules"), ("POST", "/redirect-rules"),
     ):  # fmt: skip
         members = {"shortCode": "mine"}
-        body = {"json": {"redirectRules": []}} if method in ("POST", "PATCH") else {}
+        body: dict[str, Any] = {"json": {"redirectRules": []}} if method in ("POST", "PATCH") else {}
         await bob.refused("short-url-not-found", 404, method, f"/short-urls/mine{path}", members, **body)
     assert await bob.listed(apiKeyName="alice") == []
     assert (await bob.read("/tags"))["tags"]["data"] == []

@@ -40,7 +40,7 @@ class Refused(Exception):
 @contextmanager
 def running_sdk(folder: Path, url: str, key: str, kind: str = "fetch") -> Iterator[Sdk]:
     """Run the SDK for the length of a block: `sdk("method", argument, …)` returns what the method gives."""
-    command = [BINARIES / "node", folder / "shlink" / "sdk.js", kind, url, key]
+    command = [str(BINARIES / "node"), str(folder / "shlink" / "sdk.js"), kind, url, key]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=node_environment()
     ) as process:

@@ -147,12 +147,25 @@ async def test_expand(yourls: Yourls, bob: Yourls, name: str) -> None:
     assert (await yourls.call("expand", shorturl=name, format="simple")).text == URL
     refused = await bob.call("expand", shorturl=name)
     assert refused.status_code == 404
-    assert refused.json() == {"keyword": name, "message": "Error: short URL not found", "errorCode": "404"}
+    assert refused.json() == {"keyword": "mine", "message": "Error: short URL not found", "errorCode": "404"}
     assert (await bob.call("expand", shorturl=name, format="simple")).text == "not found"
 
 
+async def test_domain_is_the_one_that_is_talked_to(yourls: Yourls) -> None:
+    """Who keeps the address of an old site in a client gets links of that domain, and means its keywords."""
+    sent = {"signature": yourls.key, "format": "json"}
+    there = {"Host": "go.example.org"}
+    made = await yourls.client.get(
+        PATH, params={**sent, "action": "shorturl", "url": URL, "keyword": "mine"}, headers=there
+    )
+    found = await yourls.client.get(PATH, params={**sent, "action": "expand", "shorturl": "mine"}, headers=there)
+
+    assert made.json()["shorturl"] == found.json()["shorturl"] == "https://go.example.org/mine"
+    assert (await yourls.call("expand", shorturl="mine")).status_code == 404
+
+
 async def test_second_domain_is_named_by_its_short_url(yourls: Yourls, alice: httpx.AsyncClient) -> None:
-    """A keyword is that of the first domain; a short URL names its domain itself."""
+    """A keyword is that of the domain that is talked to; a short URL names its domain itself."""
     await alice.post("/api/v1/links", json={"url": URL, "code": "there", "domain": "go.example.org"})
 
     assert (await yourls.call("expand", shorturl="there")).status_code == 404

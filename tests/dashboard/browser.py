@@ -80,11 +80,13 @@ def running_browser(*options: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def open_window(browser: Browser, site_url: str, look: Look = LOOKS[0], *, leads_to: str = "") -> Iterator[Page]:
+def open_window(
+    browser: Browser, site_url: str, look: Look = LOOKS[0], *, leads_to: str = "", tolerated: str = "(?!)"
+) -> Iterator[Page]:
     """Open a browser that nobody is signed in with; at the end nothing may have gone wrong in it.
 
-    What is wrong: an error in the console, an exception, a dialog that a script opened, and a request to another host than the
-    one that a link leads to.
+    What is wrong: an error in the console other than those that are tolerated (an expression), an exception, a dialog that a
+    script opened, and a request to another host than the one that a link leads to.
     """
     is_phone = look.device == "phone"
     context = browser.new_context(
@@ -99,7 +101,7 @@ def open_window(browser: Browser, site_url: str, look: Look = LOOKS[0], *, leads
     )
     context.set_default_timeout(TIMEOUT_MS)
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site_url)
-    wrong = _watch(context, {urlsplit(site_url).netloc, leads_to})
+    wrong = _watch(context, {urlsplit(site_url).netloc, leads_to}, tolerated)
     try:
         yield context.new_page()
     except Exception as error:
@@ -111,12 +113,12 @@ def open_window(browser: Browser, site_url: str, look: Look = LOOKS[0], *, leads
     assert not wrong, wrong
 
 
-def _watch(context: BrowserContext, hosts: Collection[str]) -> list[str]:
+def _watch(context: BrowserContext, hosts: Collection[str], tolerated: str) -> list[str]:
     """Write down what goes wrong."""
     wrong: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and not re.search(tolerated, f"{message.text} {message.location}"):
             wrong.append(f"console: {message.text} {message.location}")
 
     def on_request(request: Request) -> None:

@@ -13,8 +13,9 @@ from services.dashboard.pages.links import editor, table
 from services.dashboard.pages.statistics import view
 from services.dashboard.widgets.inputs import STATUS_CODES
 from shared.api import SCOPES, CodeRefusal, Dimensions, StatusCode
-from shared.client import counts, results
+from shared.client import counts, imports, results
 from shared.client.counts import Clicks, Recent, Stats
+from shared.client.imports import Import, ImportOptions, Imports
 from shared.client.results import (
     BatchResult,
     CodeAvailability,
@@ -28,6 +29,7 @@ from shared.client.results import (
     Page,
     Tags,
 )
+from shared.client.words import OnConflict
 from tests.dashboard.stack import Stack
 
 Schema: TypeAlias = dict[str, Any]
@@ -52,6 +54,12 @@ ANSWERS: list[tuple[str, str, str, Any]] = [
     ("get", "/domains/{domain}", "200", Domain),
     ("patch", "/domains/{domain}", "200", Domain),
     ("get", "/tags", "200", Tags),
+    ("get", "/imports", "200", Imports),
+    ("post", "/imports", "202", Import),
+    ("get", "/imports/{import_id}", "200", Import),
+    ("patch", "/imports/{import_id}", "202", Import),
+    ("post", "/imports/{import_id}/start", "202", Import),
+    ("delete", "/imports/{import_id}", "202", Import),
 ]
 """Method, path and status, and what the client reads the answer as."""
 
@@ -86,12 +94,21 @@ def test_answers_are_described(description: Schema) -> None:
 
 def test_every_answer_is_compared() -> None:
     """No type that the dashboard reads answers as is left out of the comparison."""
-    types = {each for module in (counts, results) for each in vars(module).values() if is_dataclass(each)}
+    types = {each for module in (counts, imports, results) for each in vars(module).values() if is_dataclass(each)}
     compared = {TypeAdapter(kind).json_schema()["title"] for *_, kind in ANSWERS}
     for *_, kind in ANSWERS:
         compared |= set(TypeAdapter(kind).json_schema().get("$defs", {}))
 
-    assert {each.__name__ for each in types if isinstance(each, type)} == compared
+    assert {each.__name__ for each in types - {ImportOptions} if isinstance(each, type)} == compared
+
+
+def test_options_of_an_import_are_taken(description: Schema) -> None:
+    """Each option is a parameter of the API, and the values of conflicts are the same."""
+    options = ImportOptions("f", "n", "skip", True, ("a",), "UTC", "utf-8", True, True, "https", "-").parameters()
+    asked = {each["name"]: each["schema"] for each in description["paths"]["/api/v1/imports"]["post"]["parameters"]}
+
+    assert {*options, "id"} == asked.keys() - {"Authorization"}
+    assert set(asked["on_conflict"]["enum"]) == set(get_args(OnConflict))
 
 
 def test_fields_that_are_sent_are_taken(description: Schema) -> None:

@@ -31,10 +31,10 @@ def dashboard(stack: Stack) -> Iterator[Dashboard]:
 @pytest.mark.parametrize(
     ("scopes", "pages"),
     [
-        (["links:read", "links:write", "stats:read"], ["Shorten", "Links", "Statistics"]),
+        (["links:read", "links:write", "stats:read"], ["Shorten", "Links", "Statistics", "Import"]),
         (["links:read"], ["Links"]),
         (["stats:read"], ["Statistics"]),
-        (["admin"], ["Shorten", "Links", "Statistics", "Domains", "Keys"]),
+        (["admin"], ["Shorten", "Links", "Statistics", "Import", "Domains", "Keys"]),
     ],
 )
 def test_scopes_open_pages(scopes: list[str], pages: list[str], dashboard: Dashboard, stack: Stack) -> None:
@@ -81,7 +81,7 @@ def test_service_that_is_away(dashboard: Dashboard, stack: Stack) -> None:
     assert "cannot be reached right now" in away.text
     assert "Try again" in away.text
     assert "cannot be reached right now" not in back.text
-    assert back.pages == ["Shorten", "Links", "Statistics"]
+    assert back.pages == ["Shorten", "Links", "Statistics", "Import"]
 
 
 def test_session_that_somebody_else_goes_on_with(dashboard: Dashboard, stack: Stack) -> None:

@@ -202,7 +202,7 @@ def test_cookies_outlive_the_process(dashboard: Dashboard, stack: Stack, socket:
         seen = other.visit(cookie)
 
     assert "alice" in seen.text
-    assert seen.pages == ["Shorten", "Links", "Statistics"]
+    assert seen.pages == ["Shorten", "Links", "Statistics", "Import"]
 
 
 def test_code_signs_in_once(stack: Stack, socket: Path) -> None:

@@ -11,7 +11,12 @@ from streamlit.testing.v1 import AppTest
 
 from services.dashboard.pages.statistics import page as statistics_page
 from services.links.clicks.enrichment import Enricher
+from services.links.imported.batches import ImportedBatch, ImportedTotal
+from services.links.imported.storing import store_imported
+from services.links.imported.visits import VisitReader
+from services.links.sources.found import FoundVisit
 from shared.client import Client
+from shared.postgres import Connection
 from tests.dashboard.hostile import HOSTILE
 from tests.dashboard.stack import Stack, labelled, markdown_of, texts_of
 from tests.links.click_data import CHROME, GOOGLEBOT, IPHONE, click
@@ -83,6 +88,26 @@ def test_clicks_are_counted_and_drawn(stack: Stack, enricher: Enricher) -> None:
     assert [each.value for each in page.subheader] == ["Referrers", "Browsers", "Systems", "Devices", "Languages"]
     assert charts(page) == ["Clicks over time", *(f"Clicks by {name}" for name in DIMENSIONS)]
     assert {"Chrome", "news.example", "mobile"} < drawn(page)
+
+
+def test_imported_clicks_are_told_apart(stack: Stack, enricher: Enricher) -> None:
+    """The page says how many clicks came with links, and how many more have no date; nobody knows their visitors."""
+    with stack.client() as client:
+        make(client, "one")
+    link, today = stack.link_id("one"), datetime.now(UTC)
+    visit = VisitReader(enricher, None).read(link, "alice", FoundVisit(1, "one", today - timedelta(hours=1)))
+    batch = ImportedBatch([ImportedTotal(link, "alice", 1234)], [visit] * 3)
+
+    async def bring(conn: Connection) -> None:
+        async with conn.transaction():
+            await store_imported(conn, batch, today=today.date(), kept_days=90)
+
+    stack.query(bring)
+    page = stack.page(statistics_page).run()
+
+    assert not page.exception
+    assert totals(page) == {"Clicks": "3", "Humans": "3", "Bots": "0", "Unique visitors": "—"}
+    assert "3 of these 3 clicks came with imported links. 1,231 more came without a date" in texts_of(page)
 
 
 def test_countries_are_on_a_map(stack: Stack, located: Enricher) -> None:

@@ -1,5 +1,7 @@
 """Made-up files in the layouts of other shorteners, and a file to read them from."""
 
+# ruff: noqa: E501  # rows of files are as long as they are
+
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, tzinfo

@@ -28,14 +28,15 @@ COUNT = 900
 
 @dataclass(frozen=True)
 class Known:
-    """A click."""
+    """A click; without a visitor nothing told who it was."""
 
     at: datetime
     link: str
     owner: str
-    visitor: int
+    visitor: int | None
     is_bot: bool
     dimensions: Dimensions
+    imported: bool = False
 
 
 STORES: dict[str, tuple[Store, ...]] = {
@@ -72,8 +73,12 @@ async def store_clicks(database: Database, stores: Sequence[Store] = STORES["row
 
 
 def unique_visitors(clicks: Sequence[Known]) -> int:
-    """How many there were each day, added up; over the links of several owners once for each owner."""
-    return len({(click.at.date(), click.owner, click.visitor) for click in clicks})
+    """How many there were each day, added up; over the links of several owners once for each owner.
+
+    Nothing tells that somebody came here and, as another shortener counted, there.
+    """
+    told = [click for click in clicks if click.visitor is not None]
+    return len({(click.at.date(), click.owner, click.visitor, click.imported) for click in told})
 
 
 def top_values(wanted: Sequence[Known], dimension: str, top: int) -> list[tuple[str, int]]:

@@ -172,8 +172,8 @@ async def test_clicks_of_an_owner_are_erased(
     after = (await client.get("/api/v1/stats", params=BETWEEN)).json()["totals"]
 
     assert (refused.status_code, asked.status_code) == (403, 202)
-    assert erased == {"clicks": 0, "humans": 0, "bots": 0, "unique_visitors": 0}
-    assert after == {"clicks": 1, "humans": 1, "bots": 0, "unique_visitors": 1}
+    assert erased == {"clicks": 0, "humans": 0, "bots": 0, "imported": 0, "unique_visitors": 0}
+    assert after == {"clicks": 1, "humans": 1, "bots": 0, "imported": 0, "unique_visitors": 1}
     assert Counter(each.link_id for each in await select_raw(links)) == {of_bob: 12, mine[0]: 1}
     assert sum(count for (whose, *_), count in (await select_counts(links)).visitors.items() if whose == "bob") == 12
 

@@ -1,6 +1,7 @@
 """Domains: what operators decide about them, who may, and what is refused."""
 
 import asyncio
+from urllib.parse import quote
 
 import asyncpg
 import httpx
@@ -24,6 +25,7 @@ DECIDED = {
     "page_title": "Example & Söhne",
     "page_colour": "#0a7d4b",
     "robots": "User-agent: *\nDisallow: /\n",
+    "multi_segment": True,
 }
 RULES = TargetRules(own_domains=["sho.rt"], allow_private=False)
 
@@ -40,7 +42,8 @@ async def test_domain_is_read_and_edited(root: httpx.AsyncClient) -> None:
     edited = await root.patch(SHO_RT, json=DECIDED)
     again = await root.patch(SHO_RT, json={"page_colour": "#FFFFFF", "robots": None, "root_url": ""})
 
-    assert first.json() == {"domain": "sho.rt", **dict.fromkeys(DECIDED), "files": [], "version": 0}
+    undecided = {**dict.fromkeys(DECIDED), "multi_segment": False}
+    assert first.json() == {"domain": "sho.rt", **undecided, "files": [], "version": 0}
     assert (edited.status_code, edited.headers["etag"]) == (200, '"1"')
     assert edited.json() == {"domain": "sho.rt", **DECIDED, "files": [], "version": 1}
     assert again.json() == edited.json() | {"page_colour": "#ffffff", "robots": None, "root_url": None, "version": 2}
@@ -105,6 +108,8 @@ REFUSED = [
     ("robots", "x" * 65537),
     ("domain", "x"),
     ("version", 1),
+    ("multi_segment", None),
+    ("multi_segment", "yes"),
 ]
 
 
@@ -117,7 +122,11 @@ async def test_refusal_names_the_field(root: httpx.AsyncClient, name: str, value
     assert (await root.get(SHO_RT)).json()["version"] == 0
 
 
-@given(st.text(max_size=20), st.text(max_size=20), st.from_regex("[0-9A-Za-z_-]{1,64}", fullmatch=True))
+@given(
+    st.text(max_size=20),
+    st.text(max_size=20),
+    st.text(st.characters(codec="utf-8"), min_size=1).map(lambda code: quote(code, safe="")),
+)
 def test_code_never_chooses_the_host(before: str, after: str, code: str) -> None:
     """Wherever `{code}` stands: the address is refused, or all codes lead to the one host that the operator wrote."""
     for text in (f"https://www.example.com{before}{{code}}{after}", f"https://{before}{{code}}{after}"):

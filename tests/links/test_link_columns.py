@@ -85,7 +85,7 @@ def test_every_form_has_every_column() -> None:
 def test_answer_of_a_release_before_is_read() -> None:
     """The answer that an older release stored for a repeated request has no field that came later, and none is required."""
     later = {"humans", "forward_path", "crawlable", "preview", "notes", "max_clicks", "rules", "split"}
-    later |= {"clicks_left", "has_password", "visitor_query_wins"}
+    later |= {"clicks_left", "has_password", "imported_clicks", "visitor_query_wins", "folds_case"}
     required = {name for name, field in LinkOut.model_fields.items() if field.is_required()}
 
     assert required == set(LinkOut.model_fields) - later

@@ -79,13 +79,15 @@ def check(stats: dict[str, Any], clicks: Sequence[Known], question: dict[str, An
         "clicks": len(wanted),
         "humans": sum(not click.is_bot for click in clicks),
         "bots": sum(click.is_bot for click in clicks),
-        "unique_visitors": unique_visitors(wanted),
+        "imported": sum(click.imported for click in wanted),
+        "unique_visitors": unique_visitors(wanted) or (None if any(click.imported for click in wanted) else 0),
     }
     starts = [datetime.fromisoformat(each["start"]) for each in stats["series"]]
     for each, (start, end) in zip(
         stats["series"], pairwise([*starts, datetime.max.replace(tzinfo=starts[0].tzinfo)]), strict=True
     ):
         assert each["clicks"] == sum(start <= click.at < end for click in wanted)
+        assert each["imported"] == sum(start <= click.at < end for click in wanted if click.imported)
         assert each["bots"] == sum(start <= click.at < end for click in clicks if click.is_bot)
         assert each["humans"] == sum(start <= click.at < end for click in clicks if not click.is_bot)
     assert list(stats["dimensions"]) == list(Dimensions._fields)
@@ -176,7 +178,7 @@ async def test_without_clicks_everything_is_zero(client_with: ClientOf, database
     """Who has no clicks gets an answer of the same shape."""
     stats = await ask(await client_with("carol", "stats:read"), ALL)
 
-    assert stats["totals"] == {"clicks": 0, "humans": 0, "bots": 0, "unique_visitors": 0}
+    assert stats["totals"] == {"clicks": 0, "humans": 0, "bots": 0, "imported": 0, "unique_visitors": 0}
     assert {each["clicks"] for each in stats["series"]} == {0}
     assert all(each["top"] == [] for each in stats["dimensions"].values())
 

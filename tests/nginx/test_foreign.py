@@ -84,6 +84,7 @@ async def test_any_page_may_use_rest_alone(
         answers += await asyncio.gather(*many)
 
         assert preflight.headers["access-control-allow-headers"] == "x-api-key,content-type"
+        assert preflight.headers["access-control-max-age"] == "3600"
         assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= set(
             preflight.headers["access-control-allow-methods"].split(", ")
         )

@@ -292,3 +292,17 @@ async def test_only_links_with_a_password_take_forms(guarded: NginxSite) -> None
     large = await guarded.client.post("/plain", data={"password": "x" * 1024})
 
     assert large.status_code == 413
+
+
+async def test_password_of_a_code_in_another_script(guarded: NginxSite) -> None:
+    """The form leads back to the encoded path, and its cookie opens the link there."""
+    await guarded.create(url=TARGET, code="\u5171", password=PASSWORD)
+    page = await guarded.client.get("/\u5171", headers={"Accept": "text/html"})
+    assert 'action="/%E5%85%B1"' in page.text
+    opened = await guarded.client.post("/%e5%85%b1", data={"password": PASSWORD}, headers={"Accept": "text/html"})
+    cookie = opened.headers["set-cookie"]
+    name, _, rest = cookie.partition("=")
+    answer = await guarded.client.get("/\u5171", headers={"Cookie": f"{name}={rest.partition(';')[0]}"})
+
+    assert "; Path=/%E5%85%B1;" in cookie
+    assert (answer.status_code, answer.headers["location"]) == (302, TARGET)

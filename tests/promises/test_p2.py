@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -14,6 +15,8 @@ from tests.promises.visits import Visitor
 SEED = 20_261_124
 ROUNDS = 30
 RIVALS = 8
+ENDS = ("", "+", "-\u5171", ".")
+"""Of ordinary codes, and of those that the lane leaves."""
 
 
 @dataclass
@@ -62,8 +65,10 @@ async def run(cluster: Cluster) -> EditLedger:
     async with asyncio.TaskGroup() as tasks, cluster.client() as client:
         tasks.create_task(watch(cluster, ledger, done))
         for number in range(ROUNDS):
-            code = f"wanted-{number}"
-            claims = [claim(client, ledger, code, f"https://www.example.com/{code}/{rival}") for rival in range(RIVALS)]
+            code = f"wanted-{number}{ENDS[number % len(ENDS)]}"
+            claims = [
+                claim(client, ledger, code, f"https://www.example.com/{quote(code)}/{rival}") for rival in range(RIVALS)
+            ]
             if number % 6 == 5:
                 name = chance.choice(("links", "postgres", "redirect-1", "valkey"))
                 killing = asyncio.create_task(cluster.kill(name))
@@ -72,10 +77,13 @@ async def run(cluster: Cluster) -> EditLedger:
             else:
                 await asyncio.gather(*claims)
             if number % 3 == 2:
-                deleted = await client.delete(f"/api/v1/links/{code}")
+                deleted = await client.delete(f"/api/v1/links/{quote(code)}")
                 if deleted.status_code == 204:
                     ledger.deleted.add(code)
-                    again = [claim(client, ledger, code, f"https://www.example.com/{code}/again/{n}") for n in range(3)]
+                    again = [
+                        claim(client, ledger, code, f"https://www.example.com/{quote(code)}/again/{n}")
+                        for n in range(3)
+                    ]
                     await asyncio.gather(*again)
         await asyncio.sleep(0.5)
         done.set()

@@ -5,6 +5,7 @@ import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -20,6 +21,8 @@ CHANGES = 1000
 WRITERS = 4
 READ_PAUSE_S = 0.002
 LIFETIME_S = 0.6
+ENDS = ("", "+", "-\u5171")
+"""Of ordinary codes, and of those that the lane leaves."""
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Trial:
 
     async def create(self, client: httpx.AsyncClient, code: str) -> None:
         history = self.histories[code] = History()
-        url = f"https://www.example.com/{code}/0"
+        url = f"https://www.example.com/{quote(code)}/0"
         number = history.request(url, time.monotonic())
         response = await client.post("/api/v1/links", json={"url": url, "code": code})
         assert response.status_code == 201, response.text
@@ -65,7 +68,7 @@ class Trial:
         history.acknowledge(end, time.monotonic())
 
     async def _send(self, client: httpx.AsyncClient, code: str, body: dict[str, object] | None) -> None:
-        path = f"/api/v1/links/{code}"
+        path = f"/api/v1/links/{quote(code)}"
         response = await (client.delete(path) if body is None else client.patch(path, json=body))
         assert response.status_code in (200, 204), response.text
         self.changes += 1
@@ -90,15 +93,19 @@ class Trial:
             self.faults.append(f"{name} {code}: {fault}")
 
 
+def hot_code(n: int) -> str:
+    return f"hot-{n}{ENDS[n // WRITERS % len(ENDS)]}"
+
+
 async def write(trial: Trial, number: int) -> None:
     """One writer: edits, disables, enables, lets expire and deletes its share of the links."""
     chance = random.Random(SEED + number)
-    mine = [f"hot-{n}" for n in range(HOT_LINKS) if n % WRITERS == number]
+    mine = [hot_code(n) for n in range(HOT_LINKS) if n % WRITERS == number]
     spares = 0
     async with trial.cluster.client() as client:
         for sent in range(1, CHANGES // WRITERS + 1):
             code = chance.choice(mine)
-            url = f"https://www.example.com/{code}/{number}-{sent}"
+            url = f"https://www.example.com/{quote(code)}/{number}-{sent}"
             kind = chance.choices(("edit", "switch", "expire", "delete"), (70, 16, 8, 6))[0]
             if kind == "edit":
                 await trial.change(client, code, url, {"url": url, "enabled": True, "expires_at": None})
@@ -111,7 +118,7 @@ async def write(trial: Trial, number: int) -> None:
                 trial.deleted += 1
                 mine.remove(code)
                 spares += 1
-                mine.append(f"spare-{number}-{spares}")
+                mine.append(f"spare-{number}-{spares}{ENDS[spares % len(ENDS)]}")
                 await trial.create(client, mine[-1])
             await asyncio.sleep(chance.uniform(0.0, 0.03))
 
@@ -169,7 +176,7 @@ async def run(trial: Trial) -> None:
     print(f"seed {SEED}")
     async with trial.cluster.client() as client:
         for n in range(HOT_LINKS):
-            await trial.create(client, f"hot-{n}")
+            await trial.create(client, hot_code(n))
     async with asyncio.TaskGroup() as tasks:
         background = [tasks.create_task(trial.read(name)) for name in REDIRECTS]
         background.append(tasks.create_task(disturb(trial)))
@@ -201,7 +208,7 @@ async def test_cut_off_replica_is_right_a_second_after_it_can_read_again() -> No
         trial = Trial(cluster)
         async with cluster.client() as client:
             for n in range(10):
-                await trial.create(client, f"hot-{n}")
+                await trial.create(client, hot_code(n))
             async with asyncio.TaskGroup() as tasks:
                 for name in REDIRECTS:
                     tasks.create_task(trial.read(name))
@@ -214,7 +221,7 @@ async def test_cut_off_replica_is_right_a_second_after_it_can_read_again() -> No
                         cluster.proxies[name].hold_answers()
                     for n in range(10):
                         url = f"https://www.example.com/hot-{n}/{cut}"
-                        await trial.change(client, f"hot-{n}", url, {"url": url})
+                        await trial.change(client, hot_code(n), url, {"url": url})
                         await asyncio.sleep(0.15)
                     cluster.proxies[name].accept()
                     cluster.proxies[name].release_answers()

@@ -74,6 +74,7 @@ async def check_answers(client: httpx.AsyncClient, codes: Sequence[str], expecte
             "clicks": expected,
             "humans": expected // 2,
             "bots": expected // 2,
+            "imported": 0,
             # One address, a browser and a crawler.
             "unique_visitors": 2,
         }

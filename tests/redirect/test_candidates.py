@@ -14,7 +14,7 @@ FOLDING = Domain(has_folding_codes=True)
 SEGMENTED = Domain(multi_segment=True)
 ALL = Domain(multi_segment=True, has_tail_codes=True, has_folding_codes=True)
 
-# Each candidate as a text: `>` before a preview, `~` before a code in lower case, and behind a blank the path that is passed on.
+# Each candidate as a text: `>` before a preview, `~` before a folded code, and behind a blank the path that is passed on.
 TABLE: list[tuple[str, Domain, list[str]]] = [
     ("abc", UNDECIDED, ["abc"]),
     ("ABC", UNDECIDED, ["ABC"]),
@@ -84,7 +84,9 @@ def test_candidates(path: str, domain: Domain, expected: list[str]) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([*"aB.+~/,%", "%2F", "%2e", "\u00c9", "e\u0301", "\ufe0f", " "]), max_size=12).map("".join),
+    st.lists(st.sampled_from([*"aB.+~/,%", "%2F", "%2e", "\u00c9", "e\u0301", "\ufe0f", " "]), max_size=12).map(
+        "".join
+    ),
     st.booleans(),
     st.booleans(),
     st.booleans(),

@@ -20,7 +20,11 @@ from shared.settings import Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 DECISIONS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "decisions").glob("*.md"))
-DOCUMENTS = ["README.md", "deploy/README.md", *DECISIONS, "PROMISES.md", "CHANGELOG.md", ".github/CONTRIBUTING.md"]
+DOCUMENTS = [
+    *("README.md", "deploy/README.md", "docs/clients/README.md", "shared/client/README.md"),
+    *DECISIONS,
+    *("PROMISES.md", "CHANGELOG.md", ".github/CONTRIBUTING.md"),
+]
 
 
 def all_settings() -> dict[str, object]:

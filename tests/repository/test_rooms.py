@@ -27,6 +27,7 @@ BREAKS = [
     ("clicks", "services.links.clicks.routes", "services.links.keys.authentication"),
     ("clicks", "services.links.clicks.rows", "services.links.links.rows"),
     ("packed", "services.links.packed.rows", "services.links.clicks.counts"),
+    ("imported", "services.links.imported.storing", "services.links.links.rows"),
     ("stats", "services.links.stats.rows", "services.links.clicks.rows"),
     ("stats", "services.links.stats.rows", "services.links.clicks.enrichment"),
     ("stats", "services.links.stats.routes", "services.links.links.routes"),

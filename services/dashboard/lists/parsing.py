@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from services.dashboard.lists.columns import Column
 from services.dashboard.lists.encodings import RowsRefused, check_text, decode
@@ -195,4 +196,4 @@ def _code_of(short_url: str) -> str:
     """Return the code in an address such as `https://bit.ly/3xYz` or `bit.ly/3xYz`."""
     found = _short_url.match(short_url)
     host, path = found.groups() if found else ("", "")
-    return path.strip("/") if path or "." in host or "://" in short_url else host
+    return unquote(path.strip("/")) if path or "." in host or "://" in short_url else host

@@ -61,6 +61,15 @@ def _ask(client: Client, domain: Domain) -> None:
         )
         show_error(errors, "robots", "The text")
         fields["robots"] = robots if robots.strip() else None
+        has_slashes = st.checkbox(
+            "Codes may have slashes in them",
+            value=domain.multi_segment,
+            key=f"{prefix}_multi_segment",
+            help="Such as /menu/today. Without this, codes that have some lead nowhere.",
+        )
+        # A write service of the release before does not know the field.
+        if has_slashes != domain.multi_segment:
+            fields["multi_segment"] = has_slashes
         pressed = st.form_submit_button("Save", type="primary")
     show_other_errors(errors, FIELDS)
     if pressed:

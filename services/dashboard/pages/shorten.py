@@ -24,7 +24,7 @@ from shared.client import ApiError, Client, Key, KeyRefused, Link, Unreachable
 REASONS = {
     "taken": "is taken, or was: a code is never given out twice",
     "reserved": "is a reserved word",
-    "malformed": "must be letters, digits, hyphens or underscores",
+    "malformed": "must be letters, digits, emoji or -_.~+, and has slashes only where the domain allows it",
 }
 FIELDS = ("url", "code", "domain", *LinkInputs.names)
 

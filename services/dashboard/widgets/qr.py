@@ -20,7 +20,7 @@ def show_qr(client: Client, link: Link, prefix: str) -> None:
                 kind.upper(),
                 # Handed over when pressed: a file made before goes when the page runs anew, while a browser looks for it.
                 partial(bytes, image),
-                file_name=f"{link.code}.{kind}",
+                file_name=f"{link.code.replace('/', '-')}.{kind}",
                 mime=mime,
                 key=f"{prefix}_{kind}",
                 on_click="ignore",

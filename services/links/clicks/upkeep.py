@@ -172,7 +172,7 @@ async def recount_old(conn: Connection, step_ids: int = STEP_IDS) -> bool:
 
 
 async def _recount(conn: Connection, ids: Sequence[int]) -> None:
-    """Set the humans of links to the sum of their quarter-hours, and of their packed days.
+    """Set the humans of links to the sum of their quarter-hours, their packed days, and those that were imported.
 
     A batch of clicks adds to these first and to the links last. Once the links are locked, a batch is in both or,
     for the statement that begins then, in neither.
@@ -186,7 +186,8 @@ async def _recount(conn: Connection, ids: Sequence[int]) -> None:
             SELECT id, least(clicks, (SELECT coalesce(sum(t.clicks), 0)::bigint FROM click_totals_by_link AS t
                                       WHERE t.link_id = links.id AND NOT t.is_bot)
                                    + (SELECT coalesce(sum(d.humans), 0)::bigint FROM click_days AS d
-                                      WHERE d.link_id = links.id AND d.owner = '')) AS humans
+                                      WHERE d.link_id = links.id AND d.owner = '' AND d.format > 0)
+                                   + imported_humans) AS humans
             FROM links WHERE id = ANY ($1))
         UPDATE links
         SET humans = counted.humans, bots = clicks - counted.humans, clicks_sorted = clicks, humans_sorted = counted.humans

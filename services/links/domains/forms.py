@@ -47,6 +47,9 @@ class DomainPatch(BaseModel):
     robots: RobotsText | None = Field(
         None, description="The text of `/robots.txt`; null: it allows the crawlable links and disallows all else."
     )
+    multi_segment: bool = Field(
+        False, description="Whether codes may have slashes in them. Without it those that have some lead nowhere."
+    )
 
 
 class FileOut(BaseModel):
@@ -70,15 +73,16 @@ class DomainOut(BaseModel):
     robots: str | None
     files: list[FileOut] = Field(description="Those under `/.well-known/`.")
     version: int = Field(description="0 before the first decision.")
+    multi_segment: bool = Field(False, description="Whether codes may have slashes in them.")
 
 
-def changed_decisions(body: DomainPatch, rules: TargetRules) -> dict[str, str | None]:
+def changed_decisions(body: DomainPatch, rules: TargetRules) -> dict[str, str | bool | None]:
     """Return what a body changes, with its addresses parsed. The error names every wrong field."""
-    changed: dict[str, str | None] = {name: getattr(body, name) for name in body.model_fields_set}
+    changed: dict[str, str | bool | None] = {name: getattr(body, name) for name in body.model_fields_set}
     errors = []
     for name in ("root_url", "not_found_url", "expired_url"):
         text = changed.get(name)
-        if text is not None:
+        if isinstance(text, str):
             try:
                 changed[name] = parse_not_found(text, rules) if name == "not_found_url" else rules.parse(text)
             except TargetRefused as error:
@@ -91,7 +95,7 @@ def changed_decisions(body: DomainPatch, rules: TargetRules) -> dict[str, str | 
 def parse_not_found(text: str, rules: TargetRules) -> str:
     """Parse an address in which `{code}` may stand once, in its path or its query.
 
-    A visitor chooses the code. It has letters, digits, `-` and `_` alone, and never decides whose address it is.
+    A visitor chooses the code. It is percent-encoded, slashes too, and never decides whose address it is.
 
     Raises:
         TargetRefused: It is no such address.

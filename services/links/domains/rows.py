@@ -7,7 +7,7 @@ from datetime import datetime
 
 from shared.postgres import Connection
 
-DECIDED = ("root_url", "not_found_url", "expired_url", "page_title", "page_colour", "robots")
+DECIDED = ("root_url", "not_found_url", "expired_url", "page_title", "page_colour", "robots", "multi_segment")
 """The columns that operators decide about."""
 
 
@@ -44,6 +44,7 @@ class DomainRow:
     page_title: str | None = None
     page_colour: str | None = None
     robots: str | None = None
+    multi_segment: bool = False
     version: int = 0
     files: tuple[FileRow, ...] = ()
 
@@ -65,7 +66,7 @@ async def select_domain(conn: Connection, domain: str) -> DomainRow:
     return DomainRow(**dict(row), files=tuple(FileRow(**dict(file)) for file in files))
 
 
-async def update_domain(conn: Connection, domain: str, changed: Mapping[str, str | None]) -> None:
+async def update_domain(conn: Connection, domain: str, changed: Mapping[str, str | bool | None]) -> None:
     """Change decisions about a domain that is locked; its version goes up by one.
 
     Args:

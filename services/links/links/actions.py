@@ -15,7 +15,6 @@ from services.links.links.creation import Outcome, announce_links, store_links
 from services.links.links.forms import LinkIn, LinkPatch
 from services.links.links.rows import LinkDraft, LinkRow, delete_link, lock_link, select_link, update_link
 from services.links.state import LinksState
-from services.links.web.errors import CodeTaken
 from services.links.web.versions import check_version
 from shared.changes import insert_change
 from shared.postgres import Connection, connection
@@ -46,7 +45,7 @@ async def create_link(state: LinksState, caller: Caller, draft: LinkDraft) -> Ou
 async def store_link(conn: Connection, draft: LinkDraft) -> Outcome:
     """Store a link in the transaction of the caller, who announces it at the end."""
     (outcome,) = await store_links(conn, draft.owner, [draft])
-    if isinstance(outcome, CodeTaken):
+    if not isinstance(outcome, Outcome):
         raise outcome
     return outcome
 

@@ -20,8 +20,9 @@ from services.links.links.search import read_search
 from services.links.links.targets import TargetRefused
 from services.links.site import Site
 from services.links.web.errors import FieldError, Forbidden, InvalidInput, NotFound
+from services.links.web.segments import read_segment
 from shared.api import LONGEST_DECISION
-from shared.codes import is_code
+from shared.codes import spell_code
 from shared.records import LinkKey
 
 DECIDING = ("rules", "split", "max_clicks", "password_hash")
@@ -37,9 +38,13 @@ _NO_LINK = "There is no such link."
 
 def link_key(code: str, domain: str | None, site: Site) -> LinkKey:
     """Return the key of the link that a path names. A text that is no code, or has a NUL, names no link."""
-    if not is_code(code) or "\0" in (domain or ""):
+    if "\0" in (domain or ""):
         raise NotFound(_NO_LINK)
-    return spell_domain(domain) if domain else site.default_domain, code
+    try:
+        spelled = spell_code(read_segment(code))
+    except ValueError:
+        raise NotFound(_NO_LINK) from None
+    return spell_domain(domain) if domain else site.default_domain, spelled
 
 
 def check_domain(domain: str | None, site: Site) -> str:

@@ -5,16 +5,25 @@ new links with generated codes, the most frequent kind. It stores those that arr
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import asyncpg
 import structlog
 
-from services.links.links.rows import LinkDraft, LinkRow, find_links, insert_links, lock_searches
-from services.links.web.errors import Busy, CodeTaken
-from shared.changes import insert_changes
+from services.links.links.rows import LinkDraft, LinkRow, find_links, insert_links, lock_searches, select_taken
+from services.links.links.stems import (
+    Stemmed,
+    insert_own_changes,
+    insert_stems,
+    is_stemmed,
+    mark_domains,
+    select_segmented,
+    select_shadowed,
+)
+from services.links.web.errors import Busy, CodeTaken, FieldError, InvalidInput, Problem
+from shared.changes import insert_changes, lock_feed
 from shared.codes import generate_code
 from shared.joiner import Joiner, TooManyWaiting, Waiting
 from shared.postgres import UNAVAILABLE, Connection, Pool, connection
@@ -47,7 +56,7 @@ class NoFreeCode(Exception):
     """Every code that was drawn is taken."""
 
 
-async def store_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) -> list[Outcome | CodeTaken]:
+async def store_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) -> list[Outcome | Problem]:
     """Store drafts. The outcomes are those of one creation after the other. Call `announce_links` at the end.
 
     All callers take the locks in one order (searches, sorted codes, then the feed), so that they cannot deadlock.
@@ -58,7 +67,8 @@ async def store_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft])
         drafts: The drafts. If two want the same code, the first one gets it.
 
     Returns:
-        An outcome for each draft, or the problem that its code is taken.
+        An outcome for each draft, or the problem that its code is taken, could be taken for another one, or has slashes that
+        its domain does not allow.
 
     Raises:
         NoFreeCode: Ten codes were drawn for a draft, all of them taken.
@@ -68,7 +78,7 @@ async def store_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft])
     for place, draft in enumerate(drafts):
         if draft.code and place not in links:
             first_with.setdefault(draft.key, place)
-    chosen = await _insert_chosen(conn, {key: drafts[place] for key, place in first_with.items()})
+    chosen, problems = await _insert_chosen(conn, owner, {key: drafts[place] for key, place in first_with.items()})
     searches = any(draft.find_existing for draft in drafts)
     first_like: dict[object, int] = {}
     twins: dict[int, int] = {}
@@ -98,22 +108,48 @@ async def store_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft])
     return [
         Outcome(links[place], is_new=place in made)
         if place in links
-        else CodeTaken(f"The code {draft.code} is or was in use on {draft.domain}.")
+        else problems.get(draft.key) or CodeTaken(f"The code {draft.code} is or was in use on {draft.domain}.")
         for place, draft in enumerate(drafts)
     ]
 
 
 async def announce_links(
-    conn: Connection, drafts: Sequence[LinkDraft], outcomes: Sequence[Outcome | CodeTaken]
+    conn: Connection, drafts: Sequence[LinkDraft], outcomes: Sequence[Outcome | Problem], *, are_free: bool = False
 ) -> None:
-    """Announce new links with chosen codes, last in the transaction. Redirectors may remember that there was none."""
+    """Announce new links with chosen codes, last in the transaction. Redirectors may remember that there was none.
+
+    Args:
+        conn: In the transaction of `store_links`.
+        drafts: All of one owner.
+        outcomes: What `store_links` returned for them.
+        are_free: Whether nobody has to hear of codes that were free, because they may stay unknown for five seconds.
+
+    Raises:
+        CodeTaken: Another transaction has just stored a code for which this one could be taken.
+        Busy: The same, for one of several codes.
+    """
     chosen = [
-        outcome.link.key
+        outcome.link
         for draft, outcome in zip(drafts, outcomes, strict=True)
         if draft.code and isinstance(outcome, Outcome) and outcome.is_new
     ]
-    if chosen:
-        await insert_changes(conn, chosen)
+    if not chosen:
+        return
+    owner = chosen[0].owner
+    stemmed = _stemmed((link.key, link.folds_case) for link in chosen)
+    changed = await mark_domains(conn, stemmed) if stemmed else []
+    await lock_feed(conn)
+    # Whoever was faster has committed, and is seen now. A code that was drawn is nobody's before.
+    is_late = bool(stemmed and await select_shadowed(conn, owner, stemmed))
+    keys = [link.key for link in chosen]
+    if is_late or not await insert_own_changes(conn, owner, keys, announced=[] if are_free else keys):
+        raise (
+            _shadowed(chosen[0].key)
+            if len(drafts) == 1
+            else Busy("Codes that could be taken for each other are being stored.")
+        )
+    if changed:
+        await insert_changes(conn, changed)
 
 
 async def insert_drawn(
@@ -163,12 +199,52 @@ async def _find_existing(conn: Connection, owner: str, drafts: Sequence[LinkDraf
     return links
 
 
-async def _insert_chosen(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) -> dict[LinkKey, LinkRow]:
-    """Store drafts under their chosen codes. Drafts whose code is taken are left out."""
+async def _insert_chosen(
+    conn: Connection, owner: str, drafts: Mapping[LinkKey, LinkDraft]
+) -> tuple[dict[LinkKey, LinkRow], dict[LinkKey, Problem]]:
+    """Store drafts under their chosen codes.
+
+    Returns:
+        The links that were stored, and why the others were not; a code without a reason is taken.
+    """
     stored: dict[LinkKey, LinkRow] = {}
+    problems: dict[LinkKey, Problem] = {}
     for part in _slices(sorted(drafts)):
-        stored |= await insert_links(conn, {key: drafts[key] for key in part})
-    return stored
+        stemmed = _stemmed((key, drafts[key].folds_case) for key in part)
+        if stemmed:
+            problems |= await _find_problems(conn, owner, stemmed)
+        stored |= await insert_links(conn, {key: drafts[key] for key in part if key not in problems})
+        if new := [each for each in stemmed if each.key in stored]:
+            await insert_stems(conn, owner, new)
+        if left := [key for key in part if key not in stored and key not in problems]:
+            taken = await select_taken(conn, left)
+            problems |= {key: _shadowed(key) for key in left if key not in taken}
+    return stored, problems
+
+
+async def _find_problems(conn: Connection, owner: str, codes: Sequence[Stemmed]) -> dict[LinkKey, Problem]:
+    """Find what is wrong with codes that are more than their stem."""
+    segmented = {each.domain for each in codes if "/" in each.code}
+    if segmented:
+        segmented -= await select_segmented(conn, segmented)
+    shadowed = await select_shadowed(conn, owner, codes)
+    refused = {each.key: _segmented(each.domain) for each in codes if "/" in each.code and each.domain in segmented}
+    return {key: _shadowed(key) for key in shadowed} | refused
+
+
+def _stemmed(codes: Iterable[tuple[LinkKey, bool]]) -> list[Stemmed]:
+    return [Stemmed(*key, folds_case) for key, folds_case in codes if is_stemmed(key[1], folds_case=folds_case)]
+
+
+def _shadowed(key: LinkKey) -> Problem:
+    domain, code = key
+    return CodeTaken(
+        f"The code {code} could be taken for one that another owner has or had on {domain}, or that one for it."
+    )
+
+
+def _segmented(domain: str) -> Problem:
+    return InvalidInput(FieldError("code", f"must not have a slash: the codes of {domain} have one segment"))
 
 
 def _slices(values: Sequence[T]) -> Iterator[Sequence[T]]:

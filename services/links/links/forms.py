@@ -5,7 +5,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from services.links.links.conditions import Rule, Rules, Split, SplitTarget
 from services.links.links.rows import DECIDED, KEPT, LinkRow
@@ -30,7 +30,7 @@ from shared.api import (
     StatusCode,
     TagMode,
 )
-from shared.codes import CODE_PATTERN, is_reserved
+from shared.codes import LONGEST_CODE, is_reserved, spell_code
 
 LONGEST_LIFETIME_S = 365 * 24 * 3600
 
@@ -41,13 +41,18 @@ SEARCH = (
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
-def _check_not_reserved(code: str) -> str:
+def _spell_code(text: str) -> str:
+    code = spell_code(text)
     if is_reserved(code):
         raise ValueError("is a reserved word")
     return code
 
 
-Code = Annotated[str, StringConstraints(pattern=f"^{CODE_PATTERN}$"), AfterValidator(_check_not_reserved)]
+Code = Annotated[
+    str,
+    AfterValidator(_spell_code),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_CODE}),
+]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
 OptionalUrl = Annotated[
     Annotated[str, StringConstraints(max_length=LONGEST_URL)] | None, BeforeValidator(empty_is_null)
@@ -104,7 +109,11 @@ class NewPlace(BaseModel):
         description="Where the link leads: an absolute URL, with http or https unless the site allows more.",
         examples=["https://www.python.org/"],
     )
-    code: Code | None = Field(None, description="A code of your own; one is generated if it is left out.")
+    code: Code | None = Field(
+        None,
+        description="A code of your own: 1 to 255 letters, marks and digits of any script, emoji, and `-_.~+`; `/` between up "
+        "to five segments where the domain allows it (`multi_segment`). One is generated if it is left out.",
+    )
     domain: Annotated[str | None, BeforeValidator(empty_is_null)] = Field(
         None, description="One of the domains of this site; the first one if left out."
     )
@@ -211,7 +220,11 @@ class LinkOut(BaseModel):
     version: int
     created_at: datetime
     updated_at: datetime
+    imported_clicks: int = Field(
+        0, description="Of `clicks`, those that were counted elsewhere and came with the link."
+    )
     visitor_query_wins: bool = False
+    folds_case: bool = Field(False, description="Whether visitors may write the code in any case.")
 
 
 class LinkPage(BaseModel):

@@ -136,7 +136,7 @@ def _list_statement(column: str, kind: str, order: str, owner: str) -> str:
     )
 
 
-# A code that begins with a text lies before the same text with a tilde, which is in none: an index can be read for that.
+# A code that begins with a text lies before the same text with the last character of Unicode: an index can be read for that.
 _FILTER = """
     WHERE deleted_at IS NULL AND <owner>
       AND ($2::text IS NULL OR domain = $2)
@@ -149,7 +149,7 @@ _FILTER = """
                WHEN valid_from > now() THEN 'scheduled'
                ELSE 'active' END)
       AND ($5::text IS NULL OR code ILIKE $5 OR url ILIKE $5 OR title ILIKE $5 OR notes ILIKE $5
-           OR url ILIKE ANY ($9) OR (domain = ANY ($10) AND code >= $11 AND code < $11 || '~'))
+           OR url ILIKE ANY ($9) OR (domain = ANY ($10) AND code >= $11 AND code < $11 || chr(1114111)))
       AND ($6::timestamptz IS NULL OR created_at >= $6)
       AND ($7::timestamptz IS NULL OR created_at < $7)
       AND ($8::text[] IS NULL OR tags && $8)

@@ -13,6 +13,7 @@ from operator import attrgetter, itemgetter
 import asyncpg
 from pydantic import SecretStr
 
+from services.links.links.stems import SHADOWS
 from shared.postgres import Connection
 from shared.records import LinkKey, Record
 
@@ -60,6 +61,7 @@ class LinkDraft:
     Attributes:
         code: Empty if one is to be drawn.
         find_existing: Whether a link of the owner with the same fields is as good as a new one.
+        folds_case: Whether visitors may write the code, which is in lower case (`fold_code`), in any.
         password: To be hashed before the link is stored (`hashed`).
     """
 
@@ -69,6 +71,7 @@ class LinkDraft:
     code: str = ""
     find_existing: bool = False
     password: SecretStr | None = None
+    folds_case: bool = False
 
     def hashed(self, password_hash: str) -> "LinkDraft":
         """Return the draft with the hash of its password."""
@@ -91,6 +94,8 @@ class LinkRow:
     Attributes:
         clicks_sorted: By which lists are sorted; `humans_sorted` the same. Some seconds behind the counters.
         clicks_left: Of a limit, which the room of claims counts.
+        imported_clicks: Of `clicks`, those that were counted elsewhere.
+        folds_case: Whether visitors may write the code in any case.
     """
 
     fields: LinkFields
@@ -106,6 +111,8 @@ class LinkRow:
     clicks_sorted: int
     humans_sorted: int
     clicks_left: int | None
+    imported_clicks: int
+    folds_case: bool = False
 
     @property
     def key(self) -> LinkKey:
@@ -127,7 +134,7 @@ _JSON = tuple((name, DECIDED.index(name)) for name in ("rules", "split"))
 _CLICKS_LEFT = """CASE WHEN max_clicks IS NOT NULL THEN greatest(
     max_clicks - coalesce((SELECT used FROM link_claims WHERE link_id = links.id), 0), 0) END AS clicks_left"""
 
-_write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).encode
+write_json = json.JSONEncoder(ensure_ascii=False, default=datetime.isoformat).encode
 
 
 def _fill_in(statement: str) -> str:
@@ -141,6 +148,7 @@ def _fill_in(statement: str) -> str:
         .replace("<decided>", ", ".join(DECIDED))
         .replace("<compared>", ", ".join(compared))
         .replace("<wanted>", ", ".join(f"wanted.{name}" for name in compared))
+        .replace("<shadows>", SHADOWS)
         .replace("<decides>", "rules IS NOT NULL OR split IS NOT NULL")
         .replace("<forgotten>", ", ".join(f"{name} = DEFAULT" for name in forgotten))
     )
@@ -149,9 +157,10 @@ def _fill_in(statement: str) -> str:
 SELECT = _fill_in("SELECT <columns> FROM links ")
 
 _INSERT = _fill_in("""
-    INSERT INTO links (domain, code, owner, <decided>, split_salt)
-    SELECT domain, code, owner, <decided>, CASE WHEN <decides> THEN gen_random_uuid() END
-    FROM json_populate_recordset(NULL::links, $1::json)
+    INSERT INTO links (domain, code, owner, folds_case, <decided>, split_salt)
+    SELECT domain, code, owner, folds_case, <decided>, CASE WHEN <decides> THEN gen_random_uuid() END
+    FROM json_populate_recordset(NULL::links, $1::json) AS wanted
+    WHERE NOT <shadows>
     ON CONFLICT (domain, code) DO NOTHING
     RETURNING <kept>
 """)
@@ -187,15 +196,17 @@ _DELETE = _fill_in("""
     WHERE domain = $1 AND code = $2 AND deleted_at IS NULL
 """)
 
+_DELETE_MANY = _DELETE.replace("domain = $1 AND code = $2", "id = ANY ($1::bigint[])")
+
 
 async def insert_links(conn: Connection, drafts: Mapping[LinkKey, LinkDraft]) -> dict[LinkKey, LinkRow]:
     """Store links in one statement, each under the key that is given for it.
 
     Returns:
-        The rows that were stored; a link whose code is taken is left out.
+        The rows that were stored; a link whose code is taken, or could be taken for one of another owner, is left out.
     """
     # In one order in every statement, so that no two wait for each other.
-    rows = await conn.fetch(_INSERT, _write_json([_columns(drafts[key], key) for key in sorted(drafts)]))
+    rows = await conn.fetch(_INSERT, write_json([_columns(drafts[key], key) for key in sorted(drafts)]))
     # What a client decides about is not read again: on the busiest way that is a tenth of what a link costs.
     stored = ((key, row) for row in rows for key in [(row["domain"], row["code"])])
     return {key: LinkRow(drafts[key].fields, *_kept(row)) for key, row in stored}
@@ -225,7 +236,7 @@ async def find_links(conn: Connection, owner: str, drafts: Sequence[LinkDraft]) 
     Returns:
         The links by the draft's place; a draft without such a link is left out.
     """
-    rows = await conn.fetch(_FIND, owner, _write_json([_columns(draft, draft.key) for draft in drafts]))
+    rows = await conn.fetch(_FIND, owner, write_json([_columns(draft, draft.key) for draft in drafts]))
     return {row["place"]: link_of(row) for row in rows}
 
 
@@ -267,6 +278,16 @@ async def select_link_ids(conn: Connection, keys: Sequence[LinkKey], *, owner: s
     return {row["id"]: (row["domain"], row["code"]) for row in rows}
 
 
+async def select_taken(conn: Connection, keys: Sequence[LinkKey]) -> set[LinkKey]:
+    """Find the codes that are or were in use, by whomever."""
+    rows = await conn.fetch(
+        "SELECT domain, code FROM links JOIN unnest($1::text[], $2::text[]) AS wanted (domain, code) USING (domain, code)",
+        [domain for domain, _ in keys],
+        [code for _, code in keys],
+    )
+    return {(row["domain"], row["code"]) for row in rows}
+
+
 async def has_code(conn: Connection, key: LinkKey) -> bool:
     """Tell whether a code is or was in use, by whomever."""
     return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM links WHERE domain = $1 AND code = $2)", *key))
@@ -283,7 +304,7 @@ async def lock_link(conn: Connection, key: LinkKey) -> LinkRow | None:
 
 async def update_link(conn: Connection, key: LinkKey, decided: LinkFields) -> LinkRow:
     """Replace the fields of a link that is locked; its version goes up by one."""
-    row = await conn.fetchrow(_UPDATE, *key, _write_json(_decided_columns(decided)))
+    row = await conn.fetchrow(_UPDATE, *key, write_json(decided_columns(decided)))
     assert row is not None, "the row was locked before"
     return link_of(row)
 
@@ -291,6 +312,11 @@ async def update_link(conn: Connection, key: LinkKey, decided: LinkFields) -> Li
 async def delete_link(conn: Connection, key: LinkKey) -> None:
     """Make a link a tombstone: its code stays taken, its target goes, and what no redirector reads."""
     await conn.execute(_DELETE, *key)
+
+
+async def delete_links(conn: Connection, link_ids: Sequence[int]) -> None:
+    """Make links that are locked tombstones."""
+    await conn.execute(_DELETE_MANY, link_ids)
 
 
 def link_of(row: asyncpg.Record) -> LinkRow:
@@ -310,10 +336,17 @@ def spell_json(value: object) -> str:
 
 def _columns(draft: LinkDraft, key: LinkKey) -> dict[str, object]:
     domain, code = key
-    return {"domain": domain, "code": code, "owner": draft.owner, **_decided_columns(draft.fields)}
+    return {
+        "domain": domain,
+        "code": code,
+        "owner": draft.owner,
+        "folds_case": draft.folds_case,
+        **decided_columns(draft.fields),
+    }
 
 
-def _decided_columns(decided: LinkFields) -> dict[str, object]:
+def decided_columns(decided: LinkFields) -> dict[str, object]:
+    """Return what a client decides as columns, for JSON: rules and splits are values, not texts."""
     columns: dict[str, object] = dict(zip(DECIDED, _values(decided), strict=True))
     for name, _ in _JSON:
         if isinstance(text := columns[name], str):

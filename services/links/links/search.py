@@ -9,11 +9,11 @@ import string
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import ada_url
 
-from shared.codes import CODE_PATTERN
+from shared.codes import TAIL_MARKS, TRAILING, spell_code
 
 _KEPT = "".join(sorted(set(string.punctuation) - set('"<>`{}')))
 """Punctuation that a URL's path keeps; what the parser encodes beside it depends on the part."""
@@ -21,7 +21,7 @@ _KEPT = "".join(sorted(set(string.punctuation) - set('"<>`{}')))
 _address = re.compile(r"(https?://)?([^/?#]*)(.*)", re.DOTALL | re.IGNORECASE).fullmatch
 _no_host = re.compile(r"[@\\\s]").search
 _port = re.compile(r":[0-9]+$")
-_leading_code = re.compile(rf"/({CODE_PATTERN})(?![0-9A-Za-z_-])").match
+_leading_path = re.compile(r"/([^?#]+)").match
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,26 @@ def read_search(text: str) -> Search:
     if host:
         targets |= {(host + quote(each, safe=_KEPT)).lower() for each in _spellings(rest)}
     targets.discard(text.lower())
-    found = _leading_code(rest) if host else None
-    if found is None:
+    code = _leading_code(rest) if host else None
+    if code is None:
         return Search(text, tuple(targets))
     name = _port.sub("", host)
-    return Search(text, tuple(targets), tuple({name: None, name.removeprefix("www."): None}), found[1])
+    return Search(text, tuple(targets), tuple({name: None, name.removeprefix("www."): None}), code)
+
+
+def _leading_code(path: str) -> str | None:
+    """The code that a path is, or begins with."""
+    found = _leading_path(path)
+    if found is None:
+        return None
+    text = unquote(found[1])
+    # A code with a mark at its end is found by what comes before.
+    for part in (text.rstrip(TRAILING + TAIL_MARKS), text.partition("/")[0]):
+        try:
+            return spell_code(part)
+        except ValueError:
+            continue
+    return None
 
 
 def _host(scheme: str, text: str) -> str:

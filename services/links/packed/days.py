@@ -17,6 +17,14 @@ from shared.api import UNKNOWN, VARIANT, Dimensions
 
 FORMAT = 1
 
+OWN, IMPORTED = 1, -1
+"""Clicks that were answered here, and those that were counted elsewhere and came with their links.
+
+The same day has a row for each: the format of imported clicks' days and chunks is negative. So whoever does not know them
+leaves them alone, and who stores own clicks has nothing to do with them.
+"""
+EVERYTHING = (OWN, IMPORTED)
+
 SECOND_US = 1_000_000
 SLOT_US = 900 * SECOND_US
 DAY_US = 86_400 * SECOND_US
@@ -59,6 +67,10 @@ class DayCounts:
     def pack(self) -> bytes:
         packed: bytes = msgpack.packb(self._parts)
         return packed
+
+    def is_empty(self) -> bool:
+        """Whether it counts nothing."""
+        return not any(isinstance(part, dict) and part for part in self._parts.values())
 
     def clicks(self, is_bot: bool) -> int:
         return sum(self._parts.get(_SLOTS + is_bot, {}).values())

@@ -10,8 +10,9 @@ from typing import Any
 
 from services.links.packed import chunks, days
 from services.links.packed.chunks import Chunk, drop_link
-from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
+from services.links.packed.days import IMPORTED, MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, OWN, DayCounts
 from services.links.packed.rows import lock_days, select_days, write_days
+from services.links.packed.taking import take_imported
 from services.links.packed.unnamed import RawValues
 from shared.api import Dimensions
 from shared.postgres import Connection
@@ -70,10 +71,28 @@ async def erase_some(conn: Connection) -> bool:
             """
         )
         if span is None:
-            return False
-        is_more = await (_erase_rows(conn, span) if span["last_click"] else _erase_from_chunks(conn, span))
+            return await _erase_imported(conn)
+        is_more = await (_erase_rows(conn, span) if span["last_click"] else _erase_from_chunks(conn, span, OWN))
         if not is_more:
             await conn.execute("DELETE FROM click_erased_spans WHERE id = $1", span["id"])
+        elif not span["last_click"]:
+            await conn.execute("UPDATE click_erased_spans SET first_chunk = $2 WHERE id = $1", span["id"], is_more)
+    return True
+
+
+async def _erase_imported(conn: Connection) -> bool:
+    span = await conn.fetchrow(
+        """
+        SELECT id, link_id, day, first_chunk, last_chunk FROM imported_erased_spans
+        ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+        """
+    )
+    if span is None:
+        return False
+    if first_chunk := await _erase_from_chunks(conn, span, IMPORTED):
+        await conn.execute("UPDATE imported_erased_spans SET first_chunk = $2 WHERE id = $1", span["id"], first_chunk)
+    else:
+        await conn.execute("DELETE FROM imported_erased_spans WHERE id = $1", span["id"])
     return True
 
 
@@ -81,7 +100,8 @@ async def _erase_counts(conn: Connection, link_id: int, owner: str) -> None:
     """Take a day's counts from the link, from its owner and out of lists, and note where its raw clicks are."""
     day = await _select_first_day(conn, link_id)
     if day is None:
-        await conn.execute("DELETE FROM click_erasures WHERE link_id = $1", link_id)
+        if not await take_imported(conn, [link_id]):
+            await conn.execute("DELETE FROM click_erasures WHERE link_id = $1", link_id)
         return
     values = RawValues(conn, link_id, day)
     # A link with many clicks takes long: nobody waits for it, and what came meanwhile is little.
@@ -238,7 +258,12 @@ async def _erase_rows(conn: Connection, span: Any) -> bool:
     return int(status.split()[-1]) > 0
 
 
-async def _erase_from_chunks(conn: Connection, span: Any) -> bool:
+async def _erase_from_chunks(conn: Connection, span: Any, kind: int) -> int | None:
+    """Take a link's clicks out of some chunks.
+
+    Returns:
+        The number of the next chunk; None if there is none.
+    """
     rows = await conn.fetch(
         """
         SELECT id, day - DATE '1970-01-01', since_us, until_us, links, clicks FROM click_chunks
@@ -247,7 +272,7 @@ async def _erase_from_chunks(conn: Connection, span: Any) -> bool:
         span["day"],
         span["first_chunk"],
         span["last_chunk"],
-        chunks.FORMAT,
+        chunks.FORMAT * kind,
         STEP_CHUNKS,
     )
     for number, *columns in rows:
@@ -263,8 +288,4 @@ async def _erase_from_chunks(conn: Connection, span: Any) -> bool:
                 left.links,
                 left.clicks,
             )
-    if rows:
-        await conn.execute(
-            "UPDATE click_erased_spans SET first_chunk = $2 WHERE id = $1", span["id"], rows[-1]["id"] + 1
-        )
-    return len(rows) == STEP_CHUNKS
+    return rows[-1]["id"] + 1 if len(rows) == STEP_CHUNKS else None

@@ -23,6 +23,8 @@ from services.links.packed.chunks import (
     unpack_column,
     unpack_columns,
 )
+from services.links.packed.days import EVERYTHING, IMPORTED, OWN
+from services.links.packed.imported import lock_imported
 from services.links.packed.rows import Counted, lock_days, replace_chunks_of_days
 from shared.api import UNKNOWN
 from shared.postgres import Connection, open_connection
@@ -77,7 +79,7 @@ async def open_merger(settings: LinksSettings) -> AsyncIterator[Callable[[], Awa
 
 async def is_due(conn: Connection, today: date | None = None) -> bool:
     """Whether there are chunks to merge."""
-    return await _select_run(conn, today) is not None
+    return any([await _select_run(conn, today, kind) for kind in EVERYTHING])
 
 
 async def merge_some(conn: Connection, today: date | None = None) -> bool:
@@ -89,8 +91,11 @@ async def merge_some(conn: Connection, today: date | None = None) -> bool:
     async with conn.transaction():
         if not await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", _MERGE_LOCK):
             return False
-        found = await _select_run(conn, today)
-        return found is not None and await _merge(conn, *found)
+        for kind in EVERYTHING:
+            found = await _select_run(conn, today, kind)
+            if found is not None:
+                return await _merge(conn, *found, kind)
+        return False
 
 
 def choose_run(sizes: Iterable[SizedChunk], *, is_over: bool) -> Run | None:
@@ -179,22 +184,26 @@ def _begin(run: Iterable[SizedChunk]) -> tuple[list[int], bool]:
     return numbers, False
 
 
-async def _select_run(conn: Connection, today: date | None) -> tuple[int, Run] | None:
+async def _select_run(conn: Connection, today: date | None, kind: int) -> tuple[int, Run] | None:
     """Choose chunks to merge, of the latest day that has some. Whose clicks are being erased there has them erased first."""
     days = await conn.fetch(
         """
-        SELECT day FROM click_chunks WHERE mergeable AND day NOT IN (SELECT day FROM click_erased_spans)
+        SELECT day FROM click_chunks
+        WHERE mergeable AND format = $1 AND day NOT IN (
+            SELECT day FROM click_erased_spans WHERE $1 > 0 UNION ALL SELECT day FROM imported_erased_spans WHERE $1 < 0)
         GROUP BY day HAVING count(*) > 1 ORDER BY day DESC
-        """
+        """,
+        chunks.FORMAT * kind,
     )
     for (day,) in days:
+        # Chunks of another kind do not count, and those of another format stay where they are, as those around them do.
         sizes = await conn.fetch(
             """
             SELECT id, mergeable AND format = $2, octet_length(links) + octet_length(clicks) FROM click_chunks
-            WHERE day = $1 ORDER BY id
+            WHERE day = $1 AND sign(format) = sign($2) ORDER BY id
             """,
             day,
-            chunks.FORMAT,
+            chunks.FORMAT * kind,
         )
         run = choose_run((SizedChunk(*row) for row in sizes), is_over=day < (today or datetime.now(UTC).date()))
         if run is not None:
@@ -202,7 +211,7 @@ async def _select_run(conn: Connection, today: date | None) -> tuple[int, Run] |
     return None
 
 
-async def _merge(conn: Connection, day: int, run: Run) -> bool:
+async def _merge(conn: Connection, day: int, run: Run, kind: int) -> bool:
     """Merge chunks, and let the days of their links and owners name those that come out.
 
     Nobody else changes or deletes the chunks meanwhile, and clicks wait only while the days are written.
@@ -218,10 +227,8 @@ async def _merge(conn: Connection, day: int, run: Run) -> bool:
     if not rows:
         return True
     merged = list(zip((row[0] for row in rows), merge_chunks([Chunk(*list(row)[1:]) for row in rows]), strict=False))
-    await lock_days(conn)
-    if await conn.fetchval(
-        "SELECT EXISTS (SELECT FROM click_erased_spans WHERE day = DATE '1970-01-01' + $1::integer)", day
-    ):
+    await (lock_days(conn) if kind == OWN else lock_imported(conn))
+    if await conn.fetchval(_IS_ERASED[kind], day):
         return False
     whose: dict[Counted, list[int]] = {}
     for number, chunk in merged:
@@ -239,7 +246,7 @@ async def _merge(conn: Connection, day: int, run: Run) -> bool:
     )
     wanted = iter(whose.items())
     while some := dict(islice(wanted, STEP_DAYS)):
-        await replace_chunks_of_days(conn, day, run.numbers[0], run.numbers[-1], some)
+        await replace_chunks_of_days(conn, day, run.numbers[0], run.numbers[-1], some, kind=kind)
     return True
 
 
@@ -258,3 +265,9 @@ async def _write_chunks(conn: Connection, day: int, merged: Sequence[tuple[int, 
             chunk.clicks,
             not is_whole,
         )
+
+
+_IS_ERASED = {
+    OWN: "SELECT EXISTS (SELECT FROM click_erased_spans WHERE day = DATE '1970-01-01' + $1::integer)",
+    IMPORTED: "SELECT EXISTS (SELECT FROM imported_erased_spans WHERE day = DATE '1970-01-01' + $1::integer)",
+}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from services.links.packed import chunks, days
 from services.links.packed.chunks import Chunk
-from services.links.packed.days import DayCounts, replace_chunks
+from services.links.packed.days import EVERYTHING, OWN, DayCounts, replace_chunks
 from shared.postgres import Connection
 
 DELETED_AT_ONCE = 1_000
@@ -45,7 +45,7 @@ async def select_days(conn: Connection, day: int, whose: Iterable[Counted]) -> d
 
 
 async def replace_chunks_of_days(
-    conn: Connection, day: int, first: int, last: int, numbers: Mapping[Counted, Sequence[int]]
+    conn: Connection, day: int, first: int, last: int, numbers: Mapping[Counted, Sequence[int]], *, kind: int = OWN
 ) -> None:
     """Note that of the chunks from the first to the last number some took the place of all others.
 
@@ -55,8 +55,9 @@ async def replace_chunks_of_days(
         first: The first number of the chunks that were there.
         last: The last one.
         numbers: Those that have clicks of a link or an owner.
+        kind: Whether they have own clicks or imported ones.
     """
-    kept = await _fetch_days(conn, day, numbers)
+    kept = await _fetch_days(conn, day, numbers, kind)
     changed = {each: replace_chunks(kept.get(each), first, last, chosen) for each, chosen in numbers.items()}
     rows = [(*_key(whose), counts) for whose, counts in changed.items()]
     if rows:
@@ -70,11 +71,11 @@ async def replace_chunks_of_days(
             """,
             day,
             *zip(*rows, strict=True),
-            days.FORMAT,
+            days.FORMAT * kind,
         )
 
 
-async def _fetch_days(conn: Connection, day: int, whose: Iterable[Counted]) -> dict[Counted, bytes]:
+async def _fetch_days(conn: Connection, day: int, whose: Iterable[Counted], kind: int = OWN) -> dict[Counted, bytes]:
     wanted = list(whose)
     links = [each for each in wanted if isinstance(each, int)]
     owners = [each for each in wanted if isinstance(each, str)]
@@ -89,7 +90,7 @@ async def _fetch_days(conn: Connection, day: int, whose: Iterable[Counted]) -> d
         day,
         links,
         owners,
-        days.FORMAT,
+        days.FORMAT * kind,
     )
     return {link_id or owner: counts for link_id, owner, counts in rows}
 
@@ -126,7 +127,7 @@ async def write_days(conn: Connection, day: int, counted: Mapping[Counted, DayCo
 
 
 async def select_days_of_link(
-    conn: Connection, link_id: int, first: date, end: date, most: int | None = None
+    conn: Connection, link_id: int, first: date, end: date, most: int | None = None, *, kind: int = OWN
 ) -> dict[int, DayCounts]:
     """Read a link's days from the first one up to, and without, the second one, the newest first; or so many of them."""
     rows = await conn.fetch(
@@ -138,13 +139,15 @@ async def select_days_of_link(
         link_id,
         first,
         end,
-        days.FORMAT,
+        days.FORMAT * kind,
         most,
     )
     return {row["day"]: DayCounts(row["counts"]) for row in rows}
 
 
-async def select_days_of_owners(conn: Connection, owner: str | None, first: date, end: date) -> dict[int, DayCounts]:
+async def select_days_of_owners(
+    conn: Connection, owner: str | None, first: date, end: date, kind: int = OWN
+) -> dict[int, DayCounts]:
     """Read an owner's days; without one everyone's, added up."""
     found: dict[int, DayCounts] = {}
     # There may be many owners, so their days are not read into memory side by side.
@@ -156,7 +159,7 @@ async def select_days_of_owners(conn: Connection, owner: str | None, first: date
         owner,
         first,
         end,
-        days.FORMAT,
+        days.FORMAT * kind,
         prefetch=100,
     )
     async for row in rows:
@@ -171,22 +174,28 @@ async def select_days_of_owners(conn: Connection, owner: str | None, first: date
 async def select_days_of_links(
     conn: Connection, link_ids: Sequence[int], first: date, end: date
 ) -> list[tuple[int, int, DayCounts]]:
-    """Read the days of many links: link, day, counts."""
+    """Read the days of many links, own clicks and imported ones apart: link, day, counts."""
     rows = await conn.fetch(
         """
         SELECT link_id, day - DATE '1970-01-01' AS day, counts FROM click_days
-        WHERE link_id = ANY ($1) AND owner = '' AND day >= $2 AND day < $3 AND format = $4
+        WHERE link_id = ANY ($1) AND owner = '' AND day >= $2 AND day < $3 AND format = ANY ($4)
         """,
         link_ids,
         first,
         end,
-        days.FORMAT,
+        [days.FORMAT * kind for kind in EVERYTHING],
     )
     return [(row["link_id"], row["day"], DayCounts(row["counts"])) for row in rows]
 
 
 async def select_chunk_spans(
-    conn: Connection, day: int, ranges: Sequence[tuple[int, int]], since_us: int, until_us: int
+    conn: Connection,
+    day: int,
+    ranges: Sequence[tuple[int, int]],
+    since_us: int,
+    until_us: int,
+    *,
+    kinds: Sequence[int] = (OWN,),
 ) -> list[ChunkSpan]:
     """Find the chunks of a day that may have clicks from a moment up to, and without, another, the latest first.
 
@@ -196,11 +205,12 @@ async def select_chunk_spans(
         ranges: The first and the last number of the chunks that count.
         since_us: Microseconds since 1970.
         until_us: The same.
+        kinds: Whether they have own clicks or imported ones.
     """
     rows = await conn.fetch(
         """
         SELECT id, until_us FROM click_chunks
-        WHERE day = DATE '1970-01-01' + $1::integer AND until_us >= $4 AND since_us < $5 AND format = $6
+        WHERE day = DATE '1970-01-01' + $1::integer AND until_us >= $4 AND since_us < $5 AND format = ANY ($6)
             AND EXISTS (SELECT FROM unnest($2::bigint[], $3::bigint[]) AS range (first, last) WHERE id BETWEEN first AND last)
         ORDER BY until_us DESC, id DESC
         """,
@@ -208,7 +218,7 @@ async def select_chunk_spans(
         *(zip(*ranges, strict=True) if ranges else ([], [])),
         since_us,
         until_us,
-        chunks.FORMAT,
+        [chunks.FORMAT * kind for kind in kinds],
     )
     return [ChunkSpan(*row) for row in rows]
 
@@ -244,7 +254,7 @@ async def delete_chunks(conn: Connection, before: date) -> set[date]:
     return {row["day"] for row in rows}
 
 
-async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
+async def insert_chunk(conn: Connection, chunk: Chunk, kind: int = OWN) -> int:
     """Returns the chunk's number; numbers only grow."""
     number: int = await conn.fetchval(
         """
@@ -252,7 +262,7 @@ async def insert_chunk(conn: Connection, chunk: Chunk) -> int:
         VALUES (DATE '1970-01-01' + $1::integer, $2, $3, $4, $5, $6) RETURNING id
         """,
         *chunk,
-        chunks.FORMAT,
+        chunks.FORMAT * kind,
     )
     return number
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 import segno
 from fastapi import APIRouter, Header, Query, Request
@@ -75,7 +76,7 @@ async def read_qr(
         return Response(status_code=304, headers=headers)
     # Up to 90 ms for the longest domain at the largest scale; 5 ms as a rule.
     image = await asyncio.to_thread(draw_qr, short_url, query)
-    headers["Content-Disposition"] = f'inline; filename="{row.code}.{query.format}"'
+    headers["Content-Disposition"] = "inline; " + _filename(f"{row.code}.{query.format}")
     return Response(image, headers=headers, media_type=MEDIA_TYPES[query.format])
 
 
@@ -86,6 +87,12 @@ def draw_qr(text: str, query: QrQuery) -> bytes:
         out, kind=query.format, scale=query.scale, border=query.border, dark="black", light="white"
     )
     return out.getvalue()
+
+
+def _filename(name: str) -> str:
+    """Name a file as RFC 6266 says; a name in other letters is encoded."""
+    is_plain = name.isascii() and "/" not in name
+    return f'filename="{name}"' if is_plain else f"filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _etag(short_url: str, query: QrQuery) -> str:

@@ -18,12 +18,14 @@ from services.links.sources import (
     rebrandly,
     shlink,
     shortio,
+    tinyurl,
     tinyurl_com,
     yourls,
 )
 from services.links.sources.found import Source
 
 SOURCES: tuple[Source, ...] = (
+    tinyurl,
     archive,
     shlink,
     yourls,

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import ada_url
 
 from services.links.sources.found import ROOT, FoundLink, Hints, Unusable
-from services.links.sources.texts import shorten
+from services.links.sources.texts import LONGEST_FIELD, shorten
 from services.links.sources.times import is_usable, read_creation, read_time, spell_time
 from services.links.web.invisible import find_hidden
 from services.links.web.texts import normalize
@@ -217,6 +217,8 @@ def text_of(members: Mapping[str, Any], *names: str) -> str:
         if value is None or value == "":
             continue
         if isinstance(value, str):
+            if len(value) > LONGEST_FIELD:
+                raise ValueError(f"has a {name} of more than {LONGEST_FIELD:,} characters")
             return value
         if isinstance(value, bool | int | float):
             return str(value)

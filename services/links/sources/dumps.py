@@ -1,6 +1,6 @@
 """Reads tables of a database, whether its file is SQL or SQLite, with the same rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from services.links.sources.formats import head_of, kind_of
 from services.links.sources.found import File, Unusable, UnusableFile
@@ -9,29 +9,72 @@ from services.links.sources.sqlite_files import SqliteFile, Value
 from services.links.sources.texts import LONGEST_FIELD
 
 
-def read_tables(file: File, *wanted: Wanted) -> Iterator[Row | Unusable]:
+def read_tables(file: File, *wanted: Wanted, beside: Sequence[Wanted] = ()) -> Iterator[Row | Unusable]:
     """Read the rows of some tables. Of SQL in the order of the file, of SQLite one table after another.
+
+    Args:
+        beside: Tables that may be there instead, and whose rows are passed over.
 
     Raises:
         UnusableFile: The file has none of them, or cannot be read on.
     """
     if kind_of(head_of(file)) != "sqlite":
-        yield from read_rows(file, *wanted)
+        yield from read_rows(file, *wanted, beside=beside)
         return
     held = SqliteFile(file)
     try:
-        yield from _read_sqlite(held, wanted)
+        yield from _read_sqlite(held, wanted, beside)
     finally:
         held.close()
 
 
-def _read_sqlite(held: SqliteFile, wanted: tuple[Wanted, ...]) -> Iterator[Row | Unusable]:
+class LinkNumbers:
+    """The links of a database by their numbers, to which its visits refer. A million of them take some 150 MB."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, str] = {}
+
+    def note(self, number: int, domain: str | None, code: str) -> None:
+        # One text for both takes half of a pair's memory.
+        self._held[number] = f"{domain or ''}\0{code}"
+
+    def find(self, number: int) -> tuple[str | None, str]:
+        """Return domain and code of a link.
+
+        Raises:
+            ValueError: There is none.
+        """
+        held = self._held.get(number)
+        if held is None:
+            raise ValueError("is of a link that is not in this file")
+        domain, _, code = held.partition("\0")
+        return domain or None, code
+
+
+def number_of(row: Row, name: str) -> int:
+    """The number by which tables refer to a row; 0 for none.
+
+    Raises:
+        UnusableFile: It is no number: the file is not what it seems.
+    """
+    text = row.values.get(name)
+    if text is None:
+        return 0
+    try:
+        return int(text)
+    except ValueError:
+        raise UnusableFile(f"Line {row.line}: a row of {row.table} has a {name} that is no number.") from None
+
+
+def _read_sqlite(held: SqliteFile, wanted: tuple[Wanted, ...], beside: Sequence[Wanted]) -> Iterator[Row | Unusable]:
     number, has_table = 0, False
-    for each in wanted:
+    for each in (*wanted, *beside):
         for table in held.tables:
             if not table.endswith(each.name) or not each.needs <= set(held.tables[table]):
                 continue
             has_table = True
+            if each in beside:
+                break
             columns = held.tables[table]
             for values in held.select(table, columns):
                 number += 1

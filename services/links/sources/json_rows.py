@@ -17,6 +17,9 @@ READ_CHARACTERS = 256 * 1024
 LISTS = frozenset({"data", "links", "shortUrls", "visits", "items", "results", "result", "urls"})
 """Members of an answer that hold its rows, or another answer."""
 
+MOST_ANSWERS = 4
+"""In one another."""
+
 PULLED = frozenset({"source", "base"})
 """The members of the first line of a file that `tinyurl import URL` has written."""
 
@@ -62,9 +65,9 @@ class _Json:
     def values(self) -> Iterator[Any]:
         """The rows of all values of the file, one after another."""
         while self._next():
-            yield from self._rows(is_inside=False)
+            yield from self._rows(0)
 
-    def _rows(self, *, is_inside: bool) -> Iterator[Any]:
+    def _rows(self, depth: int) -> Iterator[Any]:
         """The rows of the value that begins here. One that is whole in memory is read at once."""
         letter = self._text[self._at]
         if letter == "[":
@@ -76,10 +79,10 @@ class _Json:
         try:
             value, end = _decoder.raw_decode(self._text, self._at)
         except (ValueError, RecursionError):
-            yield from self._object(is_inside=is_inside)
+            yield from self._object(depth)
             return
         self._at = end
-        yield from _unwrap(value, is_inside=is_inside)
+        yield from _unwrap(value, is_inside=depth > 0)
 
     def _list(self) -> Iterator[Any]:
         self._at += 1
@@ -87,7 +90,7 @@ class _Json:
             yield self._value()
         self._at += 1
 
-    def _object(self, *, is_inside: bool) -> Iterator[Any]:
+    def _object(self, depth: int) -> Iterator[Any]:
         """An object that is longer than what is in memory: an answer with its rows, or a long row."""
         self._at += 1
         members: dict[str, Any] = {}
@@ -100,12 +103,12 @@ class _Json:
                 self._fail("has no colon after the name of a member")
             self._at += 1
             opening = self._expect()
-            if name in LISTS and opening in "[{":
+            if name in LISTS and opening in "[{" and depth < MOST_ANSWERS:
                 has_rows = True
-                yield from self._rows(is_inside=True)
+                yield from self._rows(depth + 1)
             else:
                 members[name] = self._value()
-                if is_inside and isinstance(members[name], dict):
+                if depth and isinstance(members[name], dict):
                     # YOURLS numbers its links: {"link_1": {…}}.
                     has_rows = True
                     yield members.pop(name)

@@ -18,7 +18,7 @@ from services.links.sources.drafts import (
     read_number,
     text_of,
 )
-from services.links.sources.dumps import read_tables
+from services.links.sources.dumps import LinkNumbers, number_of, read_tables
 from services.links.sources.formats import dump_of, head_of, is_json_of, kind_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
 from services.links.sources.json_rows import read_json
@@ -104,24 +104,16 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
     if kind not in ("sql", "sqlite"):
         return
     domains, hints = _domains(file), _hints(file, kind)
-    codes: dict[str, str] = {}
-    hosts: dict[str, str | None] = {}
+    links = LinkNumbers()
     for row in read_tables(file, LINKS):
         if isinstance(row, Row):
-            number = row.values["id"] or ""
-            codes[number] = row.values["address"] or ""
-            host = domains.get(row.values.get("domain_id"))
-            if host is not None:
-                hosts[number] = host
-    rows = (row for row in read_tables(file, LINKS, VISITS) if isinstance(row, Unusable) or row.table == VISITS.name)
+            links.note(number_of(row, "id"), domains.get(row.values.get("domain_id")), row.values["address"] or "")
 
     def make(row: Row) -> Iterable[FoundCounts]:
-        number = row.values["link_id"] or ""
-        if number not in codes:
-            raise ValueError("are visits of a link that is not in this file")
-        yield _counts(row, codes[number], hosts.get(number), hints)
+        domain, code = links.find(number_of(row, "link_id"))
+        yield _counts(row, code, domain, hints)
 
-    yield from read_each(rows, make)
+    yield from read_each(read_tables(file, VISITS, beside=[LINKS]), make)
 
 
 def _hints(file: File, kind: str) -> Hints:
@@ -130,7 +122,7 @@ def _hints(file: File, kind: str) -> Hints:
 
 
 def _domains(file: File) -> dict[str | None, str | None]:
-    rows = (row for row in read_tables(file, LINKS, DOMAINS) if isinstance(row, Row) and row.table == DOMAINS.name)
+    rows = (row for row in read_tables(file, DOMAINS, beside=[LINKS]) if isinstance(row, Row))
     return {row.values["id"]: clean_host(row.values["address"] or "") for row in rows}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from services.links.sources.drafts import make_link, read_each, read_flag
-from services.links.sources.dumps import read_tables
+from services.links.sources.dumps import LinkNumbers, number_of, read_tables
 from services.links.sources.formats import dump_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
 from services.links.sources.sql import Row, Wanted
@@ -36,18 +36,14 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
 
 
 def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
-    codes = {
-        row.values["id"]: _code(row)
-        for row in read_tables(file, LINKS)
-        if isinstance(row, Row) and row.values["short_url"]
-    }
-    rows = (row for row in read_tables(file, LINKS, CLICKS) if isinstance(row, Unusable) or row.table == CLICKS.name)
+    links = LinkNumbers()
+    for row in read_tables(file, LINKS):
+        if isinstance(row, Row):
+            links.note(number_of(row, "id"), None, _code(row))
 
     def make(row: Row) -> Iterable[FoundVisit]:
         values = row.values
-        code = codes.get(values["link_id"])
-        if code is None:
-            raise ValueError("is a visit of a link that is not in this file")
+        _, code = links.find(number_of(row, "link_id"))
         at = read_time(values["created_at"], file.hints)
         if at is None:
             raise ValueError("has no date")
@@ -62,7 +58,7 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
             country=country if len(country) == 2 and country.isalpha() else None,
         )
 
-    yield from read_each(rows, make)
+    yield from read_each(read_tables(file, CLICKS, beside=[LINKS]), make)
 
 
 def _link(row: Row, hints: Hints) -> Iterable[FoundLink]:

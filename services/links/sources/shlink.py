@@ -136,8 +136,10 @@ def _place(domain: str | None, code: str, short_url: str) -> tuple[str | None, s
         if not path:
             raise ValueError("has no code")
         return host, path
+    decoded = decode_code(code)
     given = short_url.partition("://")[2].partition("/")[2]
-    return host, code if code == given and "%" in code and decode_code(code) == given else decode_code(code)
+    # A browser leaves a percent sign of the code itself: `a%41` in both is no `aA`.
+    return host, code if code == given and decoded.isascii() else decoded
 
 
 def _told_link(row: JsonRow, hints: Hints) -> Iterable[FoundLink]:
@@ -205,7 +207,7 @@ def _told_visits(row: JsonRow, hints: Hints) -> Iterator[FoundVisit | Unusable]:
     """The visits of a page of a puller's file, with the short URL that they are of; or one that a client has saved."""
     members = row.members
     if "page" in members:
-        domain, code = text_of(members, "domain") or None, text_of(members, "code")
+        domain, code = clean_host(text_of(members, "domain")), text_of(members, "code")
         page = members["page"]
         if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
             raise ValueError("has a page of visits that is none")

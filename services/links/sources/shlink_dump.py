@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from services.links.sources.drafts import clean_host, make_link, read_each, read_flag, read_number
-from services.links.sources.dumps import read_tables
-from services.links.sources.found import File, FoundLink, FoundVisit, Hints, Unusable, UnusableFile
+from services.links.sources.drafts import clean_host, make_link, read_each, read_flag
+from services.links.sources.dumps import LinkNumbers, number_of, read_tables
+from services.links.sources.found import File, FoundLink, FoundVisit, Hints, Unusable
 from services.links.sources.shlink_rules import ShlinkRule, turn_rules
 from services.links.sources.sql import Row, Wanted
 from services.links.sources.times import read_time
@@ -64,49 +64,41 @@ MOST_PLACES = 50_000_000
 
 def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     around = _Around(file)
-    rows = (row for row in read_tables(file, LINKS) if isinstance(row, Unusable) or row.table == LINKS.name)
-    yield from read_each(rows, lambda row: _link(row, around, file.hints))
+    yield from read_each(read_tables(file, LINKS), lambda row: _link(row, around, file.hints))
 
 
 def read_visits(file: File) -> Iterator[FoundVisit | Unusable]:
-    codes: dict[int, str] = {}
-    hosts: dict[int, str | None] = {}
+    links = LinkNumbers()
     domains: dict[str | None, str | None] = {}
     places = bytearray()
     for row in read_tables(file, LINKS, DOMAINS, PLACES):
         if isinstance(row, Unusable):
             continue
         values = row.values
-        number = _number(row, "id")
+        number = number_of(row, "id")
         if row.table == LINKS.name:
-            codes[number] = values["short_code"] or ""
-            if values.get("domain_id") is not None:
-                hosts[number] = values["domain_id"]
+            links.note(number, values.get("domain_id"), values["short_code"] or "")
         elif row.table == DOMAINS.name:
             domains[values["id"]] = clean_host(values["authority"] or "")
         elif 0 <= number < MOST_PLACES:
             _note_place(places, number, values["country_code"])
-    rows = (row for row in read_tables(file, LINKS, VISITS) if isinstance(row, Unusable) or row.table == VISITS.name)
 
     def make(row: Row) -> Iterable[FoundVisit]:
         values = row.values
         if values["short_url_id"] is None:
             raise ValueError("is a visit of no link")
-        link = _number(row, "short_url_id")
+        domain_id, code = links.find(number_of(row, "short_url_id"))
         at = read_time(values["date"], file.hints)
         if at is None:
             raise ValueError("has no date")
-        code = codes.get(link)
-        if code is None:
-            raise ValueError("is a visit of a link that is not in this file")
-        place = 2 * _number(row, "visit_location_id")
+        place = 2 * number_of(row, "visit_location_id")
         country = bytes(places[place : place + 2]) if place > 0 else b""
         bot = values.get("potential_bot")
         yield FoundVisit(
             row.line,
             code,
             at,
-            domains.get(hosts.get(link)) if link in hosts else None,
+            domains.get(domain_id),
             user_agent=values["user_agent"] or None,
             referrer=values.get("referer") or None,
             address=values.get("remote_addr"),
@@ -114,7 +106,7 @@ def read_visits(file: File) -> Iterator[FoundVisit | Unusable]:
             is_bot=None if bot is None else read_flag(bot, "potential_bot"),
         )
 
-    yield from read_each(rows, make)
+    yield from read_each(read_tables(file, VISITS, beside=[LINKS]), make)
 
 
 class _Around:
@@ -122,17 +114,19 @@ class _Around:
 
     def __init__(self, file: File) -> None:  # noqa: PLR0912  # a branch for each table
         self.domains: dict[str | None, str | None] = {}
-        self.tags: dict[int, tuple[str, ...]] = {}
+        self._tags: dict[int, tuple[int, ...]] = {}
+        self._spelled: dict[tuple[int, ...], tuple[str, ...]] = {}
         self.clicks: dict[int, int] = defaultdict(int)
         self.bots: dict[int, int] = defaultdict(int)
         self.rules: dict[int, list[tuple[int, int, str]]] = defaultdict(list)
         self.conditions: dict[int, list[dict[str, str | None]]] = defaultdict(list)
         names, of_rules, kinds = dict[int, str](), list[tuple[int, int]](), dict[int, dict[str, str | None]]()
-        pairs = dict[int, tuple[int, ...]]()
         shared = dict[tuple[int, ...], tuple[int, ...]]()
         visited, visited_bots = defaultdict[int, int](int), defaultdict[int, int](int)
         has_counts = False
-        for row in read_tables(file, LINKS, IN_RULES, RULES, CONDITIONS, DOMAINS, IN_TAGS, TAGS, COUNTS, VISITS):
+        for row in read_tables(
+            file, IN_RULES, RULES, CONDITIONS, DOMAINS, IN_TAGS, TAGS, COUNTS, VISITS, beside=[LINKS]
+        ):
             if isinstance(row, Unusable):
                 continue
             values = row.values
@@ -140,32 +134,38 @@ class _Around:
                 case DOMAINS.name:
                     self.domains[values["id"]] = clean_host(values["authority"] or "")
                 case TAGS.name:
-                    names[_number(row, "id")] = values["name"] or ""
+                    names[number_of(row, "id")] = values["name"] or ""
                 case IN_TAGS.name:
-                    link = _number(row, "short_url_id")
-                    both = (*pairs.get(link, ()), _number(row, "tag_id"))
-                    pairs[link] = shared.setdefault(both, both)
+                    link = number_of(row, "short_url_id")
+                    both = (*self._tags.get(link, ()), number_of(row, "tag_id"))
+                    self._tags[link] = shared.setdefault(both, both)
                 case COUNTS.name:
                     has_counts = True
-                    _count(row, _number(row, "count"), self.clicks, self.bots)
+                    _count(row, number_of(row, "count"), self.clicks, self.bots)
                 case VISITS.name if not has_counts and values["short_url_id"] is not None:
                     _count(row, 1, visited, visited_bots)
                 case RULES.name:
-                    link = _number(row, "short_url_id")
-                    self.rules[link].append((_number(row, "priority"), _number(row, "id"), values["long_url"] or ""))
+                    link = number_of(row, "short_url_id")
+                    self.rules[link].append(
+                        (number_of(row, "priority"), number_of(row, "id"), values["long_url"] or "")
+                    )
                 case CONDITIONS.name:
-                    kinds[_number(row, "id")] = {
+                    kinds[number_of(row, "id")] = {
                         "type": values["type"], "matchKey": values["match_key"], "matchValue": values["match_value"]
                     }  # fmt: skip
                 case IN_RULES.name:
-                    of_rules.append((_number(row, "short_url_redirect_rule_id"), _number(row, "redirect_condition_id")))
+                    of_rules.append(
+                        (number_of(row, "short_url_redirect_rule_id"), number_of(row, "redirect_condition_id"))
+                    )
         if not has_counts:
             self.clicks, self.bots = visited, visited_bots
-        spelled = {numbers: tuple(names[number] for number in numbers if number in names) for numbers in shared}
-        self.tags = {link: spelled[numbers] for link, numbers in pairs.items()}
+        self._spelled = {numbers: tuple(names[each] for each in numbers if each in names) for numbers in shared}
         for rule, condition in of_rules:
             if condition in kinds:
                 self.conditions[rule].append(kinds[condition])
+
+    def tags_of(self, link: int) -> tuple[str, ...]:
+        return self._spelled[self._tags[link]] if link in self._tags else ()
 
     def rules_of(self, link: int) -> list[ShlinkRule]:
         return [ShlinkRule(url, self.conditions.get(rule, [])) for _, rule, url in sorted(self.rules.get(link, ()))]
@@ -173,7 +173,7 @@ class _Around:
 
 def _link(row: Row, around: _Around, hints: Hints) -> Iterable[FoundLink]:
     values = row.values
-    number = _number(row, "id")
+    number = number_of(row, "id")
     if not values["short_code"]:
         raise ValueError("has no short_code")
     notices: list[str] = []
@@ -195,7 +195,7 @@ def _link(row: Row, around: _Around, hints: Hints) -> Iterable[FoundLink]:
         clicks=around.clicks.get(number, 0),
         bots=around.bots.get(number, 0),
         title=values.get("title"),
-        tags=around.tags.get(number, ()),
+        tags=around.tags_of(number),
         begins=values.get("valid_since"),
         expires=values.get("valid_until"),
         most=values.get("max_visits"),
@@ -205,7 +205,9 @@ def _link(row: Row, around: _Around, hints: Hints) -> Iterable[FoundLink]:
 
 
 def _count(row: Row, clicks: int, all_: dict[int, int], bots: dict[int, int]) -> None:
-    link = _number(row, "short_url_id")
+    if not clicks:
+        return
+    link = number_of(row, "short_url_id")
     all_[link] += clicks
     if row.values.get("potential_bot") in _TRUE:
         bots[link] += clicks
@@ -217,11 +219,3 @@ def _note_place(places: bytearray, number: int, country: str | None) -> None:
     if len(places) < 2 * number + 2:
         places.extend(bytes(2 * number + 2 - len(places)))
     places[2 * number : 2 * number + 2] = country.upper().encode()
-
-
-def _number(row: Row, name: str) -> int:
-    """The number by which tables refer to a row. Where it is none, the file is not what it seems."""
-    try:
-        return read_number(row.values.get(name), name)
-    except ValueError as error:
-        raise UnusableFile(f"Line {row.line}: a row of {row.table} {error}.") from None

@@ -87,13 +87,16 @@ class Row(NamedTuple):
     values: dict[str, str | None]
 
 
-def read_rows(file: File, *wanted: Wanted) -> Iterator[Row | Unusable]:
+def read_rows(file: File, *wanted: Wanted, beside: Sequence[Wanted] = ()) -> Iterator[Row | Unusable]:
     """Read the rows of some tables, in the order of the file.
+
+    Args:
+        beside: Tables that may be there instead, and whose rows are passed over.
 
     Raises:
         UnusableFile: It has none of these tables, or ends in the middle of a statement.
     """
-    return _Dump(file, wanted).rows()
+    return _Dump(file, wanted, beside).rows()
 
 
 class _Target(NamedTuple):
@@ -105,9 +108,10 @@ class _Target(NamedTuple):
 class _Dump:
     """A dump, of which a part is in memory."""
 
-    def __init__(self, file: File, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, file: File, wanted: Sequence[Wanted], beside: Sequence[Wanted]) -> None:
         self._texts = read_texts(file)
         self._wanted = wanted
+        self._beside = beside
         self._text = ""
         self._at = 0
         self._line = 1
@@ -297,10 +301,12 @@ class _Dump:
         self._tables.setdefault(name)
         listed = tuple(_bare(each) for each in _identifiers.findall(found[2])) if found[2] else self._created.get(name)
         target = None
-        for wanted in self._wanted:
+        for wanted in (*self._wanted, *self._beside):
             columns = listed or wanted.columns
             if name.endswith(wanted.name) and wanted.needs <= set(columns):
                 self._has_table = True
+                if wanted in self._beside:
+                    break
                 row = self._rows_of.setdefault(len(columns), row_expression(self._dialect, len(columns)))
                 target = _Target(wanted, columns, row)
                 break

@@ -4,12 +4,16 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-_MYSQL = re.compile(r"MySQL dump|MariaDB dump|phpMyAdmin|-- Adminer|ENGINE ?=|`|/\*!4")
-_STANDARD = re.compile(
-    r"PostgreSQL database dump|standard_conforming_strings\s*=\s*on|^COPY .* FROM stdin|INTO public\.|^PRAGMA foreign_keys|"
-    r"AUTOINCREMENT|^BEGIN TRANSACTION;",
+_mysql = re.compile(
+    r"^-- (?:MySQL|MariaDB) dump|^-- phpMyAdmin|^-- Adminer|^/\*!4|\bENGINE ?=|"
+    r"^ *(?:INSERT|REPLACE|CREATE|DROP|LOCK|ALTER)[A-Z ]*`",
     re.MULTILINE,
-)
+).search
+_standard = re.compile(
+    r"^-- PostgreSQL database dump|^SET standard_conforming_strings = on|^COPY .* FROM stdin|INTO public\.|"
+    r"^PRAGMA foreign_keys|\bAUTOINCREMENT\b|^BEGIN TRANSACTION;",
+    re.MULTILINE,
+).search
 
 _MYSQL_ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": "\\%", "_": "\\_"}
 _POSTGRES_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -25,7 +29,7 @@ _blank = re.compile(_BLANK, re.DOTALL).match
 _escaped_string = re.compile(r"'[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'(?!')", re.DOTALL).match
 _plain_string = re.compile(r"'[^']*+(?:''[^']*+)*+'(?!')", re.DOTALL).match
 _double_string = re.compile(r'"[^"\\]*+(?:(?:\\.|"")[^"\\]*+)*+"(?!")', re.DOTALL).match
-_prefix = re.compile(r"_[a-z0-9]+\s+(?=['\"0xX])|[EeNnXxBb](?=')").match
+_prefix = re.compile(r"_[a-z0-9]+\s*(?=['\"0xX])|[EeNnXxBb](?=')").match
 _bare = re.compile(r"0[xX][0-9A-Fa-f]+|[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?|[A-Za-z_][A-Za-z0-9_]*").match
 _cast = re.compile(
     r"\s*::\s*(?:\"[^\"]+\"|[\w. ]+?)(?:\([0-9, ]*\))?(?:\[\])?(?=\s*[,)])|\s+COLLATE\s+[\w.\"]+", re.IGNORECASE
@@ -67,9 +71,11 @@ STANDARD = Dialect(False, r"'[^']*+(?:''[^']*+)*+'")
 
 def find_dialect(head: str) -> Dialect:
     """Tell by the beginning of a dump what a backslash is in it. Without a sign it is MySQL's escape."""
-    if _MYSQL.search(head):
+    mysql, standard = _mysql(head), _standard(head)
+    if standard is None:
         return MYSQL
-    return STANDARD if _STANDARD.search(head) else MYSQL
+    # Rows may hold what looks like a sign: the first one counts.
+    return STANDARD if mysql is None or standard.start() < mysql.start() else MYSQL
 
 
 def row_expression(dialect: Dialect, columns: int) -> re.Pattern[str]:

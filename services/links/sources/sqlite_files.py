@@ -49,7 +49,7 @@ class SqliteFile:
             # In the mode of a write-ahead log SQLite wants a file for it beside this one.
             held[18:20] = b"\1\1"
         self._deadline = 0.0
-        self._conn = sqlite3.connect(":memory:", isolation_level=None)
+        self._conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         try:
             self._conn.deserialize(bytes(held) if len(held) < 512 else held)
             del held

@@ -22,6 +22,9 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+_NO_ENCODINGS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
+"""Python has them for other ends."""
+
 
 def read_texts(file: File) -> Iterator[str]:
     """Decode a file, block by block: by its byte order mark, else by the hint, else as UTF-8.
@@ -53,7 +56,10 @@ def read_texts(file: File) -> Iterator[str]:
 @lru_cache(4)
 def read_head(head: bytes) -> str:
     """Decode the beginning of a file to recognise it. What cannot be decoded is left for `read_texts` to refuse."""
-    text = head.decode(_encoding_of(head, None), "replace")
+    try:
+        text = head.decode(_encoding_of(head, None), "replace")
+    except UnusableFile:
+        return ""
     return text.removeprefix("\ufeff")
 
 
@@ -83,17 +89,22 @@ def shorten(text: str) -> str:
 
 
 def _encoding_of(head: bytes, hint: str | None) -> str:
+    if head.startswith((b"\x1f\x8b", b"PK\3\4")):
+        raise UnusableFile("Line 1: the file is compressed: unpack it, or send it with `Content-Encoding: gzip`.")
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding
     if hint is None:
         return "utf-8"
     try:
-        found = codecs.lookup(hint)
-        b"".decode(found.name)
+        name = codecs.lookup(hint).name
+        # Codecs that turn bytes into other bytes are looked up, too, and say so here.
+        b"    ".decode(name, "ignore")
     except (LookupError, ValueError):
-        raise UnusableFile(f"{hint} is no encoding of text that is known here.") from None
-    return found.name
+        name = ""
+    if name in _NO_ENCODINGS or not name:
+        raise UnusableFile(f"{hint[:40]} is no encoding of text that is known here.")
+    return name
 
 
 def _decode(decoder: codecs.IncrementalDecoder, block: bytes, encoding: str, line: int, *, final: bool = False) -> str:

@@ -65,9 +65,7 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
 def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
     if kind_of(head_of(file)) not in ("sql", "sqlite"):
         return iter(())
-    # The table of links is asked for, too: a dump without a log is none that is broken.
-    rows = (row for row in read_tables(file, LINKS, LOG) if isinstance(row, Unusable) or row.table == LOG.name)
-    return read_each(rows, lambda row: _visit(row, file.hints))
+    return read_each(read_tables(file, LOG, beside=[LINKS]), lambda row: _visit(row, file.hints))
 
 
 def repair(title: str) -> str:

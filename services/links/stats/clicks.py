@@ -11,11 +11,12 @@ from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayReadStats
 from services.links.links.checks import check_seen, link_key
 from services.links.links.rows import select_link
+from services.links.packed.days import OWN
 from services.links.site import Site
 from services.links.state import state_of
 from services.links.stats.forms import ClickOut, ClickPage, ClicksQuery
 from services.links.stats.packed import select_packed_clicks
-from services.links.stats.routes import CSV_TOO, JSON_OR_CSV, snapshot
+from services.links.stats.routes import CSV_TOO, JSON_OR_CSV, KINDS, snapshot
 from services.links.stats.rows import select_clicks
 from services.links.stats.scopes import Period
 from services.links.web.cursors import CursorRefused, Position
@@ -49,12 +50,16 @@ async def list_clicks(
         listed = f"clicks {link.id}"
         after = _read_cursor(query.cursor, listed, site)
         asked: dict[str, Any] = {"bots": query.bots, "after": after, "limit": query.limit + 1}
-        rows = await select_clicks(conn, link.id, period, **asked)
-        rows += await select_packed_clicks(conn, link.id, period, **asked)
+        kinds = KINDS[query.imported]
+        rows = await select_clicks(conn, link.id, period, **asked) if OWN in kinds else []
+        rows += await select_packed_clicks(conn, link.id, period, **asked, kinds=kinds)
     rows.sort(key=lambda row: (row.clicked_at, row.id), reverse=True)
     page, more = rows[: query.limit], rows[query.limit :]
     cursor = site.cursors.write(Position(page[-1].clicked_at, page[-1].id), listed) if more else None
-    items = [ClickOut(clicked_at=row.clicked_at, is_bot=row.is_bot, **row.dimensions._asdict()) for row in page]
+    items = [
+        ClickOut(clicked_at=row.clicked_at, is_bot=row.is_bot, **row.dimensions._asdict(), imported=row.imported)
+        for row in page
+    ]
     headers = {"Vary": "Accept"}
     if cursor is not None:
         next_query = query.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"cursor": cursor}

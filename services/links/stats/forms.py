@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.links.stats.scopes import Count
 from services.links.web.texts import AskedInstant, TimeZone, Wanted
-from shared.api import MOST_LISTED, MOST_VALUES, Bots, Interval
+from shared.api import MOST_LISTED, MOST_VALUES, Bots, Imported, Interval
 
-CSV_HEADER = ("section", "value", "clicks", "humans", "bots")
+CSV_HEADER = ("section", "value", "clicks", "humans", "bots", "imported")
 
 Limit = Annotated[int, Field(ge=1, le=1_000)]
 
@@ -32,6 +32,7 @@ class StatsQuery(BaseModel):
     time_zone: TimeZone = Field("UTC", description="Where days begin: a name of the IANA database.")
     bots: Bots = Field("include", description="Whether `clicks` counts them.")
     top: int = Field(10, ge=1, le=MOST_VALUES, description="How many values of each dimension are named.")
+    imported: Imported = Field("include", description="Whether clicks that came with imported links count.")
 
 
 class LinkStatsQuery(StatsQuery):
@@ -50,15 +51,19 @@ class CountOut(BaseModel):
     bots: int
 
 
-class TotalsOut(CountOut):
-    unique_visitors: int = Field(
+class ImportedCountOut(CountOut):
+    imported: int = Field(0, description="Of `clicks`, those that were counted elsewhere and came with imported links.")
+
+
+class TotalsOut(ImportedCountOut):
+    unique_visitors: int | None = Field(
         description="The sum of the unique visitors of each UTC day; who comes on two days counts twice. Clicks that reach the "
         "service after the end of the day that follows theirs are in `clicks`, but add no visitor: by then nothing tells "
-        "visitors of that day apart."
+        "visitors of that day apart. So are imported clicks that came without addresses; null if all clicks of the range did."
     )
 
 
-class IntervalOut(CountOut):
+class IntervalOut(ImportedCountOut):
     start: datetime = Field(description="In the time zone of the question.")
 
 
@@ -89,6 +94,9 @@ class StatsOut(BaseModel):
         "part are gone or more than 10,000."
     )
     dimensions_to: datetime = Field(description="Later than `to` in the same case.")
+    undated: CountOut = Field(
+        description="Imported clicks that came without a date. No range has them; with those of all days they are all clicks."
+    )
 
 
 class RecentQuery(BaseModel):
@@ -126,6 +134,7 @@ class ClicksQuery(BaseModel):
     since: AskedInstant | None = Field(None, alias="from")
     until: AskedInstant | None = Field(None, alias="to")
     bots: Bots = "include"
+    imported: Imported = Field("include", description="Whether to list clicks that came with imported links.")
     limit: Limit = 100
     cursor: Annotated[str, StringConstraints(max_length=512)] | None = Field(
         None, description="`next_cursor` of the page before."
@@ -144,6 +153,7 @@ class ClickOut(BaseModel):
     referrer: str
     language: str
     variant: str = Field(description="Which rule or target of a split; `unknown` for links without.")
+    imported: bool = Field(False, description="Whether it was counted elsewhere and came with the link.")
 
 
 class ClickPage(BaseModel):
@@ -153,23 +163,39 @@ class ClickPage(BaseModel):
     next_cursor: str | None
 
 
-def totals_out(clicks: Count, visitors: Count, bots: Bots) -> TotalsOut:
-    return TotalsOut(clicks=clicks.of(bots), humans=clicks.humans, bots=clicks.bots, unique_visitors=visitors.of(bots))
+def totals_out(clicks: Count, imported: Count, visitors: Count, bots: Bots) -> TotalsOut:
+    seen = visitors.of(bots)
+    return TotalsOut(
+        **_counted(clicks, bots),
+        imported=imported.of(bots),
+        # Whoever came with an address was at least one.
+        unique_visitors=None if seen == 0 and imported.of(bots) else seen,
+    )
 
 
-def series_out(starts: Sequence[datetime], counts: Mapping[int, Count], bots: Bots) -> list[IntervalOut]:
+def count_out(count: Count, bots: Bots) -> CountOut:
+    return CountOut(**_counted(count, bots))
+
+
+def series_out(
+    starts: Sequence[datetime], counts: Mapping[int, Count], imported: Mapping[int, Count], bots: Bots
+) -> list[IntervalOut]:
     """Every interval, those without clicks as well.
 
     Args:
         starts: When they begin.
         counts: By their number, where there are any.
+        imported: Of these, those that were imported.
         bots: What `clicks` counts.
     """
-    series = []
-    for number, start in enumerate(starts):
-        count = counts.get(number, _NONE)
-        series.append(IntervalOut(start=start, clicks=count.of(bots), humans=count.humans, bots=count.bots))
-    return series
+    return [
+        IntervalOut(
+            start=start,
+            **_counted(counts.get(number, _NONE), bots),
+            imported=imported.get(number, _NONE).of(bots),
+        )
+        for number, start in enumerate(starts)
+    ]
 
 
 def dimensions_out(found: Mapping[str, Sequence[tuple[str | None, Count]]], bots: Bots) -> dict[str, DimensionOut]:
@@ -181,27 +207,30 @@ def dimensions_out(found: Mapping[str, Sequence[tuple[str | None, Count]]], bots
             if value is None:
                 other += count
             else:
-                top.append(ValueOut(value=value, clicks=count.of(bots), humans=count.humans, bots=count.bots))
-        dimensions[name] = DimensionOut(
-            top=top, other=CountOut(clicks=other.of(bots), humans=other.humans, bots=other.bots)
-        )
+                top.append(ValueOut(value=value, **_counted(count, bots)))
+        dimensions[name] = DimensionOut(top=top, other=count_out(other, bots))
     return dimensions
 
 
 def csv_rows(stats: StatsOut) -> Iterator[tuple[object, ...]]:
     """The same numbers as rows of `CSV_HEADER`."""
-    yield _csv_row("total", "", stats.totals)
-    yield "unique_visitors", "", stats.totals.unique_visitors, "", ""
+    yield _csv_row("total", "", stats.totals, stats.totals.imported)
+    yield "unique_visitors", "", stats.totals.unique_visitors, "", "", ""
     for each in stats.series:
-        yield _csv_row("series", each.start.isoformat(), each)
+        yield _csv_row("series", each.start.isoformat(), each, each.imported)
     for name, dimension in stats.dimensions.items():
         for value in dimension.top:
             yield _csv_row(name, value.value, value)
         yield _csv_row(name, "", dimension.other)
+    yield _csv_row("undated", "", stats.undated, stats.undated.clicks)
 
 
-def _csv_row(section: str, value: str, count: CountOut) -> tuple[object, ...]:
-    return section, value, count.clicks, count.humans, count.bots
+def _csv_row(section: str, value: str, count: CountOut, imported: object = "") -> tuple[object, ...]:
+    return section, value, count.clicks, count.humans, count.bots, imported
+
+
+def _counted(count: Count, bots: Bots) -> dict[str, int]:
+    return {"clicks": count.of(bots), "humans": count.humans, "bots": count.bots}
 
 
 _NONE = Count()

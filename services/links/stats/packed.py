@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from services.links.packed.chunks import ChunkClicks, ChunkLinks, RawClick
-from services.links.packed.days import DAY_US, SLOT_US, DayCounts
+from services.links.packed.days import DAY_US, EVERYTHING, IMPORTED, OWN, SLOT_US, DayCounts
 from services.links.packed.rows import (
     select_chunk_spans,
     select_chunks,
@@ -32,6 +32,7 @@ MOST_CHUNKS = 500
 """Chunks that are opened for a part of a day: a few tenths of a second. Where it is in more, the whole day is counted."""
 
 _FIRST_ID = -(2**62)
+_FIRST_IMPORTED = -(2**62) - 2**61
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -63,17 +64,26 @@ class PackedClicks:
     Args:
         conn: In the snapshot.
         whose: Whose clicks.
-        days: Their counts, by days since 1970.
+        days: Own clicks' counts and imported ones', by days since 1970; those of a kind that is not asked for are left out.
     """
 
-    def __init__(self, conn: Connection, whose: StatsScope, days: Mapping[int, DayCounts]) -> None:
+    def __init__(self, conn: Connection, whose: StatsScope, days: Mapping[int, dict[int, DayCounts]]) -> None:
         self._conn = conn
         self._whose = whose
-        self._days = days
+        self._kinds = list(days)
+        self._imported = days.get(IMPORTED, {})
+        self._days = days.get(OWN, self._imported)
+        if OWN in days:
+            for day, counts in self._imported.items():
+                self._days.setdefault(day, DayCounts()).add_day(counts)
 
     def totals(self, period: Period, starts: Sequence[datetime]) -> dict[int, Count]:
         """Count by intervals, as `rows.select_totals` does."""
         return _Intervals(period, starts).count(self._days.items())
+
+    def imported(self, period: Period, starts: Sequence[datetime]) -> dict[int, Count]:
+        """Count those of `totals` that were imported."""
+        return _Intervals(period, starts).count(self._imported.items())
 
     def visitors(self, days: DaySpan) -> Count:
         """Add up the unique visitors of whole days."""
@@ -100,7 +110,8 @@ class PackedClicks:
         day = since // DAY_US
         if day not in self._days:
             return found
-        spans = await select_chunk_spans(self._conn, day, list(self._days[day].chunks()), since, until)
+        ranges = list(self._days[day].chunks())
+        spans = await select_chunk_spans(self._conn, day, ranges, since, until, kinds=self._kinds)
         if len(spans) > MOST_CHUNKS:
             return found
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
@@ -130,13 +141,17 @@ def add_counts(one: Mapping[int, Count], other: Mapping[int, Count]) -> dict[int
     return {number: one.get(number, Count()) + other.get(number, Count()) for number in {**one, **other}}
 
 
-async def select_packed(conn: Connection, whose: StatsScope, period: Period) -> PackedClicks:
+async def select_packed(
+    conn: Connection, whose: StatsScope, period: Period, kinds: Sequence[int] = EVERYTHING
+) -> PackedClicks:
     """Read the days of a period, whole ones at both ends."""
     first, end = floor_time(period.since, DAY).date(), ceil_time(period.until, DAY).date()
-    if whose.link_id is not None:
-        days = await select_days_of_link(conn, whose.link_id, first, end)
-    else:
-        days = await select_days_of_owners(conn, whose.owner, first, end)
+    days = {}
+    for kind in kinds:
+        if whose.link_id is not None:
+            days[kind] = await select_days_of_link(conn, whose.link_id, first, end, kind=kind)
+        else:
+            days[kind] = await select_days_of_owners(conn, whose.owner, first, end, kind)
     return PackedClicks(conn, whose, days)
 
 
@@ -153,26 +168,46 @@ async def select_packed_totals(
 
 
 async def select_packed_clicks(
-    conn: Connection, link_id: int, period: Period, *, bots: Bots, after: Position | None, limit: int
+    conn: Connection,
+    link_id: int,
+    period: Period,
+    *,
+    bots: Bots,
+    after: Position | None,
+    limit: int,
+    kinds: Sequence[int] = EVERYTHING,
 ) -> list[ClickRow]:
-    """Read a page of a link's raw clicks, as `rows.select_clicks` does.
+    """Read a page of a link's raw clicks, as `rows.select_clicks` does; `kinds` says whether own or imported ones.
 
-    Their ids are below all others, and number those of one moment: in the order of chunks and places, which stays when chunks
-    are merged.
+    Their ids are below all others, those of imported clicks below all own ones. They number the clicks of one moment: in the
+    order of chunks and places, which stays when chunks are merged.
     """
+    rows = []
+    for kind in kinds:
+        rows += await _select_kind(conn, link_id, period, kind, bots=bots, after=after, limit=limit)
+    return sorted(rows, key=lambda row: (row.clicked_at, row.id), reverse=True)[:limit]
+
+
+async def _select_kind(
+    conn: Connection, link_id: int, period: Period, kind: int, *, bots: Bots, after: Position | None, limit: int
+) -> list[ClickRow]:
+    first_id = _FIRST_ID if kind == OWN else _FIRST_IMPORTED
     since, until = _microseconds(period.since), _microseconds(period.until)
     at, listed = None, 0
     if after is not None:
-        at, listed = _microseconds(after.value), max(0, _FIRST_ID - after.row_id + 1) if after.row_id < 0 else 0
-        # The release before named a chunk and a place in it, which a cursor may have from there.
-        until = min(until, at if _FIRST_ID < after.row_id < 0 else at + 1)
+        at, last = _microseconds(after.value), after.row_id
+        # The own clicks of its moment come before an imported one. And the release before named a chunk and a place in it,
+        # which a cursor may have from there.
+        is_over = kind == OWN and (last <= _FIRST_IMPORTED or _FIRST_ID < last < 0)
+        until = min(until, at if is_over else at + 1)
+        listed = 0 if is_over or last > first_id else first_id - last + 1
     wanted = {"include": (False, True), "exclude": (False,), "only": (True,)}[bots]
     most = limit + listed
     found: list[tuple[int, int, RawClick]] = []
-    async for day, counts in _days_back(conn, link_id, since, until):
+    async for day, counts in _days_back(conn, link_id, since, until, kind):
         if len(found) >= most:
             break
-        spans = await select_chunk_spans(conn, day, list(counts.chunks()), since, until)
+        spans = await select_chunk_spans(conn, day, list(counts.chunks()), since, until, kinds=[kind])
         for first in range(0, len(spans), CHUNKS_AT_ONCE):
             found = sorted(found, key=_listing)[:most]
             # The chunks to come have no later click than this one.
@@ -189,15 +224,17 @@ async def select_packed_clicks(
         for number, (_, _, click) in enumerate(group):
             if time_us != at or number >= listed:
                 moment = EPOCH + timedelta(microseconds=time_us)
-                rows.append(ClickRow(_FIRST_ID - number, moment, click.is_bot, click.dimensions))
+                rows.append(ClickRow(first_id - number, moment, click.is_bot, click.dimensions, kind == IMPORTED))
     return rows[:limit]
 
 
-async def _days_back(conn: Connection, link_id: int, since: int, until: int) -> AsyncIterator[tuple[int, DayCounts]]:
+async def _days_back(
+    conn: Connection, link_id: int, since: int, until: int, kind: int
+) -> AsyncIterator[tuple[int, DayCounts]]:
     """The days of a link with clicks, the newest first."""
     first, end = _date(since // DAY_US), _date(-(-until // DAY_US))
     while True:
-        days = await select_days_of_link(conn, link_id, first, end, DAYS_AT_ONCE)
+        days = await select_days_of_link(conn, link_id, first, end, DAYS_AT_ONCE, kind=kind)
         for each in days.items():
             yield each
         if len(days) < DAYS_AT_ONCE:

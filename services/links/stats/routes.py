@@ -17,6 +17,8 @@ from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayReadStats
 from services.links.links.checks import check_owner, check_seen, link_key
 from services.links.links.rows import select_link, select_link_ids
+from services.links.packed.days import EVERYTHING, IMPORTED, OWN
+from services.links.packed.imported import select_undated, select_undated_of_owners
 from services.links.site import Site
 from services.links.state import state_of
 from services.links.stats.coverage import find_coverage
@@ -29,6 +31,7 @@ from services.links.stats.forms import (
     RecentQuery,
     StatsOut,
     StatsQuery,
+    count_out,
     csv_rows,
     dimensions_out,
     series_out,
@@ -46,9 +49,10 @@ from services.links.stats.intervals import (
 )
 from services.links.stats.packed import add_counts, select_packed, select_packed_totals
 from services.links.stats.rows import select_dimensions, select_totals, select_totals_of_links, select_visitors
-from services.links.stats.scopes import Count, Period, StatsScope
+from services.links.stats.scopes import NOBODY, Count, Period, StatsScope
 from services.links.web.errors import FieldError, InvalidInput, NotFound, refuse_costly
 from services.links.web.media import choose_media_type
+from shared.api import Imported
 from shared.csv_cells import csv_lines
 from shared.postgres import Connection, connection
 from shared.records import LinkKey
@@ -58,6 +62,7 @@ router = APIRouter(prefix="/api/v1", tags=["statistics"], route_class=ApiRoute)
 DEFAULT_DAYS = 30
 
 JSON_OR_CSV = ("application/json", "text/csv")
+KINDS: dict[Imported, tuple[int, ...]] = {"include": EVERYTHING, "exclude": (OWN,), "only": (IMPORTED,)}
 CSV_TOO: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
@@ -131,6 +136,11 @@ async def snapshot(request: Request, caller: Caller) -> AsyncIterator[Connection
             yield conn
 
 
+async def count_clicks(conn: Connection, whose: StatsScope, query: StatsQuery) -> StatsOut:
+    """Count what a question asks for, on a connection of `snapshot`."""
+    return await _count(conn, whose, query, *_resolve(query))
+
+
 def _resolve(query: StatsQuery) -> tuple[Period, list[datetime]]:
     """The range that is counted, in quarters of an hour, and when its intervals begin."""
     zone = ZoneInfo(query.time_zone)
@@ -152,8 +162,13 @@ def _resolve(query: StatsQuery) -> tuple[Period, list[datetime]]:
 async def _count(
     conn: Connection, whose: StatsScope, query: StatsQuery, period: Period, starts: list[datetime]
 ) -> StatsOut:
-    packed = await select_packed(conn, whose, period)
+    kinds = KINDS[query.imported]
+    packed = await select_packed(conn, whose, period, kinds)
+    undated = await _count_undated(conn, whose) if IMPORTED in kinds else Count()
+    # The tables of rows have own clicks alone.
+    whose = whose if OWN in kinds else NOBODY
     counts = add_counts(await select_totals(conn, whose, period, starts), packed.totals(period, starts))
+    imported = packed.imported(period, starts)
     coverage = await find_coverage(conn, whose, period, packed)
     visitors = coverage.visitors + await select_visitors(conn, whose, coverage.days) + packed.visitors(coverage.days)
     values = coverage.values
@@ -174,12 +189,19 @@ async def _count(
         interval=query.interval,
         time_zone=query.time_zone,
         bots=query.bots,
-        totals=totals_out(sum(counts.values(), Count()), visitors, query.bots),
-        series=series_out([each.astimezone(zone) for each in starts], counts, query.bots),
+        totals=totals_out(sum(counts.values(), Count()), sum(imported.values(), Count()), visitors, query.bots),
+        series=series_out([each.astimezone(zone) for each in starts], counts, imported, query.bots),
         dimensions=dimensions_out(dimensions, query.bots),
         dimensions_from=coverage.period.since.astimezone(zone),
         dimensions_to=coverage.period.until.astimezone(zone),
+        undated=count_out(undated, query.bots),
     )
+
+
+async def _count_undated(conn: Connection, whose: StatsScope) -> Count:
+    if whose.link_id is None:
+        return Count(*await select_undated_of_owners(conn, whose.owner))
+    return Count(*(await select_undated(conn, [whose.link_id]))[whose.link_id])
 
 
 def _answer(stats: StatsOut, media_type: str) -> Response:
@@ -192,7 +214,8 @@ def _link_keys(texts: Iterable[str], site: Site) -> list[LinkKey]:
     """What the texts name; one that cannot name a link names none."""
     keys = []
     for text in texts:
-        domain, _, code = text.rpartition("/")
+        domain, slash, code = text.partition("/")
+        domain, code = (domain, code) if slash else ("", text)
         with suppress(NotFound):
             keys.append(link_key(code, domain, site))
     return keys

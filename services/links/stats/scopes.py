@@ -14,6 +14,9 @@ class StatsScope:
     owner: str | None = None
 
 
+NOBODY = StatsScope(link_id=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """Clicks, or visitors, of people and of bots."""
@@ -53,3 +56,4 @@ class ClickRow:
     clicked_at: datetime
     is_bot: bool
     dimensions: Dimensions
+    imported: bool = False

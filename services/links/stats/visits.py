@@ -63,10 +63,12 @@ async def select_visits(
         left = most - len(found)
         part = await _select_rows(conn, whose, span, without_bots, left)
         for day in days:
-            if len(part) < left or part[left - 1].clicked_at < _midnight(day) + _DAY:
-                part += await _read_chunks(conn, whose, day, span, without_bots=without_bots, most=left)
-        part.sort(key=_newest_first)
-        found += part[:left]
+            if len(part) == left and part[-1].clicked_at >= _midnight(day) + _DAY:
+                break
+            part += await _read_chunks(conn, whose, day, span, without_bots=without_bots, most=left)
+            part.sort(key=_newest_first)
+            del part[left:]
+        found += part
         if len(found) == most:
             break
     return found

@@ -99,6 +99,7 @@ class Shares:
         lists: Lists, searches and counts of tags.
         exports: An export has its turn for as long as the client reads.
         batches: One is received while another one is stored. The bodies of those that wait are not read.
+        imports: Uploads of files.
         statistics: Statistics and raw clicks.
         passwords: Hashing. One of an owner's passwords waits among those of the others.
         pace: The pace of lists, statistics, pages of exports, and batches.
@@ -110,6 +111,7 @@ class Shares:
     lists: Share
     exports: Share
     batches: Share
+    imports: Share
     statistics: Share
     passwords: Share
 
@@ -129,6 +131,7 @@ def open_shares(pool_size: int, wait_s: float = WAIT_S) -> Shares:
         lists=Share("lists", pace, at_once=2, waiting=8, wait_s=wait_s, is_heavy=True),
         exports=Share("exports", pace, at_once=4, wait_s=wait_s),
         batches=Share("batches", pace, at_once=2, waiting=6, wait_s=wait_s),
+        imports=Share("uploads of files", pace, at_once=2, wait_s=wait_s),
         statistics=Share("statistics", pace, at_once=2, waiting=8, wait_s=wait_s, is_heavy=True),
         passwords=Share("passwords", pace, at_once=1, waiting=32, wait_s=wait_s),
     )

@@ -10,7 +10,16 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from services.redirect.domains.decisions import Domain
-from shared.codes import CODE_PATTERN, LONGEST_TRAIL, TAIL_MARKS, TRAILING, fold_code, is_code, is_own_path, unicode_form
+from shared.codes import (
+    CODE_PATTERN,
+    LONGEST_TRAIL,
+    TAIL_MARKS,
+    TRAILING,
+    fold_code,
+    is_code,
+    is_own_path,
+    unicode_form,
+)
 
 MOST_CANDIDATES = 2
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import typer
 
 from ..client import Client
-from ..imports import Import, ImportOptions, send_file
+from ..imports import Import, ImportOptions, is_packed, send_file
 from ..problems import ApiError, Unreachable
 from ..words import OnConflict
 from .instance import Key, Url, asking, fail, tell
@@ -75,7 +75,7 @@ def import_command(
         if file is not None:
             path = Path(file)
             options = ImportOptions(
-                filename=path.stem if _is_packed(path) else path.name,
+                filename=path.stem if is_packed(path.name) else path.name,
                 format=format,
                 on_conflict=on_conflict,
                 dry_run=dry_run,
@@ -91,13 +91,17 @@ def import_command(
         elif start is not None:
             found = client.begin_after_dry_run(str(start))
         elif undo is not None:
-            found = client.undo_import(str(undo))
+            undone = client.undo_import(str(undo))
+            if undone is None:
+                typer.echo("undone: it had made nothing")
+                return
+            found = undone
         else:
             found = client.read_import(str(follow))
         found = _watch(client, found)
         if refused is not None:
             _write_refused(client, found, refused)
-        elif found.refused:
+        elif found.refused and found.state != "undone":
             _show_refused(client, found)
     _report(found)
 
@@ -112,7 +116,7 @@ def _send(client: Client, path: Path, options: ImportOptions, resume: UUID | Non
                 client,
                 file,
                 options,
-                is_packed=_is_packed(path),
+                is_packed=is_packed(path.name),
                 import_id=import_id,
                 progress=lambda sent: progress.show_bytes(sent, size),
             )
@@ -125,11 +129,6 @@ def _send(client: Client, path: Path, options: ImportOptions, resume: UUID | Non
         raise
     finally:
         progress.end()
-
-
-def _is_packed(path: Path) -> bool:
-    """Whether a file is packed with gzip, and is no archive."""
-    return path.suffix == ".gz" and not path.name.endswith(".tar.gz")
 
 
 def _watch(client: Client, found: Import) -> Import:
@@ -188,7 +187,7 @@ def _report(found: Import) -> None:
     counts = f"{found.rows_read} rows read: {found.made} made, {found.found} found, {found.replaced} replaced"
     typer.echo(f"{found.state}: {counts}, {found.refused} refused, {found.visits} visits")
     if found.kept:
-        typer.echo(f"{found.kept} links were edited or clicked since, and are kept", err=True)
+        typer.echo(f"{found.kept} links were edited or clicked since, and are kept; --refused names them", err=True)
     if found.state == "failed":
         fail(COMMAND, printable(found.error or "it failed"))
     if found.state == "done" and found.dry_run:

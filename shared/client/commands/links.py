@@ -292,7 +292,10 @@ def _list(client: Client, wanted: LinkQuestion, sort: Sort, limit: int) -> Itera
 
 def _show_stats(found: Stats) -> None:
     totals = found.totals
-    typer.echo(f"clicks {totals.clicks}, humans {totals.humans}, bots {totals.bots}, unique {totals.unique_visitors}")
+    unique = "unknown" if totals.unique_visitors is None else totals.unique_visitors
+    typer.echo(f"clicks {totals.clicks}, humans {totals.humans}, bots {totals.bots}, unique {unique}")
+    if totals.imported or found.undated.clicks:
+        typer.echo(f"imported {totals.imported} of these, and {found.undated.clicks} without a date")
     most = max((bucket.clicks for bucket in found.series), default=0) or 1
     times = "%Y-%m-%d %H:%M" if found.interval == "hour" else "%Y-%m-%d"
     series = [

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -109,8 +110,8 @@ def _choose_link(client: Client, key: Key) -> Link | None:
 
 def _split_name(name: str) -> tuple[str, str]:
     """Split a link's name or short URL into its domain, if any, and its code."""
-    domain, _, code = re.sub(r"^https?://", "", name.strip()).rpartition("/")
-    return re.sub(r":\d{1,5}$", "", domain), code
+    domain, slash, code = re.sub(r"^https?://", "", name.strip()).partition("/")
+    return (re.sub(r":\d{1,5}$", "", domain), unquote(code)) if slash else ("", unquote(domain))
 
 
 def _choose_span() -> _Span | None:

@@ -49,7 +49,7 @@ def show_statistics(client: Client, key: Key, query: StatsQuestion, link: Link |
     st.download_button(
         "Download as CSV",
         lambda: client.stats_csv(query.top_of(MOST_VALUES), link, owner),
-        file_name=f"statistics-{link.code}.csv" if link else "statistics.csv",
+        file_name=f"statistics-{link.code.replace('/', '-')}.csv" if link else "statistics.csv",
         mime="text/csv",
         on_click="ignore",
         icon=":material/download:",
@@ -68,8 +68,15 @@ def _show_totals(stats: Stats) -> None:
         totals.unique_visitors,
         format="localized",
         border=True,
-        help="Counted for each day (UTC): who comes on two days counts twice.",
+        help="Counted for each day (UTC): who comes on two days counts twice. Unknown for clicks imported without addresses.",
     )
+    lines = []
+    if totals.imported:
+        lines.append(f"{totals.imported:,} of these {totals.clicks:,} clicks came with imported links.")
+    if stats.undated.clicks:
+        lines.append(f"{stats.undated.clicks:,} more came without a date; they are in no range.")
+    if lines:
+        st.caption(" ".join(lines))
 
 
 def _show_nothing(stats: Stats, key: Key) -> None:

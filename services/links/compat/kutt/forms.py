@@ -123,15 +123,15 @@ def link_out(link: LinkRow, site: Site) -> dict[str, object]:
         "id": str(UUID(int=_ID | link.id)),
         "address": link.code,
         "banned": False,
-        "created_at": _instant(link.created_at),
+        "created_at": write_instant(link.created_at),
         "description": fields.notes,
         "domain": None if link.domain == site.default_domain else link.domain,
-        "expire_in": None if fields.expires_at is None else _instant(fields.expires_at),
+        "expire_in": None if fields.expires_at is None else write_instant(fields.expires_at),
         "link": site.short_url(link.key),
         "password": fields.password_hash is not None,
         "target": fields.url_as_given,
-        "updated_at": _instant(link.updated_at),
-        "visit_count": link.clicks,
+        "updated_at": write_instant(link.updated_at),
+        "visit_count": link.humans,
     }
 
 
@@ -141,5 +141,5 @@ def domain_out(domain: str, site: Site) -> dict[str, object]:
     return {"id": id_, "address": domain, "banned": False, "homepage": site.default_domain}
 
 
-def _instant(moment: datetime) -> str:
+def write_instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,22 +5,25 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from services.links.compat.answering import answering
-from services.links.compat.kutt.forms import Sent, domain_out, link_id, link_out, refused
+from services.links.compat.kutt.forms import Sent, domain_out, link_id, link_out, refused, write_instant
+from services.links.compat.kutt.statistics import count_spans
 from services.links.compat.sent import read_members, read_query
 from services.links.keys.authentication import Caller, check_scopes
 from services.links.links import actions
-from services.links.links.checks import check_owner
+from services.links.links.checks import check_owner, check_seen
 from services.links.links.forms import LinkIn, LinkPatch
 from services.links.links.lists import LAST_OFFSET, LinkFilter, count_links, select_links
-from services.links.links.rows import select_key
+from services.links.links.rows import select_key, select_link
 from services.links.links.search import read_search
 from services.links.state import LinksState, state_of
+from services.links.stats.routes import snapshot
 from services.links.web.errors import (
     CodeTaken,
     FieldError,
@@ -60,6 +63,7 @@ def kutt_router() -> APIRouter:
     router.add_api_route("/links", list_links, methods=["GET"])
     router.add_api_route("/links/{id}", edit_link, methods=["PATCH"])
     router.add_api_route("/links/{id}", remove_link, methods=["DELETE"])
+    router.add_api_route("/links/{id}/stats", count_link, methods=["GET"])
     router.add_api_route("/users", show_user, methods=["GET"])
     router.add_api_route("/domains", refuse_domain, methods=["POST"])
     router.add_api_route("/domains/{id}", refuse_domain, methods=["DELETE"])
@@ -132,6 +136,16 @@ async def remove_link(request: Request, id: str) -> Response:  # noqa: A002  # t
     state, caller = await _authenticate(request, "links:write")
     await actions.remove_link(state, caller, await _find(state, caller, id))
     return JSONResponse({"message": "Link has been deleted successfully."})
+
+
+async def count_link(request: Request, id: str) -> Response:  # noqa: A002  # the name in the path
+    """Count the clicks of a link in four spans of time."""
+    state, caller = await _authenticate(request, "stats:read")
+    key = await _find(state, caller, id)
+    async with snapshot(request, caller) as conn:
+        link = check_seen(await select_link(conn, key), caller)
+        spans = await count_spans(conn, link.id)
+    return JSONResponse({**spans, "updatedAt": write_instant(datetime.now(UTC)), **link_out(link, state.site)})
 
 
 async def show_user(request: Request) -> Response:

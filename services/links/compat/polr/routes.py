@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from services.links.compat.answering import answering
-from services.links.compat.naming import named_link
+from services.links.compat.naming import asked_domain, named_link
 from services.links.compat.sent import read_form, read_query
 from services.links.keys.authentication import Caller, check_scopes
 from services.links.links import actions
@@ -62,7 +62,8 @@ async def look_up(request: Request) -> Response:
     state, caller = await _authenticate(request, sent, "links:read")
     if not sent.get("url_ending"):
         raise InvalidInput(_PARAMETERS)
-    link = await actions.read_link(state, caller, named_link(sent["url_ending"], state.site))
+    key = named_link(sent["url_ending"], asked_domain(request, state.site), state.site)
+    link = await actions.read_link(state, caller, key)
     url = link.fields.url_as_given
     found = {
         "long_url": url,
@@ -85,7 +86,8 @@ async def _create(request: Request, sent: dict[str, str], code: str) -> str:
     state, caller = await _authenticate(request, sent, "links:write")
     if not sent.get("url"):
         raise InvalidInput(_PARAMETERS)
-    body = LinkIn.model_validate({"url": sent["url"], "code": code.strip() or None})
+    domain = asked_domain(request, state.site)
+    body = LinkIn.model_validate({"url": sent["url"], "code": code.strip() or None, "domain": domain})
     outcome = await actions.create_link(state, caller, await actions.draft_link(state, caller, body))
     return state.site.short_url(outcome.link.key)
 

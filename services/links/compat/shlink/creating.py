@@ -15,17 +15,16 @@ from pydantic import ValidationError
 
 from services.links.compat.shlink.calls import Call, named_domain
 from services.links.compat.shlink.dates import read_date, write_date
-from services.links.compat.shlink.rows import find_similar
+from services.links.compat.shlink.rows import find_similar, has_segments
 from services.links.links import actions
-from services.links.links.creation import CODE_ATTEMPTS, NoFreeCode, announce_links, store_links
+from services.links.links.creation import CODE_ATTEMPTS, NoFreeCode, Outcome, announce_links, store_links
 from services.links.links.forms import LinkIn, LinkPatch
 from services.links.links.rows import LinkDraft, LinkRow, lock_searches
-from services.links.site import Site
-from services.links.web.errors import CodeTaken, FieldError, InvalidInput, invalid_input
+from services.links.web.errors import FieldError, InvalidInput, invalid_input
 from services.links.web.invisible import find_hidden
 from shared.api import LONGEST_TITLE
 from shared.codes import GENERATED_LENGTH
-from shared.postgres import Connection
+from shared.postgres import Connection, connection
 
 FEWEST_CHARACTERS = 4
 MOST_CHARACTERS = 64
@@ -60,18 +59,20 @@ class NewShortUrl:
         return self.link.code is None and (bool(self.prefix) or self.length is not None)
 
 
-def read_new(body: Body, site: Site) -> NewShortUrl:
+async def read_new(call: Call, body: Body) -> NewShortUrl:
     """Read what a new short URL has.
 
     Raises:
         InvalidInput, ValidationError: A member is wrong.
     """
-    slug = _text(body, "customSlug")
-    domain = _text(body, "domain")
+    slug, prefix, domain = (_text(body, name) for name in ("customSlug", "pathPrefix", "domain"))
+    if domain is not None:
+        domain = named_domain(domain, call.site)
     length = _number(body, "shortCodeLength")
     if length is not None and not FEWEST_CHARACTERS <= length <= MOST_CHARACTERS:
         raise InvalidInput(FieldError("shortCodeLength", f"must be {FEWEST_CHARACTERS} to {MOST_CHARACTERS}"))
-    prefix = _slug(_text(body, "pathPrefix") or "")
+    has_slashes = "/" in f"{slug}{prefix}" and await _allows_slashes(call, domain)
+    slug, prefix = (_slug(text or "", has_slashes=has_slashes) for text in (slug, prefix))
     fields = _shared_fields(body, ())
     forwards = _flag(body, "forwardQuery", usual=True)
     link = LinkIn.model_validate(
@@ -79,8 +80,8 @@ def read_new(body: Body, site: Site) -> NewShortUrl:
             **{name: value for name, value in fields.items() if value is not None},
             # Left out, the error would say so of another name.
             "url": fields.get("url") or "",
-            "code": _slug(slug) or None if slug is not None else None,
-            "domain": None if domain is None else named_domain(domain, site),
+            "code": slug or None,
+            "domain": domain,
             "forward_query": forwards,
             "visitor_query_wins": forwards,
         }
@@ -142,7 +143,7 @@ async def _store(conn: Connection, draft: LinkDraft, asked: NewShortUrl) -> Link
         if asked.is_drawn_here:
             draft = replace(draft, code=asked.prefix + _draw(asked.length or GENERATED_LENGTH))
         (outcome,) = await store_links(conn, draft.owner, [draft])
-        if not isinstance(outcome, CodeTaken):
+        if isinstance(outcome, Outcome):
             # A short code may have been asked for before, so it is announced like one that was chosen.
             await announce_links(conn, [draft], [outcome])
             return outcome.link
@@ -174,9 +175,15 @@ def _shared_fields(body: Body, known_tags: tuple[str, ...]) -> dict[str, object]
     return fields
 
 
-def _slug(text: str) -> str:
+async def _allows_slashes(call: Call, domain: str | None) -> bool:
+    async with call.state.shares.edits.turn(call.caller.owner), connection(call.state.pool) as conn:
+        return await has_segments(conn, domain or call.site.default_domain)
+
+
+def _slug(text: str, *, has_slashes: bool) -> str:
     """Spell a slug as Shlink does: blanks are dashes, and slashes, too, where no code has any."""
-    return _blanks.sub("-", text.strip()).replace("/", "-")
+    spelled = _blanks.sub("-", text.strip())
+    return spelled if has_slashes else spelled.replace("/", "-")
 
 
 def _title(text: str | None) -> str | None:

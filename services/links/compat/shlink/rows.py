@@ -1,26 +1,18 @@
-"""What Shlink's lists ask of the links table, and nobody else: pages by number, its filters and orders, and tags as a whole.
+"""What Shlink's lists ask of the links table, and nobody else: pages by number, its filters and orders.
 
-`short_urls.py`, `tags.py` and `visits.py` call these. Single links go through `services/links/links/`.
+`short_urls.py` and `creating.py` call these. Single links go through `services/links/links/`; tags are in `tag_rows.py`.
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from services.links.links.rows import SELECT, LinkDraft, LinkRow, link_of
 from services.links.links.search import Search
 from shared.postgres import Connection
-from shared.records import LinkKey
 
 READ_AT_ONCE = 500
-
-MOST_RETAGGED = 10_000
-"""Links whose tags change in one request: as many as a batch has."""
-
-MOST_CLICKED = 1_000
-"""Links whose clicks are read together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +40,6 @@ class ShortUrlFilter:
     not_expired: bool = False
 
 
-class TagCount(NamedTuple):
-    """A tag, how many links have it, and their clicks."""
-
-    tag: str
-    links: int
-    clicks: int
-    humans: int
-
-
-class Visited(NamedTuple):
-    """A link that was clicked; it may be deleted.
-
-    Attributes:
-        target: Where it leads; None if it decides at each visit.
-    """
-
-    key: LinkKey
-    target: str | None
-
-
 ORDERS = {
     "dateCreated": "id",
     "shortCode": "code",
@@ -78,17 +50,10 @@ ORDERS = {
 }
 """The columns that a list is sorted by."""
 
-TAG_ORDERS = {
-    "tag": 'tag COLLATE "C"',
-    "shortUrlsCount": "links",
-    "visits": "clicks",
-    "nonBotVisits": "humans",
-}
-
 
 async def count_short_urls(conn: Connection, wanted: ShortUrlFilter) -> int:
     """Count the links that match a filter."""
-    count: int = await conn.fetchval(_whose(_COUNT, wanted.owner), *_arguments(wanted))
+    count: int = await conn.fetchval(say_whose(_COUNT, wanted.owner), *_arguments(wanted))
     return count
 
 
@@ -108,7 +73,7 @@ async def select_short_urls(
     """
     name, is_descending = order
     statement = _IDS.replace("<column>", ORDERS[name]).replace("<order>", "DESC" if is_descending else "ASC")
-    ids = [row["id"] for row in await conn.fetch(_whose(statement, wanted.owner), *_arguments(wanted), start, count)]
+    ids = [row["id"] for row in await conn.fetch(say_whose(statement, wanted.owner), *_arguments(wanted), start, count)]
     found: dict[int, LinkRow] = {}
     for first in range(0, len(ids), READ_AT_ONCE):
         rows = await conn.fetch(SELECT + "WHERE id = ANY ($1)", ids[first : first + READ_AT_ONCE])
@@ -134,92 +99,14 @@ async def find_similar(conn: Connection, draft: LinkDraft) -> LinkRow | None:
     return None if row is None else link_of(row)
 
 
-async def sum_clicks(conn: Connection, owner: str | None) -> tuple[int, int]:
-    """Add up the clicks of an owner's links, or of all, and those of people."""
-    row = await conn.fetchrow(_whose(_SUMS, owner), owner)
-    assert row is not None, "an aggregate has one row"
-    return row["clicks"], row["humans"]
+async def has_segments(conn: Connection, domain: str) -> bool:
+    """Tell whether the codes of a domain may have slashes."""
+    return bool(await conn.fetchval("SELECT multi_segment FROM domains WHERE domain = $1", domain))
 
 
-async def select_tag_counts(
-    conn: Connection, *, owner: str | None, search: str | None, order: tuple[str, bool], start: int, count: int
-) -> tuple[list[TagCount], int]:
-    """Read a page of the tags in use.
-
-    Args:
-        conn: Any connection.
-        owner: Whose links, or None for everybody's.
-        search: Part of the tag, whatever its case.
-        order: A name of `TAG_ORDERS`, and whether the largest is first.
-        start: Tags before the page.
-        count: Tags at most.
-
-    Returns:
-        The page, and how many tags there are.
-    """
-    name, is_descending = order
-    statement = _whose(_TAGS, owner).replace("<column>", TAG_ORDERS[name])
-    statement = statement.replace("<order>", "DESC" if is_descending else "ASC")
-    rows = await conn.fetch(statement, owner, _containing(search), start, count)
-    if rows or not start:
-        return [TagCount(*list(row)[:4]) for row in rows], rows[0]["total"] if rows else 0
-    first = await conn.fetch(statement, owner, _containing(search), 0, 1)
-    return [], first[0]["total"] if first else 0
-
-
-async def has_tag(conn: Connection, owner: str | None, tag: str) -> bool:
-    statement = _whose("SELECT EXISTS (SELECT FROM links WHERE deleted_at IS NULL AND <owner> AND tags @> $2)", owner)
-    return bool(await conn.fetchval(statement, owner, [tag]))
-
-
-async def count_tagged(conn: Connection, owner: str | None, tags: Sequence[str]) -> int:
-    """Count the links with one of the tags, no further than one beyond `MOST_RETAGGED`."""
-    count: int = await conn.fetchval(_whose(_TAGGED, owner), owner, list(tags), MOST_RETAGGED + 1)
-    return count
-
-
-async def rename_tag(conn: Connection, owner: str | None, old: str, new: str) -> None:
-    """Give a tag another name at all links that have it. No redirector reads tags, so nothing is announced."""
-    await conn.execute(_retag("array_replace(tags, $3, $4)", owner), owner, [old], old, new)
-
-
-async def remove_tags(conn: Connection, owner: str | None, tags: Sequence[str]) -> None:
-    """Take tags away from all links that have them."""
-    left = (
-        "ARRAY(SELECT tag FROM unnest(tags) WITH ORDINALITY AS kept (tag, place) WHERE tag <> ALL ($2) ORDER BY place)"
-    )
-    await conn.execute(_retag(left, owner), owner, list(tags))
-
-
-async def select_clicked(
-    conn: Connection, owner: str | None, *, tag: str | None = None, domain: str | None = None
-) -> list[int]:
-    """Find the links that were clicked most, one more than `MOST_CLICKED` if there are so many."""
-    return [
-        row["id"] for row in await conn.fetch(_whose(_CLICKED, owner), owner, tag and [tag], domain, MOST_CLICKED + 1)
-    ]
-
-
-async def select_visited(conn: Connection, ids: Sequence[int]) -> dict[int, Visited]:
-    """Read what visits tell of their links."""
-    rows = await conn.fetch(
-        """
-        SELECT id, domain, code,
-               CASE WHEN rules IS NULL AND split IS NULL AND deleted_at IS NULL THEN url END AS target
-        FROM links WHERE id = ANY ($1)
-        """,
-        ids,
-    )
-    return {row["id"]: Visited((row["domain"], row["code"]), row["target"]) for row in rows}
-
-
-def _whose(statement: str, owner: str | None) -> str:
+def say_whose(statement: str, owner: str | None) -> str:
     """Say whose links; two statements, because a plan for everybody's links would read all of them for one owner's."""
     return statement.replace("<owner>", "$1::text IS NULL" if owner is None else "owner = $1")
-
-
-def _retag(tags: str, owner: str | None) -> str:
-    return _whose(_RETAG, owner).replace("<tags>", tags)
 
 
 def _arguments(wanted: ShortUrlFilter) -> tuple[object, ...]:
@@ -232,8 +119,8 @@ def _arguments(wanted: ShortUrlFilter) -> tuple[object, ...]:
         list(wanted.any_tags) or None,
         list(wanted.without_all) or None,
         list(wanted.without_any) or None,
-        None if search is None else [_containing(each) for each in (search.text, *search.targets)],
-        None if search is None else _containing(search.text),
+        None if search is None else [containing(each) for each in (search.text, *search.targets)],
+        None if search is None else containing(search.text),
         wanted.since,
         wanted.until,
         wanted.not_used_up,
@@ -241,7 +128,7 @@ def _arguments(wanted: ShortUrlFilter) -> tuple[object, ...]:
     )
 
 
-def _containing(text: str | None) -> str | None:
+def containing(text: str | None) -> str | None:
     """The pattern of what contains a text, taken literally."""
     if text is None:
         return None
@@ -274,41 +161,3 @@ _SIMILAR = """
       AND valid_from IS NOT DISTINCT FROM $6 AND expires_at IS NOT DISTINCT FROM $7 AND tags @> $8 AND tags <@ $8
     ORDER BY id LIMIT 1
 """.replace("<select>", SELECT)
-
-_SUMS = """
-    SELECT coalesce(sum(clicks), 0)::bigint AS clicks, coalesce(sum(humans), 0)::bigint AS humans
-    FROM links WHERE deleted_at IS NULL AND <owner>
-"""
-
-_TAGS = """
-    WITH counted AS (
-        SELECT tag, count(*) AS links, sum(clicks)::bigint AS clicks, sum(humans)::bigint AS humans
-        FROM links, unnest(tags) AS tag
-        WHERE deleted_at IS NULL AND <owner> AND ($2::text IS NULL OR tag ILIKE $2)
-        GROUP BY tag
-    )
-    SELECT tag, links, clicks, humans, count(*) OVER () AS total
-    FROM counted ORDER BY <column> <order>, tag COLLATE "C" OFFSET $3 LIMIT $4
-"""
-
-_TAGGED = """
-    SELECT count(*) FROM (
-        SELECT FROM links WHERE deleted_at IS NULL AND <owner> AND tags && $2 LIMIT $3) AS tagged
-"""
-
-# The rows are locked in the order in which batches lock them.
-_RETAG = """
-    WITH tagged AS MATERIALIZED (
-        SELECT domain, code FROM links WHERE deleted_at IS NULL AND <owner> AND tags && $2::text[]
-        ORDER BY domain, code FOR NO KEY UPDATE
-    )
-    UPDATE links SET tags = <tags>, version = version + 1, updated_at = now()
-    FROM tagged WHERE links.domain = tagged.domain AND links.code = tagged.code
-"""
-
-_CLICKED = """
-    SELECT id FROM links
-    WHERE deleted_at IS NULL AND <owner> AND clicks > 0
-      AND ($2::text[] IS NULL OR tags @> $2) AND ($3::text IS NULL OR domain = $3)
-    ORDER BY clicks_sorted DESC, id DESC LIMIT $4
-"""

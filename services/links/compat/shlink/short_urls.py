@@ -42,12 +42,12 @@ async def list_short_urls(call: Call) -> Response:
 
 async def create_short_url(call: Call) -> Json:
     """Create a link, or find one (`findIfExists`)."""
-    return short_url(await create(call, read_new(call.body, call.site)), call.site)
+    return short_url(await create(call, await read_new(call, call.body)), call.site)
 
 
 async def shorten(call: Call) -> Json | Response:
     """Create a link by GET, of a target alone; as text if that is asked for."""
-    row = await create(call, read_new({"longUrl": call.text("longUrl")}, call.site))
+    row = await create(call, await read_new(call, {"longUrl": call.text("longUrl")}))
     accepts_text = call.request.headers.get("accept", "").partition(",")[0].strip() == "text/plain"
     answer = short_url(row, call.site)
     if call.text("format") == "txt" or (call.text("format") is None and accepts_text):

@@ -10,7 +10,8 @@ from services.links.compat.shlink.calls import Call
 from services.links.compat.shlink.errors import ShlinkProblem, tag_not_found
 from services.links.compat.shlink.lists import read_order, read_page, write_page
 from services.links.compat.shlink.objects import Json, summary
-from services.links.compat.shlink.rows import (
+from services.links.compat.shlink.short_urls import listing
+from services.links.compat.shlink.tag_rows import (
     MOST_RETAGGED,
     TAG_ORDERS,
     TagCount,
@@ -20,7 +21,6 @@ from services.links.compat.shlink.rows import (
     rename_tag,
     select_tag_counts,
 )
-from services.links.compat.shlink.short_urls import listing
 from services.links.links import actions
 from services.links.links.checks import check_owner
 from services.links.web.errors import FieldError, InvalidInput, TooCostly, invalid_input

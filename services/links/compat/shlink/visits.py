@@ -9,8 +9,8 @@ from services.links.compat.shlink.calls import Call, named_domain
 from services.links.compat.shlink.errors import domain_not_found, tag_not_found
 from services.links.compat.shlink.lists import read_page, write_page
 from services.links.compat.shlink.objects import Json, address, summary
-from services.links.compat.shlink.rows import MOST_CLICKED, has_tag, select_clicked, select_visited, sum_clicks
 from services.links.compat.shlink.short_urls import listing
+from services.links.compat.shlink.tag_rows import MOST_CLICKED, has_tag, select_clicked, select_visited, sum_clicks
 from services.links.links.checks import check_owner, check_seen
 from services.links.links.rows import select_link
 from services.links.stats.erasures import ask_erasure

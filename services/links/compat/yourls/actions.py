@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from services.links.web.cursors import Position
 from services.links.web.errors import CodeTaken, FieldError, InvalidInput, NotFound, invalid_input, refuse_costly
 from shared.api import LONGEST_TITLE, Scope, Sort
 from shared.postgres import Connection, connection
+from shared.records import LinkKey
 
 VERSION = "1.10.4"
 """The release of YOURLS whose answers these are."""
@@ -31,7 +33,33 @@ DATABASE_VERSION = "507"
 MOST_LINKS = 1000
 LONGEST_SHOWN_URL = 60
 
-Sent = Mapping[str, str]
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked for, and by whom.
+
+    Attributes:
+        sent: The parameters.
+        domain: Of new links, and of keywords alone.
+    """
+
+    state: LinksState
+    caller: Caller
+    sent: Mapping[str, str]
+    domain: str
+
+    @property
+    def site(self) -> Site:
+        return self.state.site
+
+    def key(self) -> LinkKey:
+        """Return the key of the link that `shorturl` names.
+
+        Raises:
+            NotFound: It names none.
+        """
+        return named_link(self.sent.get("shorturl", ""), self.domain, self.site)
+
 
 SCOPES: Mapping[str, tuple[Scope, ...]] = {
     "shorturl": ("links:write",),
@@ -48,29 +76,32 @@ _has_scheme = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:").match
 _whole = re.compile(r"\s*[+-]?[0-9]{1,18}").match
 
 
-async def shorten(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+async def shorten(call: Call) -> Fields:
     """Create a link. With the parameter `find_existing=true` one of the same target and title is found."""
-    url = _controls.sub("", sent.get("url", "")).strip()
+    url = _controls.sub("", call.sent.get("url", "")).strip()
     if url and not _has_scheme(url):
         url = f"http://{url}"
     try:
-        state.site.rules.parse(url)
+        call.site.rules.parse(url)
     except OwnLinkRefused:
         return failure("error:noloop", "URL is a short URL")
     except TargetRefused as error:
         is_malformed = not url or "absolute" in str(error)
         return failure("error:nourl", "Missing or malformed URL" if is_malformed else f"URL {error}")
-    keyword = sent.get("keyword", "").strip()
+    keyword = call.sent.get("keyword", "").strip()
     try:
         body = LinkIn.model_validate(
             {
                 "url": url,
                 "code": keyword or None,
-                "title": sent.get("title", "").strip()[:LONGEST_TITLE],
-                "find_existing": sent.get("find_existing") in ("1", "true"),
+                "domain": call.domain,
+                "title": call.sent.get("title", "").strip()[:LONGEST_TITLE],
+                "find_existing": call.sent.get("find_existing") in ("1", "true"),
             }
         )
-        outcome = await actions.create_link(state, caller, await actions.draft_link(state, caller, body))
+        outcome = await actions.create_link(
+            call.state, call.caller, await actions.draft_link(call.state, call.caller, body)
+        )
     except CodeTaken:
         return failure("error:keyword", _taken(keyword))
     except ValidationError as error:
@@ -78,7 +109,7 @@ async def shorten(state: LinksState, caller: Caller, sent: Sent) -> Fields:
     except InvalidInput as error:
         return _refuse(keyword, error.errors[0])
     link = outcome.link
-    shown, short_url, title = _cut(url), state.site.short_url(link.key), link.fields.title or url
+    shown, short_url, title = _cut(url), call.site.short_url(link.key), link.fields.title or url
     described = {"keyword": link.code, "url": url, "title": title, "date": _date(link.created_at), "ip": ""}
     if not outcome.is_new:
         message = f"{shown} already exists in database (short URL: {short_url.partition('://')[2]})"
@@ -101,17 +132,18 @@ async def shorten(state: LinksState, caller: Caller, sent: Sent) -> Fields:
     }
 
 
-async def expand(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+async def expand(call: Call) -> Fields:
     """Tell where a link leads."""
-    asked = sent.get("shorturl", "")
+    keyword = call.sent.get("shorturl", "")
     try:
-        link = await actions.read_link(state, caller, named_link(asked, state.site))
+        _, keyword = key = call.key()
+        link = await actions.read_link(call.state, call.caller, key)
     except NotFound:
-        return {"keyword": asked, "simple": "not found", "message": _UNKNOWN, "errorCode": "404"}
+        return {"keyword": keyword, "simple": "not found", "message": _UNKNOWN, "errorCode": "404"}
     url = link.fields.url_as_given
     return {
         "keyword": link.code,
-        "shorturl": state.site.short_url(link.key),
+        "shorturl": call.site.short_url(link.key),
         "longurl": url,
         "title": link.fields.title or url,
         "simple": url,
@@ -120,23 +152,27 @@ async def expand(state: LinksState, caller: Caller, sent: Sent) -> Fields:
     }
 
 
-async def count_link(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+async def count_link(call: Call) -> Fields:
     """Tell of a link how often it was clicked."""
     try:
-        link = await actions.read_link(state, caller, named_link(sent.get("shorturl", ""), state.site))
+        link = await actions.read_link(call.state, call.caller, call.key())
     except NotFound:
         return {"statusCode": "404", "message": _UNKNOWN, "simple": NEED_FORMAT}
-    return {"statusCode": "200", "message": "success", "link": _counted(link, state.site), "simple": NEED_FORMAT}
+    return {"statusCode": "200", "message": "success", "link": _counted(link, call.site), "simple": NEED_FORMAT}
 
 
-async def list_links(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+async def list_links(call: Call) -> Fields:
     """List links by their clicks or age, and count all of them."""
-    order, limit, start = sent.get("filter", ""), _number(sent.get("limit", "")), _number(sent.get("start", ""))
+    order, limit, start = (
+        call.sent.get("filter", ""),
+        _number(call.sent.get("limit", "")),
+        _number(call.sent.get("start", "")),
+    )
     for name, number, most in (("limit", limit, MOST_LINKS), ("start", start, LAST_OFFSET)):
         if number > most:
             raise InvalidInput(FieldError(name, f"must not be greater than {most}"))
-    wanted = LinkFilter(owner=check_owner(None, caller))
-    async with state.shares.lists.turn(caller.owner), connection(state.list_pool) as conn:
+    wanted = LinkFilter(owner=check_owner(None, call.caller))
+    async with call.state.shares.lists.turn(call.caller.owner), connection(call.state.list_pool) as conn:
         with refuse_costly():
             if limit <= 0:
                 rows = []
@@ -146,28 +182,28 @@ async def list_links(state: LinksState, caller: Caller, sent: Sent) -> Fields:
                 sort = _ORDERS.get(order, "-clicks")
                 rows = await select_links(conn, wanted, sort=sort, after=None, limit=limit, offset=max(start, 0))
             counts = await select_link_counts(conn, owner=wanted.owner)
-    links = {f"link_{number}": _counted(link, state.site) for number, link in enumerate(rows, 1)}
+    links = {f"link_{number}": _counted(link, call.site) for number, link in enumerate(rows, 1)}
     stats = {"total_links": counts.links, "total_clicks": counts.clicks}
     listed: Fields = {"links": links} if links else {}
     return listed | {"stats": stats, "statusCode": "200", "simple": NEED_FORMAT, "message": "success"}
 
 
-async def count_all(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+async def count_all(call: Call) -> Fields:
     """Count the links, and their clicks."""
-    async with state.shares.lists.turn(caller.owner), connection(state.list_pool) as conn:
+    async with call.state.shares.lists.turn(call.caller.owner), connection(call.state.list_pool) as conn:
         with refuse_costly():
-            counts = await select_link_counts(conn, owner=check_owner(None, caller))
+            counts = await select_link_counts(conn, owner=check_owner(None, call.caller))
     stats = {"total_links": counts.links, "total_clicks": counts.clicks}
     return {"db-stats": stats, "statusCode": "200", "simple": NEED_FORMAT, "message": "success"}
 
 
-async def tell_version(state: LinksState, caller: Caller, sent: Sent) -> Fields:
+async def tell_version(call: Call) -> Fields:
     """Tell which YOURLS this is like."""
     version: Fields = {"version": VERSION, "simple": VERSION}
-    return version | ({"db_version": DATABASE_VERSION} if sent.get("db") == "1" else {})
+    return version | ({"db_version": DATABASE_VERSION} if call.sent.get("db") == "1" else {})
 
 
-ACTIONS: Mapping[str, Callable[[LinksState, Caller, Sent], Awaitable[Fields]]] = {
+ACTIONS: Mapping[str, Callable[[Call], Awaitable[Fields]]] = {
     "shorturl": shorten,
     "expand": expand,
     "url-stats": count_link,

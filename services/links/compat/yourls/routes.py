@@ -9,8 +9,9 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from services.links.compat.naming import asked_domain
 from services.links.compat.sent import read_form, read_query
-from services.links.compat.yourls.actions import ACTIONS, SCOPES
+from services.links.compat.yourls.actions import ACTIONS, SCOPES, Call
 from services.links.compat.yourls.answers import Fields, refusal, write
 from services.links.keys.authentication import Caller, check_scopes
 from services.links.state import LinksState, state_of
@@ -36,20 +37,20 @@ async def answer_yourls(request: Request) -> Response:
         sent = read_query(request)
         # A parameter of the form wins, as in `$_REQUEST` of PHP.
         sent |= await read_form(request)
-        return write(sent, await _act(state_of(request), sent))
+        return write(sent, await _act(request, sent))
     except Exception as error:
         problem = find_problem(error)
         return write(sent, refusal(sent.get("action"), problem), problem.headers)
 
 
-async def _act(state: LinksState, sent: dict[str, str]) -> Fields:
-    action = sent.get("action", "")
+async def _act(request: Request, sent: dict[str, str]) -> Fields:
+    state, action = state_of(request), sent.get("action", "")
     caller = await _authenticate(state, sent, action)
     act = ACTIONS.get(action)
     if act is None:
         message = 'Unknown or missing "action" parameter'
         return {"errorCode": "400", "message": message, "simple": message}
-    return await act(state, caller, sent)
+    return await act(Call(state, caller, sent, asked_domain(request, state.site)))
 
 
 async def _authenticate(state: LinksState, sent: dict[str, str], action: str) -> Caller:

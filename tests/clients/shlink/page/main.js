@@ -4,6 +4,7 @@ import { createRoot } from 'react-dom/client';
 import { ShlinkApiClient } from '@shlinkio/shlink-js-sdk';
 import { FetchHttpClient } from '@shlinkio/shlink-js-sdk/fetch';
 import { ShlinkWebComponent } from '@shlinkio/shlink-web-component';
+import './main.css';
 
 const asked = new URLSearchParams(location.search);
 for (const [name, value] of asked) {
