@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import asyncpg
 
 from services.links.archive.pages import ArchivePages
-from services.links.archive.restoring import Destination, Place, restore_records, restore_visitors
+from services.links.archive.counting import Place
+from services.links.archive.restoring import Destination, restore_records
 from services.links.archive.writing import ArchiveWriter
 from services.links.links.checks import new_draft
 from services.links.links.creation import Outcome, store_links
@@ -72,14 +73,13 @@ async def read_archive(database: Database, content: bytes, site: Site, owner: st
     """Import an archive into a database without links, and return what was refused."""
     file = PlainFile(gzip.decompress(content))
     refused: list[Unusable] = []
-    destination = Destination(site.rules, {domain: domain for domain in site.own_domains}, owner)
+    destination = Destination(site.rules, lambda domain: domain, owner, has_domains=owner is None)
     async with connect(database) as conn:
         places = await _make_links(conn, file, site, owner, refused)
         records = [each for each in archive.read_visits(file) if isinstance(each, FoundRecord)]
         for step in _steps(records):
             async with conn.transaction():
-                restored = await restore_records(conn, step, places, destination)
-                await restore_visitors(conn, step, destination)
+                restored = await restore_records(conn, step, places, destination, is_whole=True)
             places |= restored.buried
             refused += [Unusable(record.line, "", reason) for record, reason in restored.refused]
     return refused

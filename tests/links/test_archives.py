@@ -34,6 +34,7 @@ from shared.settings import LinksSettings
 from tests.conftest import Database, fresh_database
 from tests.links.archive_data import PlainFile, connect, read_archive, select_everything, write_archive
 from tests.links.conftest import ClientOf
+from tests.links.import_client import bring, wait_for
 from tests.links.stats_data import COUNT, STORES, store_clicks
 
 HASH = hash_password("s3cret")
@@ -274,3 +275,53 @@ async def test_many_rows_of_counts_are_read_in_parts(
         assert refused == []
         assert await select_everything(new) == await select_everything(old)
     assert max(len(text) for text in unpack(content).values()) < 20_000
+
+
+def of_owner(everything: dict[str, Any], owner: str) -> dict[str, Any]:
+    """What belongs to an owner, and what to no one."""
+    links = {key: row for key, row in everything["links"].items() if row["owner"] == owner}
+    mine = {kind: {key: n for key, n in everything[kind].items() if key[0] in {*links, owner}} for kind in COUNTED}
+    used = {key: n for key, n in everything["used"].items() if key in links}
+    return {"links": links, "used": used, **mine}
+
+
+COUNTED = ("slots", "values", "visitors", "clicks")
+
+
+@pytest.mark.parametrize("stores", list(STORES))
+async def test_import_of_an_archive_makes_the_same_links(
+    client_with: ClientOf, database: Database, postgres: Postgres, links_settings: LinksSettings, stores: str
+) -> None:
+    """What an owner exports he imports elsewhere to the same state, once; undone, nothing is left but codes that stay taken."""
+    alice, site = await client_with("alice"), Site(links_settings)
+    async with fresh_database(postgres) as old:
+        await store_clicks(old, STORES[stores])
+        async with connect(old) as conn, conn.transaction():
+            for _, body, fate in EVERY_FATE:
+                await make_link(conn, site, "alice", body, fate)
+            await delete_link(conn, ("sho.rt", "alice1"))
+            await conn.execute(
+                """
+                UPDATE links SET imported_clicks = 7, imported_humans = 5,
+                    clicks = clicks + 7, humans = humans + 5, bots = bots + 2
+                WHERE code = 'alice2'
+                """
+            )
+        content = await write_archive(old, "alice", raw_clicks=True)
+        there = of_owner(await select_everything(old), "alice")
+    done = await bring(alice, content, filename="tinyurl.tar.gz")
+    here = of_owner(await select_everything(database), "alice")
+    again = await bring(alice, content)
+    after = of_owner(await select_everything(database), "alice")
+    await alice.delete(f"/api/v1/imports/{done['id']}")
+    undone = await wait_for(alice, done["id"], "undone")
+    left = of_owner(await select_everything(database), "alice")["links"]
+
+    assert (done["state"], done["format"], done["refused"], done["error"]) == ("done", "tinyurl", 0, None)
+    assert here == there
+    assert all(there[kind] for kind in COUNTED)
+    assert (again["made"], again["visits"]) == (0, 0)
+    assert after == here
+    assert undone["kept"] == 0
+    assert {key for key, row in left.items() if row["deleted_at"] is None} == set()
+    assert left.keys() == there["links"].keys()

@@ -18,7 +18,7 @@ from services.links.archive.rows import (
 )
 from services.links.packed import chunks
 from services.links.packed.chunks import Chunk, ChunkClicks, ChunkLinks, RawClick, cut_visitor
-from services.links.packed.days import DAY_US, SLOT_US, SLOTS, DayCounts
+from services.links.packed.days import DAY_US, FORMAT, IMPORTED, SLOT_US, SLOTS, DayCounts
 from services.links.packed.rows import select_chunks
 from services.links.sources.archive_lines import ClickLine
 from shared.api import UNKNOWN, Dimensions
@@ -51,10 +51,10 @@ async def read_rows(
     return lines, (rows[-1]["clicked_at"], rows[-1]["id"]) if rows else after
 
 
-async def find_spans(conn: Connection, owner: str | None, day: date, until: datetime) -> list[Span]:
+async def find_spans(conn: Connection, owner: str | None, day: date, until: datetime, kind: int) -> list[Span]:
     """Divide a day into spans that have as many packed clicks as a page has room for, as far as its counts tell."""
     slots = [0] * SLOTS
-    for packed in await select_packed_slots(conn, owner, day):
+    for packed in await select_packed_slots(conn, owner, day, FORMAT * kind):
         counts = DayCounts(packed)
         for is_bot in (False, True):
             for slot, clicks in counts.slots(is_bot).items():
@@ -63,17 +63,17 @@ async def find_spans(conn: Connection, owner: str | None, day: date, until: date
     return [(since, min(before, end)) for since, before in _divide(slots, (day - EPOCH.date()).days) if since < end]
 
 
-async def read_span(conn: Connection, owner: str | None, day: date, span: Span) -> list[ClickLine]:
+async def read_span(conn: Connection, owner: str | None, day: date, span: Span, kind: int) -> list[ClickLine]:
     """Read the packed clicks of an owner, or of all, in a span of a day."""
     lines: list[ClickLine] = []
     async with conn.transaction(isolation="repeatable_read", readonly=True):
-        for number in await select_chunk_numbers(conn, day, *span, chunks.FORMAT):
+        for number in await select_chunk_numbers(conn, day, *span, chunks.FORMAT * kind):
             ((_, chunk),) = await select_chunks(conn, (day - EPOCH.date()).days, [number])
-            erased = await select_erased_links(conn, day, number)
+            erased = await select_erased_links(conn, day, number, is_imported=kind == IMPORTED)
             # It takes some hundredths of a second, in which others are served.
             found = await asyncio.to_thread(_open, chunk, owner, span)
             keys = await select_keys_of_links(conn, [link_id for link_id in found if link_id not in erased])
-            lines += [_raw_line(keys[link_id], click) for link_id in keys for click in found[link_id]]
+            lines += [_raw_line(keys[each], click, imported=kind == IMPORTED) for each in keys for click in found[each]]
     return lines
 
 
@@ -111,11 +111,14 @@ def _open(chunk: Chunk, owner: str | None, span: Span) -> Mapping[int, list[RawC
     }
 
 
-def _raw_line(key: LinkKey, click: RawClick) -> ClickLine:
-    return _line(key, EPOCH + timedelta(microseconds=click.time_us), click.is_bot, click.visitor, click.dimensions)
+def _raw_line(key: LinkKey, click: RawClick, *, imported: bool) -> ClickLine:
+    at = EPOCH + timedelta(microseconds=click.time_us)
+    return _line(key, at, click.is_bot, click.visitor, click.dimensions, imported=imported)
 
 
-def _line(key: LinkKey, at: datetime, is_bot: bool, visitor: bytes | None, dimensions: Dimensions) -> ClickLine:
+def _line(
+    key: LinkKey, at: datetime, is_bot: bool, visitor: bytes | None, dimensions: Dimensions, *, imported: bool = False
+) -> ClickLine:
     domain, code = key
     values = {name: value for name, value in dimensions._asdict().items() if value != UNKNOWN}
     return ClickLine(
@@ -123,6 +126,7 @@ def _line(key: LinkKey, at: datetime, is_bot: bool, visitor: bytes | None, dimen
         code=code,
         at=at,
         bot=is_bot,
+        imported=imported,
         visitor=None if visitor is None else visitor.hex(),
         values=values,  # type: ignore[arg-type]  # the fields are the dimensions
     )

@@ -50,8 +50,8 @@ ABOVE_ALL_IDS = 2**63 - 1
 FIRST_DAY = date(1970, 1, 1)
 ALWAYS = date(1, 1, 2), date(9999, 12, 30)
 
-FORMATS = {days.FORMAT: False, -days.FORMAT: True}
-"""The formats of packed days and chunks, and whether they are of imported clicks."""
+FORMATS = {days.FORMAT * days.OWN: False, days.FORMAT * days.IMPORTED: True}
+"""The formats of packed days, and whether they are of imported clicks."""
 
 T = TypeVar("T")
 Key = tuple[str, str]
@@ -150,8 +150,9 @@ class ArchivePages:
                             yield lines
                             lines, after = await self._ask(read_rows, keys[link_id], link_id, after, until)
         for day in await self._ask(select_chunk_days):
-            for span in await self._ask(find_spans, self.owner, day, until):
-                yield await self._ask(read_span, self.owner, day, span)
+            for kind in days.EVERYTHING:
+                for span in await self._ask(find_spans, self.owner, day, until, kind):
+                    yield await self._ask(read_span, self.owner, day, span, kind)
 
     async def _ask(self, select: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
         """Ask Postgres once: a step of the caller's heavy work, with a rest after it."""

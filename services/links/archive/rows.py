@@ -9,7 +9,6 @@ from datetime import date, datetime
 import asyncpg
 
 from services.links.links.rows import DECIDED
-from services.links.packed import days
 from shared.api import Dimensions
 from shared.postgres import Connection
 
@@ -218,13 +217,13 @@ async def select_chunk_days(conn: Connection) -> list[date]:
     return [row["day"] for row in rows]
 
 
-async def select_packed_slots(conn: Connection, owner: str | None, day: date) -> list[bytes]:
+async def select_packed_slots(conn: Connection, owner: str | None, day: date, format_: int) -> list[bytes]:
     """Read the packed counts of an owner's day, or of everyone's."""
     rows = await conn.fetch(
         "SELECT counts FROM click_days WHERE link_id = 0 AND day = $2 AND ($1::text IS NULL OR owner = $1) AND format = $3",
         owner,
         day,
-        days.FORMAT,
+        format_,
     )
     return [row["counts"] for row in rows]
 
@@ -243,10 +242,19 @@ async def select_chunk_numbers(conn: Connection, day: date, since_us: int, befor
     return [row["id"] for row in rows]
 
 
-async def select_erased_links(conn: Connection, day: date, number: int) -> set[int]:
+async def select_erased_links(conn: Connection, day: date, number: int, *, is_imported: bool) -> set[int]:
     """Find the links whose clicks in a chunk are erased and still there."""
     rows = await conn.fetch(
-        "SELECT link_id FROM click_erased_spans WHERE day = $1 AND $2 BETWEEN first_chunk AND last_chunk", day, number
+        """
+        SELECT link_id FROM click_erased_spans
+        WHERE NOT $3::boolean AND day = $1 AND $2::bigint BETWEEN first_chunk AND last_chunk
+        UNION ALL
+        SELECT link_id FROM imported_erased_spans
+        WHERE $3::boolean AND day = $1 AND $2::bigint BETWEEN first_chunk AND last_chunk
+        """,
+        day,
+        number,
+        is_imported,
     )
     return {row["link_id"] for row in rows}
 
