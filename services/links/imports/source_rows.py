@@ -116,7 +116,7 @@ async def lock_imported(conn: Connection, number: int, limit: int) -> list[Impor
     rows = await conn.fetch(
         """
         SELECT source, short_url, link_sources.version AS import_version, before, id, domain, code, links.version,
-               deleted_at IS NOT NULL AS deleted, clicks - imported_clicks AS own_clicks
+               deleted_at IS NOT NULL AS deleted, clicks - imported_clicks - link_sources.own_clicks AS own_clicks
         FROM link_sources JOIN links ON id = link_id
         WHERE import = $1 ORDER BY link_id LIMIT $2 FOR NO KEY UPDATE OF links
         """,

@@ -7,19 +7,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.links.imports.archives import restore_slice
 from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused, origin_of
 from services.links.imports.refusal_rows import MOST_REFUSALS, RefusalRow
 from services.links.imports.rows import Counts, ImportRow
 from services.links.imports.source_rows import select_imported_ids
 from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
 from services.links.sources import SOURCES, recognise
-from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Source, Unusable, UnusableFile
+from services.links.sources.found import (
+    File,
+    FoundCounts,
+    FoundLink,
+    FoundRecord,
+    FoundVisit,
+    Source,
+    Unusable,
+    UnusableFile,
+)
 from shared.postgres import Connection
 from shared.records import LinkKey
 
 HEAD_BYTES = 64 * 1024
 
-Found = FoundLink | FoundVisit | FoundCounts | Unusable
+Found = FoundLink | FoundVisit | FoundCounts | FoundRecord | Unusable
 
 
 class Stage(StrEnum):
@@ -126,8 +136,14 @@ class Steps:
         if stage is Stage.VISITS:
             visits = [each for each in rows if isinstance(each, FoundVisit | FoundCounts)]
             taken = await _store_visits(conn, job, source, visits)
+            changed: Sequence[LinkKey] = ()
+            if records := [each for each in rows if isinstance(each, FoundRecord)]:
+                restored = await restore_slice(conn, job, source, records, self._maker)
+                taken += restored.clicks
+                refused += [Refused(record.line, "", reason) for record, reason in restored.refused]
+                changed = restored.changed
             counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused))
-            return Done(counts, await list_refused(conn, refused))
+            return Done(counts, await list_refused(conn, refused), changed)
         work = check_slice if stage is Stage.CHECK_LINKS else store_slice
         links = [each for each in rows if isinstance(each, FoundDraft | FoundRoot | Refused)]
         stored: Stored = await work(conn, job, source, links)

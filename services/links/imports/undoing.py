@@ -4,6 +4,7 @@ Deleted links leave tombstones that know where they came from: the same import m
 """
 
 from services.links.domains.rows import lock_domain, select_domain, update_domain
+from services.links.imports.archives import erase_restored
 from services.links.imports.link_rows import take_imported
 from services.links.imports.refusal_rows import RefusalRow, insert_refusals
 from services.links.imports.rows import Counts, ImportRow, advance, update_state
@@ -75,6 +76,7 @@ class Undoing:
         made = [each for each in undone if each.before is None]
         replaced = [each for each in rows if each.before is not None]
         await delete_links(conn, [each.id for each in made])
+        await erase_restored(conn, job.number, [each.id for each in made])
         await leave_sources(conn, [each.id for each in rows if each.before is None], job.number)
         for each in replaced:
             version = 0
