@@ -23,7 +23,7 @@ from services.links.packed.imported import (
     People,
     add_imported,
     add_undated,
-    lock_imported,
+    lock_imported_clicks,
     note_imported_visitors,
     select_imported_days,
     select_undated,
@@ -42,7 +42,7 @@ FIRST_DAY = (date(FIRST_YEAR, 1, 1) - EPOCH).days
 async def store_imported(conn: Connection, batch: ImportedBatch, *, today: date, kept_days: int) -> StoredImport:
     """Store a batch. Links that do not exist are passed over.
 
-    It takes `lock_imported` first, and last it locks links, in their order, and the claims of their limits. So the transaction
+    It takes `lock_imported_clicks` first, and last it locks links, in their order, and the claims of their limits. So the transaction
     has not announced changes yet, and has locked no links that others know, or has taken that lock before them.
 
     Args:
@@ -51,7 +51,7 @@ async def store_imported(conn: Connection, batch: ImportedBatch, *, today: date,
         today: The UTC day.
         kept_days: For so long raw clicks are kept; of earlier days only counts are stored. 0 keeps all.
     """
-    await lock_imported(conn)
+    await lock_imported_clicks(conn)
     stored, changed = StoredImport(), await _add_totals(conn, batch.totals)
     if batch.visits or batch.counts:
         accepted = await _accept(conn, batch, stored, (today - EPOCH).days + 1, changed)
