@@ -42,8 +42,8 @@ FIRST_DAY = (date(FIRST_YEAR, 1, 1) - EPOCH).days
 async def store_imported(conn: Connection, batch: ImportedBatch, *, today: date, kept_days: int) -> StoredImport:
     """Store a batch. Links that do not exist are passed over.
 
-    It takes `lock_imported_clicks` first, and last it locks links, in their order, and the claims of their limits. So the transaction
-    has not announced changes yet, and has locked no links that others know, or has taken that lock before them.
+    It takes `lock_imported_clicks` first, and last it locks links, in their order, and the claims of their limits. So the
+    transaction has not announced changes yet, and has locked no links that others know, or has taken that lock before them.
 
     Args:
         conn: In a transaction, which should end soon: other imports and erasures wait.

@@ -22,7 +22,7 @@ from services.links.web.errors import InvalidInput, invalid_input
 from services.links.web.hashing import check_password_hash
 from services.links.web.texts import parse_instant
 from shared.api import LAST_YEAR, LONGEST_TAG, LONGEST_TITLE, LONGEST_URL, MOST_TAGS
-from shared.codes import is_reserved
+from shared.codes import fold_code, is_reserved
 from shared.records import LinkKey
 
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
@@ -145,7 +145,7 @@ class DraftMaker:
             fields = dict(fields)
             folds_case = bool(fields.pop("folds_case")) or folds_case
         if folds_case:
-            code = code.lower()
+            code = fold_code(code)
         plain = _plain_draft(LinkDraft(domain, self._owner, LinkFields(url), code), fields, self._site)
         used = 0
         if plain is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from services.links.imported.batches import ImportedTotal, total_columns
 from services.links.imports.drafts import FoundDraft
 from services.links.links.rows import (
     DECIDED,
@@ -20,12 +21,11 @@ from services.links.links.rows import (
     link_of,
     write_json,
 )
+from services.links.links.stems import SHADOWS
 from shared.postgres import Connection
 from shared.records import LinkKey
 
-_BESIDE = (
-    "created_at",
-    "folds_case",
+_COUNTED = (
     "clicks",
     "humans",
     "bots",
@@ -34,30 +34,33 @@ _BESIDE = (
     "imported_clicks",
     "imported_humans",
 )
-_USUAL = decided_columns(LinkFields("")) | dict.fromkeys(_BESIDE, 0) | {"folds_case": False}
+_USUAL = decided_columns(LinkFields("")) | dict.fromkeys(_COUNTED, 0) | {"folds_case": False}
 
 
 def _fill_in(statement: str) -> str:
     return (
-        statement.replace("<columns>", ", ".join((*DECIDED, *_BESIDE)))
-        .replace("<assigned>", ", ".join(f"{name} = new.{name}" for name in (*DECIDED, *_BESIDE)))
+        statement.replace("<columns>", ", ".join((*DECIDED, "created_at", "folds_case", *_COUNTED)))
+        .replace("<assigned>", ", ".join(f"{name} = wanted.{name}" for name in (*DECIDED, "created_at")))
         .replace("<new>", "json_populate_recordset(json_populate_record(NULL::links, $1::json), $2::json)")
-        .replace("<salt>", "CASE WHEN new.rules IS NOT NULL OR new.split IS NOT NULL THEN gen_random_uuid() END")
+        .replace("<salt>", "CASE WHEN wanted.rules IS NOT NULL OR wanted.split IS NOT NULL THEN gen_random_uuid() END")
+        .replace("<shadows>", SHADOWS)
     )
 
 
 # What the first JSON says holds for each link that does not say otherwise.
 _INSERT = _fill_in("""
     INSERT INTO links (domain, code, owner, <columns>, split_salt)
-    SELECT domain, code, owner, <columns>, <salt> FROM <new> AS new
+    SELECT domain, code, owner, <columns>, <salt> FROM <new> AS wanted
+    WHERE NOT <shadows>
     ON CONFLICT (domain, code) DO NOTHING
     RETURNING id, domain, code
 """)
 
 _REVIVE = _fill_in("""
     UPDATE links SET <assigned>, split_salt = <salt>, deleted_at = NULL, version = links.version + 1, updated_at = now()
-    FROM <new> AS new
-    WHERE links.domain = new.domain AND links.code = new.code AND links.owner = new.owner AND links.deleted_at IS NOT NULL
+    FROM <new> AS wanted
+    WHERE links.domain = wanted.domain AND links.code = wanted.code AND links.owner = wanted.owner
+      AND links.deleted_at IS NOT NULL
     RETURNING links.id, links.domain, links.code, links.version
 """)
 
@@ -127,39 +130,12 @@ async def lock_links(conn: Connection, link_ids: Sequence[int]) -> dict[LinkKey,
     return {link.key: link for link in map(link_of, rows)}
 
 
-async def add_imported(conn: Connection, clicks: Mapping[int, tuple[int, int]]) -> None:
-    """Add clicks of before to links that are there, all of them and those of people."""
-    await conn.execute(
-        """
-        UPDATE links SET clicks = clicks + added, humans = humans + people, bots = bots + added - people,
-            imported_clicks = imported_clicks + added, imported_humans = imported_humans + people
-        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS more (link_id, added, people)
-        WHERE id = link_id
-        """,
-        list(clicks),
-        [each for each, _ in clicks.values()],
-        [each for _, each in clicks.values()],
-    )
-
-
-async def take_imported(conn: Connection, link_ids: Sequence[int]) -> None:
-    """Take all clicks of before away from links."""
-    await conn.execute(
-        """
-        UPDATE links SET clicks = clicks - imported_clicks, humans = humans - imported_humans,
-            bots = bots - (imported_clicks - imported_humans), imported_clicks = 0, imported_humans = 0
-        WHERE id = ANY ($1::bigint[])
-        """,
-        link_ids,
-    )
-
-
 async def set_used(conn: Connection, used: Mapping[int, int]) -> None:
-    """Note how many visitors the limits of links have let through."""
+    """Note how many visitors the limits of new links have let through."""
     await conn.execute(
         """
         INSERT INTO link_claims AS counts (link_id, used) SELECT * FROM unnest($1::bigint[], $2::bigint[])
-        ON CONFLICT (link_id) DO UPDATE SET used = greatest(counts.used, excluded.used)
+        ON CONFLICT (link_id) DO UPDATE SET used = excluded.used
         """,
         list(used),
         list(used.values()),
@@ -180,14 +156,5 @@ def _columns(found: FoundDraft, key: LinkKey) -> dict[str, object]:
     if found.folds_case:
         columns["folds_case"] = True
     if found.clicks:
-        humans = found.humans
-        columns |= {
-            "clicks": found.clicks,
-            "humans": humans,
-            "bots": found.clicks - humans,
-            "clicks_sorted": found.clicks,
-            "humans_sorted": humans,
-            "imported_clicks": found.clicks,
-            "imported_humans": humans,
-        }
+        columns |= total_columns(ImportedTotal(0, found.draft.owner, found.clicks, found.bots))
     return columns

@@ -11,10 +11,11 @@ from uuid import UUID
 
 import structlog
 
+from services.links.imported.keys import close_visitor_key
 from services.links.imports.rows import (
     AdvancedByOthers,
     ImportRow,
-    has_soon,
+    has_work,
     note_failure,
     postpone,
     select_due,
@@ -22,7 +23,6 @@ from services.links.imports.rows import (
 )
 from services.links.imports.running import Run
 from services.links.imports.undoing import Undoing
-from services.links.site import Site
 from shared.backoff import Backoff
 from shared.postgres import UNAVAILABLE, OwnConnection, open_connection
 from shared.settings import LinksSettings
@@ -60,13 +60,13 @@ class Importer:
     Args:
         conn: A connection for the steps. It has the lock.
         file_conn: A connection for the files.
-        site: This site.
+        settings: Of the service.
     """
 
-    def __init__(self, conn: OwnConnection, file_conn: OwnConnection, site: Site) -> None:
+    def __init__(self, conn: OwnConnection, file_conn: OwnConnection, settings: LinksSettings) -> None:
         self._conn = conn
         self._file_conn = file_conn
-        self._site = site
+        self._settings = settings
         self._runs: dict[UUID, Run | Undoing] = {}
         self._changes = Allowance(MOST_CHANGES, CHANGES_PER_S)
 
@@ -83,7 +83,7 @@ class Importer:
         await self._close_others(due)
         if not due:
             # Who waits for its next changes waits here: another process would not know how many there were.
-            if await has_soon(self._conn, PATIENCE_S):
+            if await has_work(self._conn, PATIENCE_S):
                 await asyncio.sleep(TURN_S / 4)
                 return MORE, ""
             return IDLE, ""
@@ -132,7 +132,7 @@ class Importer:
 
     def _open(self, job: ImportRow) -> Run | Undoing:
         is_undone = job.state == "undoing"
-        run = Undoing(self._conn, job) if is_undone else Run(self._conn, self._file_conn, job, self._site)
+        run = Undoing(self._conn, job) if is_undone else Run(self._conn, self._file_conn, job, self._settings)
         self._runs[job.id] = run
         return run
 
@@ -141,6 +141,7 @@ class Importer:
             await update_state(
                 self._conn, job.id, "failed", error="Something went wrong here, again and again. The log has it."
             )
+            await close_visitor_key(self._conn, job.id)
         log.error("import_given_up", import_id=str(job.id))
 
     async def _close_others(self, due: list[ImportRow]) -> None:
@@ -184,7 +185,6 @@ class Allowance:
 @asynccontextmanager
 async def open_importer(settings: LinksSettings) -> AsyncIterator[Callable[[bool], Awaitable[tuple[str, str]]]]:
     """Yield the work of the process: from whether others are there to whether there is more."""
-    site = Site(settings)
     url = settings.links_database_url.get_secret_value()
     async with AsyncExitStack() as stack:
         conn, file_conn = [
@@ -192,7 +192,7 @@ async def open_importer(settings: LinksSettings) -> AsyncIterator[Callable[[bool
             for application in ("links imports", "links import files")
         ]
         has_lock = bool(await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK))
-        importer = Importer(conn, file_conn, site)
+        importer = Importer(conn, file_conn, settings)
         stack.push_async_callback(importer.close)
 
         async def turn(others: bool) -> tuple[str, str]:

@@ -15,14 +15,15 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from services.links.imports.forms import ImportList, ImportOut, ImportQuery, read_options
-from services.links.imports.refusal_rows import RefusalRow, select_refusals
 from services.links.imports.rows import (
     ImportRow,
+    RefusalRow,
     delete_import,
     insert_import,
     lock_import,
     select_import,
     select_imports,
+    select_refusals,
     start_for_good,
     update_state,
 )

@@ -1,6 +1,7 @@
 """The tables of imports: each one, the parts of its file, and what it left out."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
@@ -13,14 +14,11 @@ from shared.postgres import Connection
 UNFINISHED = ("receiving", "waiting", "reading", "importing", "undoing")
 AT_WORK = ("waiting", "reading", "importing", "undoing")
 
-PARTS_KEPT = "3 days"
-"""A file stays for so long after its import is done; after a dry run it can be started until then."""
+MOST_REFUSALS = 100_000
+"""Rows of an import that are listed. The rest of those that are left out is counted."""
 
-ABANDONED_AFTER = "7 days"
-"""An upload that goes on no more, and a dry run that nobody starts."""
-
-IMPORTS_KEPT = "90 days"
-"""Until then an import can be undone."""
+LONGEST_INPUT = 500
+LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,16 @@ class ImportRow:
     failures: int
     created_at: datetime
     changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """A row that was left out or changed, and why."""
+
+    line: int | None
+    input: str
+    reason: str
+    proposed_code: str | None = None
 
 
 _COUNTED = tuple(each.name for each in fields(Counts))
@@ -149,20 +157,8 @@ async def select_due(conn: Connection, limit: int) -> list[ImportRow]:
     return [_import_of(row) for row in rows]
 
 
-async def has_work(conn: Connection) -> bool:
-    """Tell whether an import can go on now."""
-    return bool(
-        await conn.fetchval(
-            """
-            SELECT EXISTS (SELECT FROM imports
-                WHERE state IN ('waiting', 'reading', 'importing', 'undoing') AND due_at <= now())
-            """
-        )
-    )
-
-
-async def has_soon(conn: Connection, seconds: float) -> bool:
-    """Tell whether an import can go on within so many seconds."""
+async def has_work(conn: Connection, within_s: float = 0.0) -> bool:
+    """Tell whether an import can go on now, or within so many seconds."""
     return bool(
         await conn.fetchval(
             """
@@ -170,7 +166,7 @@ async def has_soon(conn: Connection, seconds: float) -> bool:
                 WHERE state IN ('waiting', 'reading', 'importing', 'undoing')
                   AND due_at <= now() + make_interval(secs => $1))
             """,
-            seconds,
+            within_s,
         )
     )
 
@@ -284,40 +280,50 @@ async def postpone(conn: Connection, import_id: UUID, pause_s: float) -> None:
     )
 
 
+async def insert_refusals(conn: Connection, import_id: UUID, refusals: Sequence[RefusalRow], before: int) -> None:
+    """List rows that were left out or changed, if there is still room.
+
+    Args:
+        conn: In a transaction.
+        import_id: The import.
+        refusals: The rows.
+        before: How many there are already.
+    """
+    room = refusals[: max(0, MOST_REFUSALS - before)]
+    if room:
+        await conn.execute(
+            """
+            INSERT INTO import_refusals (import_id, line, input, reason, proposed_code)
+            SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[])
+            """,
+            import_id,
+            [each.line for each in room],
+            [each.input[:LONGEST_INPUT].replace("\0", "") for each in room],
+            [each.reason[:LONGEST_REASON].replace("\0", "") for each in room],
+            [each.proposed_code for each in room],
+        )
+
+
+async def select_refusals(
+    conn: Connection, import_id: UUID, after: int, limit: int
+) -> tuple[list[RefusalRow], int | None]:
+    """Read a page of the list, and the number after which the next one begins."""
+    rows = await conn.fetch(
+        """
+        SELECT number, line, input, reason, proposed_code FROM import_refusals
+        WHERE import_id = $1 AND number > $2 ORDER BY number LIMIT $3
+        """,
+        import_id,
+        after,
+        limit,
+    )
+    page = [RefusalRow(row["line"], row["input"], row["reason"], row["proposed_code"]) for row in rows]
+    return page, rows[-1]["number"] if len(rows) == limit else None
+
+
 async def delete_import(conn: Connection, import_id: UUID) -> None:
     """Delete an import that has made nothing, with its file."""
     await conn.execute("DELETE FROM imports WHERE id = $1", import_id)
-
-
-async def delete_old_imports(conn: Connection) -> int:
-    """Delete files that are no longer needed, and imports that nobody goes on with; a few of either.
-
-    Returns:
-        Rows deleted; call it again while there are any.
-    """
-    statuses = [
-        await conn.execute(
-            """
-            DELETE FROM import_parts WHERE (import_id, start) IN (
-                SELECT import_id, start FROM import_parts JOIN imports ON id = import_id
-                WHERE (state = 'undone' OR (state IN ('done', 'failed') AND changed_at < now() - $1::text::interval))
-                LIMIT 64)
-            """,
-            PARTS_KEPT,
-        ),
-        await conn.execute(
-            """
-            DELETE FROM imports WHERE id IN (
-                SELECT id FROM imports
-                WHERE (changed_at < now() - $1::text::interval AND (state = 'receiving' OR (state = 'done' AND dry_run)))
-                   OR (changed_at < now() - $2::text::interval AND state IN ('done', 'failed', 'undone'))
-                LIMIT 1)
-            """,
-            ABANDONED_AFTER,
-            IMPORTS_KEPT,
-        ),
-    ]
-    return sum(int(status.split()[-1]) for status in statuses)
 
 
 def _import_of(row: asyncpg.Record) -> ImportRow:

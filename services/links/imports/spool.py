@@ -32,6 +32,16 @@ MOST_RATIO = 100
 GZIP = b"\x1f\x8b"
 FETCH_TIMEOUT_S = 30.0
 
+PARTS_KEPT = "3 days"
+"""A file stays for so long after its import is done; after a dry run it can be started until then."""
+
+ABANDONED_AFTER = "7 days"
+"""An upload that goes on no more, and a dry run that nobody starts."""
+
+IMPORTS_KEPT = "90 days"
+"""Until then an import can be undone."""
+
+
 _BEGIN_LOCK = 0x696D_7062
 
 
@@ -239,3 +249,34 @@ async def has_parts(conn: Connection, import_id: UUID) -> bool:
 
 async def delete_parts(conn: Connection, import_id: UUID) -> None:
     await conn.execute("DELETE FROM import_parts WHERE import_id = $1", import_id)
+
+
+async def delete_old_imports(conn: Connection) -> int:
+    """Delete files that are no longer needed, and imports that nobody goes on with; a few of either.
+
+    Returns:
+        Rows deleted; call it again while there are any.
+    """
+    statuses = [
+        await conn.execute(
+            """
+            DELETE FROM import_parts WHERE (import_id, start) IN (
+                SELECT import_id, start FROM import_parts JOIN imports ON id = import_id
+                WHERE (state = 'undone' OR (state IN ('done', 'failed') AND changed_at < now() - $1::text::interval))
+                LIMIT 64)
+            """,
+            PARTS_KEPT,
+        ),
+        await conn.execute(
+            """
+            DELETE FROM imports WHERE id IN (
+                SELECT id FROM imports
+                WHERE (changed_at < now() - $1::text::interval AND (state = 'receiving' OR (state = 'done' AND dry_run)))
+                   OR (changed_at < now() - $2::text::interval AND state IN ('done', 'failed', 'undone'))
+                LIMIT 1)
+            """,
+            ABANDONED_AFTER,
+            IMPORTS_KEPT,
+        ),
+    ]
+    return sum(int(status.split()[-1]) for status in statuses)

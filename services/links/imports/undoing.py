@@ -4,10 +4,9 @@ Deleted links leave tombstones that know where they came from: the same import m
 """
 
 from services.links.domains.rows import lock_domain, select_domain, update_domain
+from services.links.imported.keys import close_visitor_key
 from services.links.imports.archives import erase_restored
-from services.links.imports.link_rows import take_imported
-from services.links.imports.refusal_rows import RefusalRow, insert_refusals
-from services.links.imports.rows import Counts, ImportRow, advance, update_state
+from services.links.imports.rows import Counts, ImportRow, RefusalRow, advance, insert_refusals, update_state
 from services.links.imports.source_rows import (
     ImportedRow,
     delete_roots,
@@ -19,6 +18,8 @@ from services.links.imports.source_rows import (
 )
 from services.links.imports.spool import delete_parts
 from services.links.links.rows import delete_links, update_link
+from services.links.packed.imported import lock_imported_clicks
+from services.links.packed.taking import take_imported
 from shared.changes import insert_changes
 from shared.postgres import Connection
 from shared.records import LinkKey
@@ -51,10 +52,15 @@ class Undoing:
         """
         conn, job = self._conn, self.job
         async with conn.transaction():
+            # Before any link is locked.
+            await lock_imported_clicks(conn)
             rows = await lock_imported(conn, job.number, STEP_LINKS)
             if not rows:
                 await self._end()
                 return None
+            if await take_imported(conn, [each.id for each in rows if _is_undone(each)]):
+                # Links with years of counts: there are more of them.
+                return 0
             changed, kept = await self._undo(rows)
             listed = [RefusalRow(None, each.origin, f"Kept: {_why_kept(each)}") for each in kept]
             await insert_refusals(conn, job.id, listed, self._listed)
@@ -72,7 +78,7 @@ class Undoing:
     async def _undo(self, rows: list[ImportedRow]) -> tuple[list[LinkKey], list[ImportedRow]]:
         conn, job = self._conn, self.job
         kept = [each for each in rows if not each.deleted and _why_kept(each)]
-        undone = [each for each in rows if not each.deleted and not _why_kept(each)]
+        undone = [each for each in rows if _is_undone(each)]
         made = [each for each in undone if each.before is None]
         replaced = [each for each in rows if each.before is not None]
         await delete_links(conn, [each.id for each in made])
@@ -83,7 +89,6 @@ class Undoing:
             if each in undone and each.before is not None:
                 version = (await update_link(conn, each.key, read_before(each.before))).version
             await restore_source(conn, job.owner, each, version)
-        await take_imported(conn, [each.id for each in undone])
         return [each.key for each in undone], kept
 
     async def _end(self) -> None:
@@ -96,9 +101,14 @@ class Undoing:
                 restored.append((domain, ""))
         await delete_roots(conn, job.number)
         await update_state(conn, job.id, "undone")
+        await close_visitor_key(conn, job.id)
         await delete_parts(conn, job.id)
         if restored:
             await insert_changes(conn, sorted(restored))
+
+
+def _is_undone(row: ImportedRow) -> bool:
+    return not row.deleted and not _why_kept(row)
 
 
 def _why_kept(row: ImportedRow) -> str:
