@@ -5,20 +5,39 @@ First all of the file is read, so that one that is broken makes nothing; then co
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
 
-from services.links.imports.counting import VisitCounter
-from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused
+from services.links.clicks.enrichment import Enricher
+from services.links.imported.keys import open_visitor_key
+from services.links.imported.storing import store_imported
+from services.links.imported.visits import VisitReader
+from services.links.imports.archives import restore_slice
+from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused, origin_of
 from services.links.imports.rows import MOST_REFUSALS, Counts, ImportRow, RefusalRow
+from services.links.imports.source_rows import select_imported_ids
 from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
 from services.links.sources import SOURCES, recognise
-from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Source, Unusable, UnusableFile
+from services.links.sources.found import (
+    File,
+    FoundCounts,
+    FoundLink,
+    FoundRecord,
+    FoundVisit,
+    Source,
+    Unusable,
+    UnusableFile,
+)
+from shared.countries import COUNTRIES
 from shared.postgres import Connection
 from shared.records import LinkKey
+from shared.settings import LinksSettings
 
 HEAD_BYTES = 64 * 1024
 
-Found = FoundLink | FoundVisit | FoundCounts | Unusable
+Found = FoundLink | FoundVisit | FoundCounts | FoundRecord | Unusable
 
 
 class Stage(StrEnum):
@@ -48,11 +67,13 @@ class Done:
     Attributes:
         listed: Rows that were left out or changed.
         changed: Links that redirectors may know as they were before.
+        new: New links with codes of their own.
     """
 
     counts: Counts
     listed: Sequence[RefusalRow] = ()
     changed: Sequence[LinkKey] = ()
+    new: Sequence[FoundDraft] = ()
 
 
 def find_source(file: File, name: str | None) -> Source:
@@ -84,14 +105,15 @@ class Steps:
         job: The import.
         source: Who reads its file.
         maker: Makes drafts of what is found.
-        counter: Stores visits.
+        settings: For how long clicks are kept, and the database of countries.
     """
 
-    def __init__(self, job: ImportRow, source: Source, maker: DraftMaker, counter: VisitCounter) -> None:
+    def __init__(self, job: ImportRow, source: Source, maker: DraftMaker, settings: LinksSettings) -> None:
+        self._settings = settings
+        self._reader: VisitReader | None = None
         self._job = job
         self._source = source
         self._maker = maker
-        self._counter = counter
 
     @property
     def checks(self) -> bool:
@@ -126,20 +148,38 @@ class Steps:
             return Done(Counts(rows_read=len(rows)))
         if stage is Stage.VISITS:
             visits = [each for each in rows if isinstance(each, FoundVisit | FoundCounts)]
-            taken = await self._counter.store(conn, job, source, visits)
-            surplus = []
-            if taken.surplus:
-                reason = (
-                    f"{taken.surplus:,} visits from here on are more than the clicks of their links, and were left out"
-                )
-                surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
-            counts = Counts(rows_read=len(rows), visits=taken.dated, refused=len(refused), notices=len(surplus))
-            return Done(counts, [*await list_refused(conn, refused), *surplus])
+            taken = await self._store_visits(conn, visits)
+            changed: Sequence[LinkKey] = ()
+            if records := [each for each in rows if isinstance(each, FoundRecord)]:
+                restored = await restore_slice(conn, job, source, records, self._maker)
+                taken += restored.clicks
+                refused += [Refused(record.line, "", reason) for record, reason in restored.refused]
+                changed = restored.changed
+            counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused))
+            return Done(counts, await list_refused(conn, refused), changed)
         work = check_slice if stage is Stage.CHECK_LINKS else store_slice
         links = [each for each in rows if isinstance(each, FoundDraft | FoundRoot | Refused)]
         stored: Stored = await work(conn, job, source, links)
         left_out = await list_refused(conn, stored.refused) if listed < MOST_REFUSALS else []
-        return Done(stored.counts(len(rows)), [*left_out, *stored.notices], stored.announced)
+        return Done(stored.counts(len(rows)), [*left_out, *stored.notices], stored.announced, stored.owned)
+
+    async def _store_visits(self, conn: Connection, visits: Sequence[FoundVisit | FoundCounts]) -> int:
+        """Store visits of links that this import has made; others had theirs before, so they do not count again.
+
+        Returns:
+            How many are in statistics now.
+        """
+        job = self._job
+        if not visits:
+            return 0
+        if self._reader is None:
+            self._reader = await open_reader(conn, job.id, self._settings.country_database)
+        origins = [origin_of(each.domain, each.code) for each in visits]
+        ids = await select_imported_ids(conn, job.owner, self._source.NAME, job.number, list(set(origins)))
+        found = [(ids[origin], each) for origin, each in zip(origins, visits, strict=True) if origin in ids]
+        batch = self._reader.read_batch(job.owner, found)
+        kept_days = self._settings.clicks_retention_days
+        return (await store_imported(conn, batch, today=datetime.now(UTC).date(), kept_days=kept_days)).dated
 
     def refuse(self, row: object, reason: str) -> Refused:
         """Return a row as one that is left out."""
@@ -153,3 +193,8 @@ class Steps:
 
 def _refuse_unusable(found: Found) -> object:
     return Refused(found.line, found.text, found.reason) if isinstance(found, Unusable) else found
+
+
+async def open_reader(conn: Connection, import_id: UUID, countries: Path | None) -> VisitReader:
+    """Open the parsers of visits, with the key of an import. They take some 60 MB."""
+    return VisitReader(Enricher(countries or COUNTRIES), await open_visitor_key(conn, import_id))
