@@ -35,7 +35,7 @@ def dump() -> bytes:
 async def test_visits_of_a_dump_are_clicks_of_their_days(
     client_with: ClientOf, links: Connection, database: Database
 ) -> None:
-    """Totals stand, visits are on their days with what they tell, old ones without raw clicks; nothing of it outlives an undo."""
+    """Totals stand, visits are on their days with what they tell, old ones without raw clicks; an undo leaves nothing."""
     client = await client_with("alice", "links:read", "links:write", "stats:read")
     done = await bring(client, dump(), filename="yourls.sql")
     again = await bring(client, dump(), filename="yourls.sql")

@@ -8,11 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from services.links.imports.drafts import FoundDraft, Refused
-from services.links.imports.forms import OnConflict
-from services.links.imports.link_rows import KnownLink, select_known
-from services.links.imports.source_rows import select_by_origin
-from services.links.links.stems import (
+from services.links.codes.stems import (
     Stemmed,
     insert_own_changes,
     insert_stems,
@@ -21,6 +17,10 @@ from services.links.links.stems import (
     select_segmented,
     select_shadowed,
 )
+from services.links.imports.drafts import FoundDraft, Refused
+from services.links.imports.forms import OnConflict
+from services.links.imports.link_rows import KnownLink, select_known
+from services.links.imports.source_rows import select_by_origin
 from services.links.web.errors import Busy
 from shared.changes import lock_feed
 from shared.codes import generate_code, is_code, is_reserved

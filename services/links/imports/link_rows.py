@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from services.links.codes.stems import SHADOWS
 from services.links.imported.batches import ImportedTotal, total_columns
 from services.links.imports.drafts import FoundDraft
 from services.links.links.rows import (
@@ -21,7 +22,6 @@ from services.links.links.rows import (
     link_of,
     write_json,
 )
-from services.links.links.stems import SHADOWS
 from shared.postgres import Connection
 from shared.records import LinkKey
 

@@ -200,6 +200,11 @@ def spell_root(domain: str, url: str) -> str:
     return write_json({"root": [domain, url]})
 
 
+def has_brought_clicks(row: ImportedRow) -> bool:
+    """Tell whether a link's imported clicks are of this import: one that was replaced may have had them before."""
+    return row.before is None or json.loads(row.before)["came"] is None
+
+
 def read_before(before: str) -> LinkFields:
     """Read what a link was before it was replaced. What another release has kept besides is passed over."""
     fields = {name: value for name, value in json.loads(before)["fields"].items() if name in DECIDED}

@@ -10,6 +10,7 @@ from services.links.imports.rows import Counts, ImportRow, RefusalRow, advance, 
 from services.links.imports.source_rows import (
     ImportedRow,
     delete_roots,
+    has_brought_clicks,
     leave_sources,
     lock_imported,
     read_before,
@@ -58,7 +59,7 @@ class Undoing:
             if not rows:
                 await self._end()
                 return None
-            if await take_imported(conn, [each.id for each in rows if _is_undone(each)]):
+            if await take_imported(conn, [each.id for each in rows if _is_undone(each) and has_brought_clicks(each)]):
                 # Links with years of counts: there are more of them.
                 return 0
             changed, kept = await self._undo(rows)
