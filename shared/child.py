@@ -48,6 +48,11 @@ class ChildProcess:
         """Kill the process, whatever it does."""
         self.input.close()
         await kill(self.process)
+        # What is left in its pipe is read, so that the pipe is closed before the loop may be.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_TIMEOUT_S):
+                while await self.output.read(INPUT_BUFFER_BYTES):
+                    pass
 
 
 async def kill(process: asyncio.subprocess.Process, *, group: bool = False) -> None:

@@ -24,7 +24,7 @@ from services.links.clicks.upkeep import (
     sort_counts,
 )
 from services.links.imported.keys import forget_imported_visitors
-from services.links.imports.rows import delete_old_imports
+from services.links.imports.spool import delete_old_imports
 from services.links.packed import merging
 from services.links.packed.erasing import erase_some
 from services.links.packed.moving import CountMover

@@ -9,6 +9,9 @@ END $$;
 CREATE TRIGGER forget_given_url BEFORE UPDATE OF url ON links
     FOR EACH ROW WHEN (NEW.url <> OLD.url AND NEW.given_url = OLD.given_url) EXECUTE FUNCTION forget_given_url();
 
+-- Clicks that an archive brought along as they were counted, and which no undoing may take for later ones.
+ALTER TABLE link_sources ADD COLUMN own_clicks bigint NOT NULL DEFAULT 0;
+
 -- concurrently
 -- For archives, which have the codes that stay taken.
 CREATE INDEX CONCURRENTLY links_deleted ON links (owner, id) WHERE deleted_at IS NOT NULL;

@@ -15,6 +15,7 @@ from deploy.local.programs import StartFailed
 from tests.bench import stats
 from tests.bench.candidates import run_servers
 from tests.bench.creations import measure_creations
+from tests.bench.imports import ImportResult, measure_imports, show_imports
 from tests.bench.intake import measure_intake
 from tests.bench.measure import MeasuringFailed
 from tests.bench.memory import measure_memory_at_rest, show_weights
@@ -50,6 +51,11 @@ def main(  # noqa: PLR0917  # options, by name
     memory: Annotated[
         bool, typer.Option("--memory", help="The memory of a `tinyurl up` at rest alone, after a million clicks.")
     ] = False,
+    imports: Annotated[
+        bool,
+        typer.Option("--import", help="An import of a million links alone, beside others; a tenth of it with --quick."),
+    ] = False,
+    lonely: Annotated[bool, typer.Option("--alone", help="With --import: there are no others.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     nginx_path: Annotated[
         str | None, typer.Option("--nginx", help="Path of another nginx, or `wheel` for the wheel's.")
@@ -100,6 +106,9 @@ def main(  # noqa: PLR0917  # options, by name
         return
     if shutil.which("wrk") is None:
         _fail("wrk is missing: install it, for example with `apt-get install wrk`.")
+    if imports:
+        _imports(quick=quick, others=not lonely, as_json=as_json)
+        return
     if memory:
         _memory(as_json=as_json)
         return
@@ -133,6 +142,20 @@ def _one_day(*, quick: bool, as_json: bool) -> None:
         except StartFailed as error:
             _fail(str(error))
     typer.echo(json.dumps([asdict(each) for each in costs], indent=2) if as_json else show_costs(costs))
+
+
+def _imports(*, quick: bool, others: bool, as_json: bool) -> None:
+    async def measure(folder: Path) -> ImportResult:
+        async with run_servers(folder, None, say) as servers:
+            return await measure_imports(servers, quick=quick, others=others)
+
+    with tempfile.TemporaryDirectory(prefix="tinyurl-bench-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        try:
+            result = asyncio.run(measure(Path(name)))
+        except (StartFailed, MeasuringFailed) as error:
+            _fail(str(error))
+    typer.echo(json.dumps(asdict(result), indent=2) if as_json else show_imports(result))
 
 
 def _memory(*, as_json: bool) -> None:

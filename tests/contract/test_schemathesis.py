@@ -23,8 +23,10 @@ BEYOND_THE_SCHEMA = {
     "created_before": "JSON Schema has no bounds of a time",
     "cursor": "a cursor is one that this server gave out",
     "domain": "one of the domains of this site",
+    "encoding": "a name that Python knows",
     "expired_url": "what is a URL, and where one may lead, is what the WHATWG's parser and the rules of targets say",
     "expires_at": "lies in the future",
+    "filename": "characters that Postgres has not",
     "from": "lies before `to`, or before now",
     "interval": "a range holds at most 2,000 of them",
     "link": "each of the list is a code of this site",
@@ -48,6 +50,7 @@ BEYOND_THE_SCHEMA = {
     "to": "lies after `from`",
     "url": "what is a URL, and where one may lead, is what the WHATWG's parser and the rules of targets say",
     "valid_from": "lies before `expires_at`",
+    "zone": "a name of the IANA's database",
 }
 """Fields that may be refused although the schema allows them, and the rule that JSON Schema cannot say."""
 

@@ -1,6 +1,7 @@
 """Archives made and read back without the service, and all that a database has, in a form that two of them share."""
 
 import gzip
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,8 +11,9 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from services.links.archive.counting import Place
 from services.links.archive.pages import ArchivePages
-from services.links.archive.restoring import Destination, Place, restore_records, restore_visitors
+from services.links.archive.restoring import Destination, restore_records
 from services.links.archive.writing import ArchiveWriter
 from services.links.links.checks import new_draft
 from services.links.links.creation import Outcome, store_links
@@ -25,7 +27,7 @@ from services.links.web.pace import Pace
 from shared.postgres import Connection, open_pool
 from shared.records import LinkKey
 from tests.conftest import Database
-from tests.links.packed_data import select_counts
+from tests.links.packed_data import select_counts, select_raw
 
 STEP = 7
 """Records of a transaction: few, so that what belongs together is in several."""
@@ -46,7 +48,9 @@ class PlainFile:
             yield self.content[first : first + 1000]
 
 
-async def write_archive(database: Database, owner: str | None = None, *, passwords: bool = True) -> bytes:
+async def write_archive(
+    database: Database, owner: str | None = None, *, passwords: bool = True, raw_clicks: bool = False
+) -> bytes:
     """Export what an owner has, or everyone."""
     manifest = Manifest(
         format=FORMAT,
@@ -54,11 +58,13 @@ async def write_archive(database: Database, owner: str | None = None, *, passwor
         created_at=datetime(2026, 11, 28, tzinfo=UTC),
         owner=owner,
         passwords=passwords,
-        raw_clicks=False,
+        raw_clicks=raw_clicks,
     )
     writer = ArchiveWriter(manifest)
     async with open_pool(database.links_url, size=1, application="tests") as pool:
-        pages = ArchivePages(pool, Pace(), "tests", owner, passwords=passwords)
+        pages = ArchivePages(
+            pool, Pace(), "tests", owner, passwords=passwords, raw_until=manifest.created_at if raw_clicks else None
+        )
         parts = [writer.begin(), *[writer.add(page) async for page in pages.read()], writer.end()]
     return b"".join(parts)
 
@@ -67,14 +73,13 @@ async def read_archive(database: Database, content: bytes, site: Site, owner: st
     """Import an archive into a database without links, and return what was refused."""
     file = PlainFile(gzip.decompress(content))
     refused: list[Unusable] = []
-    destination = Destination(site.rules, {domain: domain for domain in site.own_domains}, owner)
+    destination = Destination(site.rules, lambda domain: domain, owner, has_domains=owner is None)
     async with connect(database) as conn:
         places = await _make_links(conn, file, site, owner, refused)
         records = [each for each in archive.read_visits(file) if isinstance(each, FoundRecord)]
         for step in _steps(records):
             async with conn.transaction():
-                restored = await restore_records(conn, step, places, destination)
-                await restore_visitors(conn, step, destination)
+                restored = await restore_records(conn, step, places, destination, is_whole=True)
             places |= restored.buried
             refused += [Unusable(record.line, "", reason) for record, reason in restored.refused]
     return refused
@@ -140,6 +145,7 @@ async def select_everything(database: Database) -> dict[str, Any]:
             names[row["link_id"]]: row["used"] for row in await conn.fetch("SELECT * FROM link_claims WHERE used > 0")
         }
         counts = await select_counts(conn)
+        raw = Counter((names[link_id], at, *rest) for at, link_id, *rest in await select_raw(conn))
         domains = [{**row, "updated_at": None} for row in await conn.fetch("SELECT * FROM domains ORDER BY domain")]
         files = [tuple(row) for row in await conn.fetch("SELECT domain, name, content FROM domain_files ORDER BY 1, 2")]
     return {
@@ -147,6 +153,7 @@ async def select_everything(database: Database) -> dict[str, Any]:
         "used": used,
         "domains": domains,
         "files": files,
+        "clicks": raw,
         **{
             kind: {
                 (names.get(whose, whose), *rest): count

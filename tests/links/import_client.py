@@ -4,7 +4,7 @@ import asyncio
 import csv
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -17,7 +17,7 @@ WAIT_S = 60.0
 BINARY = {"Content-Type": "application/octet-stream"}
 
 
-def export(*links: dict[str, object]) -> bytes:
+def export(*links: Mapping[str, object]) -> bytes:
     """An export of this site in CSV, with links that have some of its columns."""
     columns: Sequence[str] = COLUMNS
     return "".join(csv_lines(columns, ([_cell(name, link) for name in columns] for link in links))).encode()
@@ -68,7 +68,7 @@ def numbers(answer: dict[str, Any]) -> dict[str, int]:
     return {name: answer[name] for name in names if answer[name]}
 
 
-def _cell(name: str, link: dict[str, object]) -> object:
+def _cell(name: str, link: Mapping[str, object]) -> object:
     code = link["code"]
     usual = {"domain": "sho.rt", "short_url": f"https://{link.get('domain', 'sho.rt')}/{code}", "status_code": 302}
     return link.get(name, usual.get(name))

@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 import zlib
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from deploy.local.postgres import Postgres
-from services.links.archive import pages, writing
+from services.links.archive import clicks, pages, writing
 from services.links.domains.rows import lock_domain, update_domain, upsert_file
 from services.links.links.checks import new_draft
 from services.links.links.creation import Outcome, store_links
@@ -33,7 +34,8 @@ from shared.settings import LinksSettings
 from tests.conftest import Database, fresh_database
 from tests.links.archive_data import PlainFile, connect, read_archive, select_everything, write_archive
 from tests.links.conftest import ClientOf
-from tests.links.stats_data import STORES, store_clicks
+from tests.links.import_client import bring, wait_for
+from tests.links.stats_data import COUNT, STORES, store_clicks
 
 HASH = hash_password("s3cret")
 SOON = "2199-01-02T03:04:05.678901Z"
@@ -118,13 +120,20 @@ EVERY_FATE = [
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,
 )
-@example(links=EVERY_FATE, stores="both")
+@example(links=EVERY_FATE, stores="both", has_clicks=True)
+@example(links=EVERY_FATE, stores="rows", has_clicks=True)
+@example(links=EVERY_FATE, stores="packed", has_clicks=True)
 @given(
     links=st.lists(st.tuples(st.sampled_from(["alice", "bob"]), bodies(), st.sampled_from(FATES)), max_size=12),
     stores=st.sampled_from(list(STORES)),
+    has_clicks=st.booleans(),
 )
 async def test_archive_makes_the_same_database(
-    postgres: Postgres, links_settings: LinksSettings, links: list[tuple[str, dict[str, Any], str]], stores: str
+    postgres: Postgres,
+    links_settings: LinksSettings,
+    links: list[tuple[str, dict[str, Any], str]],
+    stores: str,
+    has_clicks: bool,
 ) -> None:
     """Everything of every owner is in an empty database as it was, row by row, however clicks are stored."""
     site = Site(links_settings)
@@ -135,11 +144,12 @@ async def test_archive_makes_the_same_database(
                 await make_link(conn, site, owner, body, fate)
             await delete_link(conn, ("sho.rt", "alice1"))
             await decide(conn)
-        refused = await read_archive(new, await write_archive(old), site)
+        refused = await read_archive(new, await write_archive(old, raw_clicks=has_clicks), site)
 
         assert refused == []
         there, here = await select_everything(old), await select_everything(new)
-        assert {kind: here[kind] for kind in there} == there
+        assert there["clicks"].total() == COUNT
+        assert here == (there if has_clicks else {**there, "clicks": Counter()})
 
 
 ARCHIVE = "/api/v1/exports/archive"
@@ -255,12 +265,63 @@ async def test_many_rows_of_counts_are_read_in_parts(
     monkeypatch.setattr(pages, "MONTH_DAYS", 2)
     monkeypatch.setattr(pages, "PAGE_LINKS", 2)
     monkeypatch.setattr(pages, "PAGE_DAYS", 3)
+    monkeypatch.setattr(clicks, "MOST_CLICKS", 7)
     monkeypatch.setattr(writing, "MEMBER_BYTES", 1000)
     async with fresh_database(postgres) as old, fresh_database(postgres) as new:
         await store_clicks(old, STORES["both"])
-        content = await write_archive(old)
+        content = await write_archive(old, raw_clicks=True)
         refused = await read_archive(new, content, Site(links_settings))
 
         assert refused == []
         assert await select_everything(new) == await select_everything(old)
     assert max(len(text) for text in unpack(content).values()) < 20_000
+
+
+def of_owner(everything: dict[str, Any], owner: str) -> dict[str, Any]:
+    """What belongs to an owner, and what to no one."""
+    links = {key: row for key, row in everything["links"].items() if row["owner"] == owner}
+    mine = {kind: {key: n for key, n in everything[kind].items() if key[0] in {*links, owner}} for kind in COUNTED}
+    used = {key: n for key, n in everything["used"].items() if key in links}
+    return {"links": links, "used": used, **mine}
+
+
+COUNTED = ("slots", "values", "visitors", "clicks")
+
+
+@pytest.mark.parametrize("stores", list(STORES))
+async def test_import_of_an_archive_makes_the_same_links(
+    client_with: ClientOf, database: Database, postgres: Postgres, links_settings: LinksSettings, stores: str
+) -> None:
+    """What an owner exports he imports elsewhere to the same state, once; undone, nothing is left but codes that stay taken."""
+    alice, site = await client_with("alice"), Site(links_settings)
+    async with fresh_database(postgres) as old:
+        await store_clicks(old, STORES[stores])
+        async with connect(old) as conn, conn.transaction():
+            for _, body, fate in EVERY_FATE:
+                await make_link(conn, site, "alice", body, fate)
+            await delete_link(conn, ("sho.rt", "alice1"))
+            await conn.execute(
+                """
+                UPDATE links SET imported_clicks = 7, imported_humans = 5,
+                    clicks = clicks + 7, humans = humans + 5, bots = bots + 2
+                WHERE code = 'alice2'
+                """
+            )
+        content = await write_archive(old, "alice", raw_clicks=True)
+        there = of_owner(await select_everything(old), "alice")
+    done = await bring(alice, content, filename="tinyurl.tar.gz")
+    here = of_owner(await select_everything(database), "alice")
+    again = await bring(alice, content)
+    after = of_owner(await select_everything(database), "alice")
+    await alice.delete(f"/api/v1/imports/{done['id']}")
+    undone = await wait_for(alice, done["id"], "undone")
+    left = of_owner(await select_everything(database), "alice")["links"]
+
+    assert (done["state"], done["format"], done["refused"], done["error"]) == ("done", "tinyurl", 0, None)
+    assert here == there
+    assert all(there[kind] for kind in COUNTED)
+    assert (again["made"], again["visits"]) == (0, 0)
+    assert after == here
+    assert undone["kept"] == 0
+    assert {key for key, row in left.items() if row["deleted_at"] is None} == set()
+    assert left.keys() == there["links"].keys()

@@ -71,7 +71,7 @@ def test_short_way_is_taken() -> None:
 @given(url=urls, code=codes, given=fields)
 def test_drafts_are_those_of_the_api(url: str, code: str | None, given: dict[str, object]) -> None:
     """What the API takes is made the same, and what it refuses is made only where it was cut and that is said."""
-    maker = DraftMaker("alice", read_options(ImportQuery(), SITE), SITE)
+    maker = DraftMaker("alice", read_options(ImportQuery.model_validate({}), SITE), SITE)
     made = maker.make(FoundLink(1, code or "", url, "sho.rt", fields=given))
     wanted = by_the_api(url, code, given)
 
@@ -113,7 +113,7 @@ def test_options(options: dict[str, object], found: FoundLink, wanted: tuple[str
 
 def test_limit_that_is_partly_used() -> None:
     """Of a limit the visits of the source are used, and no more than all of it."""
-    maker = DraftMaker("alice", read_options(ImportQuery(), SITE), SITE)
+    maker = DraftMaker("alice", read_options(ImportQuery.model_validate({}), SITE), SITE)
     found = FoundLink(1, "a", URL, clicks=70, fields={"max_clicks": 50})
     made = [maker.make(each) for each in (found, dataclasses.replace(found, clicks=20))]
 

@@ -1,4 +1,4 @@
-"""Files that are broken, hostile or of another kind: a clear error, nothing half done, and uploads that go on where they broke off."""
+"""Files that are broken, hostile or of another kind make nothing and are told why; uploads go on where they broke off."""
 
 import asyncio
 import gzip

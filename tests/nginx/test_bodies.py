@@ -104,6 +104,27 @@ async def test_body_that_grows_too_large_is_told_so(
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
 
 
+async def test_file_to_import_is_passed_on_while_it_comes(site: NginxSite, database: Database) -> None:
+    """A file to import may be large, with a length or without one, and nginx keeps none of it."""
+    remove_folders(site.front)
+    conn = await asyncpg.connect(database.links_url)
+    _, key = await create_key(conn, owner="alice", scopes=["links:write"])
+    await conn.close()
+    headers = {"Content-Type": "application/octet-stream", "Authorization": f"Bearer {key}"}
+    size = 32 * MIB
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(size // 65536):
+            yield b"x" * 65536
+
+    answers = [
+        await site.client.post("/api/v1/imports", content=content, headers=headers, timeout=60)
+        for content in (chunks(), b"x" * size)
+    ]
+
+    assert [(answer.status_code, answer.json()["bytes"]) for answer in answers] == [(202, size)] * 2
+
+
 @pytest.mark.parametrize("scope", [None, "links:read"])
 async def test_upload_is_refused_before_it_is_read(site: NginxSite, database: Database, scope: str | None) -> None:
     """Without a key, and with one that may not write, each of many uploads is told so: none is cut off, none is kept."""

@@ -34,6 +34,8 @@ BREAKS = [
     ("stats", "services.links.stats.routes", "services.links.links.routes"),
     ("sources", "services.links.sources.drafts", "services.links.links.rows"),
     ("decisions", "services.links.decisions.routes", "services.links.links.routes"),
+    ("imports", "services.links.imports.storing", "services.links.links.creation"),
+    ("imports", "services.links.imports.rows", "services.links.stats.rows"),
     ("sources", "services.links.sources.archive", "services.links.links.rows"),
     ("archive", "services.links.archive.pages", "services.links.stats.rows"),
     ("qr", "services.links.qr.routes", "services.links.links.creation"),

@@ -7,16 +7,19 @@ keeps Postgres from cleaning up for as long as a client reads.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 import asyncpg
 
+from services.links.archive.clicks import BEFORE_ALL, find_spans, read_rows, read_span
 from services.links.archive.lines import day_line, domain_line, link_line, tombstone_line
 from services.links.archive.rows import (
     select_archived_domains,
     select_archived_files,
     select_archived_links,
+    select_chunk_days,
+    select_clicked,
     select_day_spans,
     select_next_owner,
     select_owner_days,
@@ -47,8 +50,8 @@ ABOVE_ALL_IDS = 2**63 - 1
 FIRST_DAY = date(1970, 1, 1)
 ALWAYS = date(1, 1, 2), date(9999, 12, 30)
 
-FORMATS = {days.FORMAT: False, -days.FORMAT: True}
-"""The formats of packed days and chunks, and whether they are of imported clicks."""
+FORMATS = {days.FORMAT * days.OWN: False, days.FORMAT * days.IMPORTED: True}
+"""The formats of packed days, and whether they are of imported clicks."""
 
 T = TypeVar("T")
 Key = tuple[str, str]
@@ -64,6 +67,7 @@ class ArchivePages:
         caller: Who asks.
         owner: Whose links are wanted; None for those of all, and the domains with them.
         passwords: Whether the hashes of passwords come along.
+        raw_until: Single clicks up to this moment come along; None: none do.
     """
 
     pool: Pool
@@ -71,6 +75,7 @@ class ArchivePages:
     caller: str
     owner: str | None
     passwords: bool
+    raw_until: datetime | None = None
 
     async def read(self) -> AsyncIterator[Sequence[Line]]:
         """Read page after page."""
@@ -82,6 +87,9 @@ class ArchivePages:
                 async for page in self._links(owner, is_deleted=is_deleted):
                     yield page
             async for page in self._visitors(owner):
+                yield page
+        if self.raw_until is not None:
+            async for page in self._clicks(self.raw_until):
                 yield page
 
     async def _owners(self) -> AsyncIterator[str]:
@@ -129,6 +137,22 @@ class ArchivePages:
                 for (day, imported), seen in found.items()
                 if seen != (0, 0)
             ]
+
+    async def _clicks(self, until: datetime) -> AsyncIterator[Sequence[Line]]:
+        """Single clicks, behind all days: first those in rows, then packed ones."""
+        async for owner in self._owners():
+            for is_deleted in (False, True):
+                async for links in self._rows_of(owner, is_deleted=is_deleted):
+                    keys = {row["id"]: (row["domain"], row["code"]) for row in links if row["clicks"]}
+                    for link_id in await self._ask(select_clicked, list(keys)) if keys else ():
+                        lines, after = await self._ask(read_rows, keys[link_id], link_id, BEFORE_ALL, until)
+                        while lines:
+                            yield lines
+                            lines, after = await self._ask(read_rows, keys[link_id], link_id, after, until)
+        for day in await self._ask(select_chunk_days):
+            for kind in days.EVERYTHING:
+                for span in await self._ask(find_spans, self.owner, day, until, kind):
+                    yield await self._ask(read_span, self.owner, day, span, kind)
 
     async def _ask(self, select: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
         """Ask Postgres once: a step of the caller's heavy work, with a rest after it."""

@@ -5,37 +5,34 @@ checked like what a client sends.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any, NamedTuple
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from services.links.clicks.rows import add_to_links
+from services.links.archive.counting import Place, add_days, add_totals, add_visitors, store_clicks
 from services.links.domains.forms import DomainPatch, changed_decisions, read_file
 from services.links.domains.rows import lock_domain, select_domain, update_domain, upsert_file
 from services.links.links.targets import TargetRefused, TargetRules
-from services.links.packed.days import MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, DayCounts
-from services.links.packed.rows import Counted, lock_days, select_days, write_days
-from services.links.sources.archive_lines import DayLine, DomainLine, LinkLine, TombstoneLine, VisitorsLine
+from services.links.packed.imported import lock_imported_clicks
+from services.links.packed.rows import lock_days
+from services.links.sources.archive_lines import (
+    ClickLine,
+    DayLine,
+    DomainLine,
+    Line,
+    LinkLine,
+    TombstoneLine,
+    VisitorsLine,
+)
 from services.links.sources.found import FoundRecord
 from services.links.web.errors import FieldError, InvalidInput, invalid_input
-from shared.changes import insert_changes
 from shared.domains import FILES
 from shared.postgres import Connection
 from shared.records import LinkKey
 
-EPOCH = date(1970, 1, 1)
-
 _BURIED = tuple(name for name in TombstoneLine.model_fields if not name.startswith("imported"))
-
-
-class Place(NamedTuple):
-    """A link that an import has made, or a tombstone."""
-
-    link_id: int
-    owner: str
 
 
 @dataclass(slots=True)
@@ -44,12 +41,16 @@ class Restored:
 
     Attributes:
         clicks: That were stored with their days.
+        own_clicks: Those of them that were counted by this shortener, by link.
         buried: Tombstones that were made.
+        changed: Domains that redirectors know as they were before, to be announced last in the transaction.
         refused: Records that cannot be stored, and why.
     """
 
     clicks: int = 0
+    own_clicks: dict[int, int] = field(default_factory=dict)
     buried: dict[LinkKey, Place] = field(default_factory=dict)
+    changed: list[LinkKey] = field(default_factory=list)
     refused: list[tuple[FoundRecord, str]] = field(default_factory=list)
 
 
@@ -59,70 +60,60 @@ class Destination:
 
     Attributes:
         rules: What targets may be.
-        domains: By the name in the archive, that of a domain of this site.
-        owner: Of everything; None: whoever it was, for the scope `admin`, and domains are restored, too.
+        find_domain: Finds the domain of this site for one of the archive.
+        owner: Of everything; None: whoever it was.
+        has_domains: Whether domains are decided about as the archive says.
     """
 
     rules: TargetRules
-    domains: Mapping[str, str]
+    find_domain: Callable[[str], str | None]
     owner: str | None
+    has_domains: bool = False
 
 
 async def restore_records(
-    conn: Connection, records: Sequence[FoundRecord], places: Mapping[LinkKey, Place], destination: Destination
+    conn: Connection,
+    records: Sequence[FoundRecord],
+    places: Mapping[LinkKey, Place],
+    destination: Destination,
+    *,
+    is_whole: bool,
 ) -> Restored:
     """Store records, in the order of the archive. Those of links that the import has not made are passed over.
 
     Args:
-        conn: In a transaction. Changes of domains are announced at the end, so nothing else comes behind it.
+        conn: In a transaction that has locked no links yet.
         records: Some thousand at most.
         places: By domain and code in the archive.
         destination: Where they go.
+        is_whole: Whether the import has made every link. If not, the unique visitors of owners would be of links that are not
+            here, or count twice.
     """
     restored = Restored()
-    lines = [record.record for record in records]
-    await _restore_links(
-        conn, [(places[_key(line)], line) for line in lines if isinstance(line, LinkLine) and _key(line) in places]
-    )
+    await lock_imported_clicks(conn)
+    await lock_days(conn)
     for record in records:
         if isinstance(record.record, TombstoneLine):
             await _bury(conn, record, record.record, destination, restored)
     known = {**places, **restored.buried}
-    own = [
-        (known[_key(line)], line)
-        for line in lines
-        if isinstance(line, DayLine) and not line.imported and _key(line) in known
+    links = [(known[_key(line)], line) for line in _of(records, LinkLine) if _key(line) in known]
+    days = [(known[_key(line)], line) for line in _of(records, DayLine) if _key(line) in known]
+    clicks = [(known[_key(line)], line) for line in _of(records, ClickLine) if _key(line) in known]
+    await _restore_links(conn, links)
+    buried = [
+        (restored.buried[_key(line)], line) for line in _of(records, TombstoneLine) if _key(line) in restored.buried
     ]
-    restored.clicks += await _add_own_days(conn, own)
-    changed = []
+    await add_totals(conn, [*links, *buried])
+    restored.own_clicks = await add_days(conn, days)
+    if is_whole:
+        visitors = _of(records, VisitorsLine)
+        await add_visitors(conn, [(destination.owner or line.owner, line) for line in visitors])
+    await store_clicks(conn, clicks)
+    restored.clicks = sum(slot[1] + slot[2] for _, line in days for slot in line.slots)
     for record in records:
-        if isinstance(record.record, DomainLine) and destination.owner is None:
-            changed += await _restore_domain(conn, record, record.record, destination, restored)
-    if changed:
-        await insert_changes(conn, sorted((domain, "") for domain in changed))
+        if isinstance(record.record, DomainLine) and destination.has_domains:
+            await _restore_domain(conn, record, record.record, destination, restored)
     return restored
-
-
-async def restore_visitors(conn: Connection, records: Sequence[FoundRecord], destination: Destination) -> None:
-    """Add the unique visitors of owners to their days, which no sum of those of their links tells.
-
-    Call it where every link of the archive was made; else they would be of links that are not here, or count twice.
-    """
-    of_days: dict[date, list[VisitorsLine]] = {}
-    for record in records:
-        if isinstance(record.record, VisitorsLine) and not record.record.imported:
-            of_days.setdefault(record.record.day, []).append(record.record)
-    if of_days:
-        await lock_days(conn)
-    for day, lines in sorted(of_days.items()):
-        number = (day - EPOCH).days
-        owners = [destination.owner or line.owner for line in lines]
-        counted = await select_days(conn, number, set(owners))
-        for owner, line in zip(owners, lines, strict=True):
-            counts = counted.setdefault(owner, DayCounts())
-            for is_bot in (False, True):
-                counts.add_visitors(is_bot, line.visitors[is_bot])
-        await write_days(conn, number, counted)
 
 
 async def _restore_links(conn: Connection, lines: Sequence[tuple[Place, LinkLine]]) -> None:
@@ -161,7 +152,7 @@ async def _bury(
     conn: Connection, record: FoundRecord, line: TombstoneLine, destination: Destination, restored: Restored
 ) -> None:
     """Make a tombstone where the code was never used."""
-    domain = destination.domains.get(line.domain)
+    domain = destination.find_domain(line.domain)
     if domain is None:
         restored.refused.append((record, f"domain {line.domain} is none of this site"))
         return
@@ -184,60 +175,14 @@ async def _bury(
         restored.buried[_key(line)] = Place(row["id"], owner)
 
 
-async def _add_own_days(conn: Connection, lines: Sequence[tuple[Place, DayLine]]) -> int:
-    """Add to the days of links and of their owners, and to the numbers in lists.
-
-    Returns:
-        The clicks.
-    """
-    if not lines:
-        return 0
-    of_days: dict[date, list[tuple[Place, DayLine]]] = {}
-    totals: dict[int, tuple[int, int]] = {}
-    for place, line in lines:
-        of_days.setdefault(line.day, []).append((place, line))
-        clicks, humans = totals.get(place.link_id, (0, 0))
-        people, bots = (sum(slot[kind] for slot in line.slots) for kind in (1, 2))
-        totals[place.link_id] = clicks + people + bots, humans + people
-    await lock_days(conn)
-    for day, of_day in sorted(of_days.items()):
-        number = (day - EPOCH).days
-        counted = await select_days(conn, number, {each for place, _ in of_day for each in place})
-        for place, line in of_day:
-            _add_line(counted, place.link_id, line, MOST_VALUES_OF_LINK)
-            _add_line(counted, place.owner, line, MOST_VALUES_OF_OWNER)
-            for is_bot in (False, True):
-                counted[place.link_id].add_visitors(is_bot, line.visitors[is_bot])
-        await write_days(conn, number, counted)
-    ids = sorted(totals)
-    await add_to_links(conn, (ids, [totals[each][0] for each in ids], [totals[each][1] for each in ids]))
-    return sum(clicks for clicks, _ in totals.values())
-
-
-def _add_line(counted: dict[Counted, DayCounts], whose: Counted, line: DayLine, most: int) -> None:
-    counts = counted.setdefault(whose, DayCounts())
-    for is_bot in (False, True):
-        for slot in line.slots:
-            if slot[1 + is_bot]:
-                counts.add_slot(slot[0], is_bot, slot[1 + is_bot])
-        for name, values in line.values.items():
-            for value, people, bots in values:
-                if clicks := bots if is_bot else people:
-                    counts.add_value(name, value, is_bot, clicks, most)
-
-
 async def _restore_domain(
     conn: Connection, record: FoundRecord, line: DomainLine, destination: Destination, restored: Restored
-) -> list[str]:
-    """Decide about a domain as the archive says, where nothing was decided yet.
-
-    Returns:
-        The domain, if it is another one now.
-    """
-    domain = destination.domains.get(line.domain)
+) -> None:
+    """Decide about a domain as the archive says, where nothing was decided yet."""
+    domain = destination.find_domain(line.domain)
     if domain is None:
         restored.refused.append((record, f"domain {line.domain} is none of this site"))
-        return []
+        return
     try:
         changed = changed_decisions(DomainPatch.model_validate(line.decided), destination.rules)
         unknown = [FieldError(name, "is no file of a domain") for name in line.files if name not in FILES]
@@ -246,21 +191,28 @@ async def _restore_domain(
         files = {name: read_file(name, text.encode()) for name, text in line.files.items()}  # type: ignore[arg-type]  # it is one
     except ValidationError as error:
         restored.refused.append((record, invalid_input(error).detail))
-        return []
+        return
     except InvalidInput as error:
         restored.refused.append((record, error.detail))
-        return []
+        return
     await lock_domain(conn, domain)
     there = await select_domain(conn, domain)
     if there.version or there.files:
         restored.refused.append((record, f"about {domain} is decided here already"))
-        return []
+        return
     await update_domain(conn, domain, changed)
     for name, text in files.items():
         await upsert_file(conn, domain, name, text)
     await conn.execute("UPDATE domains SET version = $2 WHERE domain = $1", domain, line.version)
-    return [domain]
+    restored.changed.append((domain, ""))
 
 
-def _key(line: Any) -> LinkKey:
+T = TypeVar("T", bound=Line)
+
+
+def _of(records: Sequence[FoundRecord], kind: type[T]) -> list[T]:
+    return [record.record for record in records if isinstance(record.record, kind)]
+
+
+def _key(line: LinkLine | TombstoneLine | DayLine | ClickLine) -> LinkKey:
     return line.domain, line.code

@@ -43,6 +43,9 @@ class ArchiveQuery(BaseModel):
         description="Hashes of passwords come along, which needs `links:write`. If not, links with a password come back "
         "switched off.",
     )
+    raw_clicks: bool = Field(
+        False, description="Single clicks come along, as far as CLICKS_RETENTION_DAYS has kept them; it takes longer."
+    )
     owner: Wanted | None = Field(
         None, description="For the scope `admin`, which else gets everyone's, and the domains."
     )
@@ -77,9 +80,16 @@ async def export_archive(request: Request, query: Annotated[ArchiveQuery, Query(
         created_at=datetime.now(UTC),
         owner=owner,
         passwords=query.passwords,
-        raw_clicks=False,
+        raw_clicks=query.raw_clicks,
     )
-    pages = ArchivePages(state.export_pool, state.shares.pace, caller.owner, owner, passwords=query.passwords).read()
+    pages = ArchivePages(
+        state.export_pool,
+        state.shares.pace,
+        caller.owner,
+        owner,
+        passwords=query.passwords,
+        raw_until=manifest.created_at if query.raw_clicks else None,
+    ).read()
     writer = ArchiveWriter(manifest)
     turn = AsyncExitStack()
     await turn.enter_async_context(state.shares.exports.turn(caller.owner))

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 import asyncpg
 
@@ -176,3 +176,90 @@ async def select_archived_domains(conn: Connection) -> list[asyncpg.Record]:
 async def select_archived_files(conn: Connection, domain: str) -> dict[str, str]:
     rows = await conn.fetch("SELECT name, content FROM domain_files WHERE domain = $1 ORDER BY name", domain)
     return {row["name"]: row["content"] for row in rows}
+
+
+async def select_clicked(conn: Connection, link_ids: Sequence[int]) -> list[int]:
+    """Find those of some links that have clicks in rows."""
+    rows = await conn.fetch(
+        """
+        SELECT wanted.id FROM unnest($1::bigint[]) AS wanted (id)
+        WHERE EXISTS (SELECT FROM clicks WHERE clicks.link_id = wanted.id)
+        """,
+        link_ids,
+    )
+    return [row["id"] for row in rows]
+
+
+async def select_raw_rows(
+    conn: Connection, link_id: int, after: tuple[datetime, int], before: datetime, limit: int
+) -> list[asyncpg.Record]:
+    """Read clicks of a link that are in rows, in their order, without those that are erased and still there."""
+    return await conn.fetch(
+        """
+        SELECT id, clicked_at, visitor, is_bot, country, browser, os, device, referrer, language,
+               coalesce(variant, 'unknown') AS variant
+        FROM clicks
+        WHERE link_id = $1 AND (clicked_at, id) > ($2, $3) AND clicked_at < $4
+          AND NOT EXISTS (SELECT FROM click_erased_spans AS gone WHERE gone.link_id = clicks.link_id
+                          AND gone.day = (clicked_at AT TIME ZONE 'UTC')::date AND clicks.id <= gone.last_click)
+        ORDER BY clicked_at, id LIMIT $5
+        """,
+        link_id,
+        *after,
+        before,
+        limit,
+    )
+
+
+async def select_chunk_days(conn: Connection) -> list[date]:
+    """Read the days that have packed clicks: as many as they are kept for."""
+    rows = await conn.fetch("SELECT day FROM click_chunks GROUP BY day ORDER BY day")
+    return [row["day"] for row in rows]
+
+
+async def select_packed_slots(conn: Connection, owner: str | None, day: date, format_: int) -> list[bytes]:
+    """Read the packed counts of an owner's day, or of everyone's."""
+    rows = await conn.fetch(
+        "SELECT counts FROM click_days WHERE link_id = 0 AND day = $2 AND ($1::text IS NULL OR owner = $1) AND format = $3",
+        owner,
+        day,
+        format_,
+    )
+    return [row["counts"] for row in rows]
+
+
+async def select_chunk_numbers(conn: Connection, day: date, since_us: int, before_us: int, format_: int) -> list[int]:
+    """Find the chunks of a day that may have clicks of a span."""
+    rows = await conn.fetch(
+        """
+        SELECT id FROM click_chunks WHERE day = $1 AND until_us >= $2 AND since_us < $3 AND format = $4 ORDER BY id
+        """,
+        day,
+        since_us,
+        before_us,
+        format_,
+    )
+    return [row["id"] for row in rows]
+
+
+async def select_erased_links(conn: Connection, day: date, number: int, *, is_imported: bool) -> set[int]:
+    """Find the links whose clicks in a chunk are erased and still there."""
+    rows = await conn.fetch(
+        """
+        SELECT link_id FROM click_erased_spans
+        WHERE NOT $3::boolean AND day = $1 AND $2::bigint BETWEEN first_chunk AND last_chunk
+        UNION ALL
+        SELECT link_id FROM imported_erased_spans
+        WHERE $3::boolean AND day = $1 AND $2::bigint BETWEEN first_chunk AND last_chunk
+        """,
+        day,
+        number,
+        is_imported,
+    )
+    return {row["link_id"] for row in rows}
+
+
+async def select_keys_of_links(conn: Connection, link_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """Find the domain and the code of links, deleted ones included."""
+    rows = await conn.fetch("SELECT id, domain, code FROM links WHERE id = ANY ($1)", link_ids)
+    return {row["id"]: (row["domain"], row["code"]) for row in rows}

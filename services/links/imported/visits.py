@@ -33,14 +33,14 @@ class VisitReader:
 
     Args:
         enricher: The parsers.
-        key: Of the import; without one no visitors are told apart.
+        key: Of the import; without one no visitors are told apart. Whoever opens it again compares it.
     """
 
     def __init__(self, enricher: Enricher, key: VisitorKey | None) -> None:
         self._find_country = lru_cache(REMEMBERED_ADDRESSES)(enricher.find_country)
         self._parse_agent = enricher.parse_agent
         self._parse_referrer = enricher.parse_referrer
-        self._key = key
+        self.key = key
         self._hash_of = lru_cache(REMEMBERED_DAYS)(self._open_hash)
 
     def read_batch(self, owner: str, found: Iterable[tuple[int, FoundVisit | FoundCounts]]) -> ImportedBatch:
@@ -51,7 +51,7 @@ class VisitReader:
                 visits.append(self.read(link_id, owner, each))
             else:
                 counts.append(read_counts(link_id, owner, each))
-        return ImportedBatch(visits=visits, counts=counts, key=self._key)
+        return ImportedBatch(visits=visits, counts=counts, key=self.key)
 
     def read(self, link_id: int, owner: str, visit: FoundVisit) -> EnrichedClick:
         """Read a visit of a link. What the source does not tell is unknown, and whoever tells no agent is no bot."""
@@ -66,7 +66,7 @@ class VisitReader:
             time_us,
             link_id,
             owner,
-            self._hash_of(time_us // DAY_US)(address + b"\0" + raw) if address and self._key else None,
+            self._hash_of(time_us // DAY_US)(address + b"\0" + raw) if address and self.key else None,
             agent.is_bot if visit.is_bot is None else visit.is_bot,
             Dimensions(
                 self._find_country(address) if country == UNKNOWN else country,
@@ -80,7 +80,7 @@ class VisitReader:
 
     def _open_hash(self, day: int) -> Callable[[bytes], bytes]:
         """The hash of a UTC day: as with own clicks, nothing tells that visitors of two days are one."""
-        key = b"" if self._key is None else self._key.key
+        key = b"" if self.key is None else self.key.key
         state = blake2b(day.to_bytes(8, "little", signed=True), key=key, digest_size=VISITOR_BYTES)
 
         def digest(visitor: bytes) -> bytes:

@@ -8,9 +8,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from services.links.codes.stems import (
+    Stemmed,
+    insert_own_changes,
+    insert_stems,
+    is_stemmed,
+    mark_domains,
+    select_segmented,
+    select_shadowed,
+)
 from services.links.imports.drafts import FoundDraft, Refused
 from services.links.imports.forms import OnConflict
-from services.links.imports.link_rows import KnownLink, select_by_origin, select_known
+from services.links.imports.link_rows import KnownLink, select_known
+from services.links.imports.source_rows import select_by_origin
+from services.links.web.errors import Busy
+from shared.changes import lock_feed
 from shared.codes import generate_code, is_code, is_reserved
 from shared.postgres import Connection
 from shared.records import LinkKey
@@ -51,7 +63,13 @@ class Decision:
 
 
 async def decide(
-    conn: Connection, owner: str, source: str, on_conflict: OnConflict, drafts: Sequence[FoundDraft]
+    conn: Connection,
+    owner: str,
+    source: str,
+    on_conflict: OnConflict,
+    drafts: Sequence[FoundDraft],
+    *,
+    looks_closely: bool = False,
 ) -> list[Decision]:
     """Decide about drafts of different origins. Another owner's link is never touched.
 
@@ -61,9 +79,11 @@ async def decide(
         source: Where the drafts are from.
         on_conflict: What becomes of one whose code is in use.
         drafts: Of two with the same code, the first one gets it.
+        looks_closely: Whether any of the codes may be like one of another owner; else only those that are seldom.
     """
     imported = await select_by_origin(conn, owner, source, [draft.origin for draft in drafts])
     known = await select_known(conn, list({draft.key for draft in drafts if draft.draft.code}))
+    alike = await _find_alike(conn, owner, drafts, looks_closely=looks_closely)
     decisions: list[Decision] = []
     taken: set[LinkKey] = set()
     for draft in drafts:
@@ -77,6 +97,8 @@ async def decide(
             decisions.append(Decision(draft, fate, came))
         elif there is not None:
             decisions.append(_decide_taken(draft, there, owner, on_conflict))
+        elif reason := alike.get(draft.key):
+            decisions.append(Decision(draft, Fate.REFUSE, None, reason))
         elif draft.draft.code and draft.key in taken:
             decisions.append(Decision(draft, Fate.REFUSE, None, f"{_name(draft)} is of another row of this file"))
         else:
@@ -84,6 +106,53 @@ async def decide(
             if draft.draft.code:
                 taken.add(draft.key)
     return decisions
+
+
+async def claim_codes(conn: Connection, owner: str, new: Sequence[FoundDraft], changed: list[LinkKey]) -> None:
+    """Store what finds codes that could be taken for each other, and announce changes, last in the transaction.
+
+    Raises:
+        Busy: Another owner has just got a code that one of these could be taken for.
+    """
+    stemmed = _stemmed(new)
+    if stemmed:
+        await insert_stems(conn, owner, stemmed)
+        changed += await mark_domains(conn, stemmed)
+    await lock_feed(conn)
+    # Whoever was faster has committed, and is seen now.
+    is_late = bool(stemmed and await select_shadowed(conn, owner, stemmed))
+    if is_late or not await insert_own_changes(conn, owner, [each.key for each in new], announced=sorted(changed)):
+        raise Busy("Codes that could be taken for each other are being stored.")
+
+
+async def _find_alike(
+    conn: Connection, owner: str, drafts: Sequence[FoundDraft], *, looks_closely: bool
+) -> dict[LinkKey, str]:
+    """Find the codes that could be taken for one of another owner, or have slashes that their domain does not allow."""
+    looked_at = [_stem(each) for each in drafts if each.draft.code] if looks_closely else _stemmed(drafts)
+    if not looked_at:
+        return {}
+    shadowed = await select_shadowed(conn, owner, looked_at)
+    slashed = {each.domain for each in looked_at if "/" in each.code}
+    slashed -= await select_segmented(conn, slashed)
+    reasons = {
+        (d, c): f"The code {c} on {d} could be taken for one of another owner, or that one for it" for d, c in shadowed
+    }
+    return reasons | {
+        each.key: f"The code {each.code} has a slash, and codes of {each.domain} have none (multi_segment)"
+        for each in looked_at
+        if "/" in each.code and each.domain in slashed
+    }
+
+
+def _stem(draft: FoundDraft) -> Stemmed:
+    return Stemmed(*draft.key, draft.folds_case)
+
+
+def _stemmed(drafts: Sequence[FoundDraft]) -> list[Stemmed]:
+    return [
+        _stem(each) for each in drafts if each.draft.code and is_stemmed(each.draft.code, folds_case=each.folds_case)
+    ]
 
 
 def _decide_taken(draft: FoundDraft, there: KnownLink, owner: str, on_conflict: OnConflict) -> Decision:

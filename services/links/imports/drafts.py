@@ -15,13 +15,14 @@ from services.links.imports.forms import ImportOptions
 from services.links.links.checks import new_draft, spell_domain
 from services.links.links.forms import LinkIn
 from services.links.links.rows import LinkDraft, LinkFields
-from services.links.links.targets import TargetRefused
+from services.links.links.targets import TargetRefused, TargetRules
 from services.links.site import Site
 from services.links.sources.found import ROOT, FoundLink
 from services.links.web.errors import InvalidInput, invalid_input
+from services.links.web.hashing import check_password_hash
 from services.links.web.texts import parse_instant
 from shared.api import LAST_YEAR, LONGEST_TAG, LONGEST_TITLE, LONGEST_URL, MOST_TAGS
-from shared.codes import is_reserved
+from shared.codes import fold_code, is_reserved
 from shared.records import LinkKey
 
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
@@ -115,12 +116,15 @@ class DraftMaker:
         self._site = site
         self._domains: dict[str | None, str | None] = {None: options.domains.default}
 
+    @property
+    def rules(self) -> TargetRules:
+        """What targets may be."""
+        return self._site.rules
+
     def make(self, found: FoundLink) -> FoundDraft | FoundRoot | Refused:
         """Check a link, and put it where it goes here."""
         shown = f"{found.short_url or origin_of(found.domain, found.code)} {found.url}"
-        if found.domain not in self._domains:
-            self._domains[found.domain] = self._find_domain(found.domain or "")
-        domain = self._domains[found.domain]
+        domain = self.find_domain(found.domain)
         if domain is None:
             reason = f"{found.domain} is no domain of this site; put its links on one with domain={found.domain}=DOMAIN"
             return Refused(found.line, shown, reason)
@@ -141,7 +145,7 @@ class DraftMaker:
             fields = dict(fields)
             folds_case = bool(fields.pop("folds_case")) or folds_case
         if folds_case:
-            code = code.lower()
+            code = fold_code(code)
         plain = _plain_draft(LinkDraft(domain, self._owner, LinkFields(url), code), fields, self._site)
         used = 0
         if plain is None:
@@ -154,15 +158,25 @@ class DraftMaker:
                 is_code = {error.field for error in problem.errors} == CODE_FIELDS
                 return Refused(found.line, shown, problem.detail, (domain, code) if is_code else None)
         if found.password_hash is not None:
+            try:
+                check_password_hash(found.password_hash)
+            except ValueError as error:
+                return Refused(found.line, shown, f"password {error}")
             plain = replace(plain, fields=replace(plain.fields, password_hash=found.password_hash))
         created_at = found.created_at
         if created_at is not None and not EARLIEST <= created_at <= datetime.now(UTC):
             created_at = None
             notices = (*notices, "When it was made is not known.")
-        origin = origin_of(found.domain, found.code) if found.code else f"#{found.short_url or found.url}"
+        origin = origin_of(found.domain, found.code) if found.code else f"#{found.url}"
         return FoundDraft(
             found.line, shown, origin, plain, created_at, found.clicks, found.bots, used, folds_case, notices
         )
+
+    def find_domain(self, domain: str | None) -> str | None:
+        """Find the domain of this site on which the links of another one go."""
+        if domain not in self._domains:
+            self._domains[domain] = self._find_domain(domain or "")
+        return self._domains[domain]
 
     def _find_domain(self, domain: str) -> str | None:
         mapped = self._options.domains.hosts.get(domain)

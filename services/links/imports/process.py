@@ -13,11 +13,10 @@ from uuid import UUID
 import structlog
 
 from services.links.imported.keys import close_visitor_key
-from services.links.imports.counting import VisitCounter
 from services.links.imports.rows import (
     AdvancedByOthers,
     ImportRow,
-    has_soon,
+    has_work,
     note_failure,
     postpone,
     select_due,
@@ -25,7 +24,6 @@ from services.links.imports.rows import (
 )
 from services.links.imports.running import Run
 from services.links.imports.undoing import Undoing
-from services.links.site import Site
 from shared.backoff import Backoff
 from shared.postgres import UNAVAILABLE, OwnConnection, open_connection
 from shared.settings import LinksSettings
@@ -39,7 +37,7 @@ OPEN_AT_ONCE = 4
 STATEMENT_TIMEOUT_S = 30.0
 PATIENCE_S = 30.0
 NEW_OBJECTS = 500_000
-"""The collector looks at what is new so rarely: it finds nothing, and took half of the time of storing visits."""
+"""The collector looks at new objects so rarely: it finds nothing, and took half of the time of storing visits."""
 
 RESTS = 0.5
 """While others are there, it rests after each step for this part of the time that the step took."""
@@ -66,15 +64,13 @@ class Importer:
     Args:
         conn: A connection for the steps. It has the lock.
         file_conn: A connection for the files.
-        site: This site.
-        counter: Stores visits.
+        settings: Of the service.
     """
 
-    def __init__(self, conn: OwnConnection, file_conn: OwnConnection, site: Site, counter: VisitCounter) -> None:
+    def __init__(self, conn: OwnConnection, file_conn: OwnConnection, settings: LinksSettings) -> None:
         self._conn = conn
         self._file_conn = file_conn
-        self._site = site
-        self._counter = counter
+        self._settings = settings
         self._runs: dict[UUID, Run | Undoing] = {}
         self._changes = Allowance(MOST_CHANGES, CHANGES_PER_S)
 
@@ -91,7 +87,7 @@ class Importer:
         await self._close_others(due)
         if not due:
             # Who waits for its next changes waits here: another process would not know how many there were.
-            if await has_soon(self._conn, PATIENCE_S):
+            if await has_work(self._conn, PATIENCE_S):
                 await asyncio.sleep(TURN_S / 4)
                 return MORE, ""
             return IDLE, ""
@@ -140,11 +136,7 @@ class Importer:
 
     def _open(self, job: ImportRow) -> Run | Undoing:
         is_undone = job.state == "undoing"
-        run: Run | Undoing
-        if is_undone:
-            run = Undoing(self._conn, job)
-        else:
-            run = Run(self._conn, self._file_conn, job, self._site, self._counter)
+        run = Undoing(self._conn, job) if is_undone else Run(self._conn, self._file_conn, job, self._settings)
         self._runs[job.id] = run
         return run
 
@@ -197,7 +189,6 @@ class Allowance:
 @asynccontextmanager
 async def open_importer(settings: LinksSettings) -> AsyncIterator[Callable[[bool], Awaitable[tuple[str, str]]]]:
     """Yield the work of the process: from whether others are there to whether there is more."""
-    site = Site(settings)
     url = settings.links_database_url.get_secret_value()
     async with AsyncExitStack() as stack:
         conn, file_conn = [
@@ -205,8 +196,8 @@ async def open_importer(settings: LinksSettings) -> AsyncIterator[Callable[[bool
             for application in ("links imports", "links import files")
         ]
         has_lock = bool(await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK))
-        importer = Importer(conn, file_conn, site, VisitCounter(settings))
         gc.set_threshold(NEW_OBJECTS)
+        importer = Importer(conn, file_conn, settings)
         stack.push_async_callback(importer.close)
 
         async def turn(others: bool) -> tuple[str, str]:

@@ -19,18 +19,15 @@ from services.links.imports.rows import (
     ImportRow,
     RefusalRow,
     delete_import,
-    has_parts,
     insert_import,
     lock_import,
-    lock_imports,
     select_import,
     select_imports,
     select_refusals,
-    select_usage,
     start_for_good,
     update_state,
 )
-from services.links.imports.spool import WrongOffset, receive
+from services.links.imports.spool import WrongOffset, has_parts, lock_imports, receive, select_usage
 from services.links.imports.undoing import UNDO
 from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import Caller, MayWrite, run_while_valid
@@ -61,7 +58,7 @@ router = APIRouter(prefix="/api/v1/imports", tags=["imports"], route_class=ApiRo
 
 _BODY = {
     "requestBody": {
-        "required": True,
+        "required": False,
         "description": "The file. With `Content-Encoding: gzip` it is compressed.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }

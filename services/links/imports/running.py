@@ -12,12 +12,10 @@ import asyncpg
 import structlog
 
 from services.links.imported.keys import close_visitor_key
-from services.links.imports.counting import VisitCounter
 from services.links.imports.drafts import DraftMaker
 from services.links.imports.rows import (
     ImportRow,
     advance,
-    has_parts,
     insert_refusals,
     lock_place,
     reset_counts,
@@ -25,13 +23,13 @@ from services.links.imports.rows import (
     update_speed,
     update_state,
 )
-from services.links.imports.spool import SpooledFile
+from services.links.imports.spool import SpooledFile, has_parts
 from services.links.imports.stages import NEXT, STEP_ROWS, Stage, Steps, find_source
-from services.links.imports.storing import Conflict, begin_checking
+from services.links.imports.storing import Conflict, announce, begin_checking
 from services.links.site import Site
 from services.links.sources.found import UnusableFile
-from shared.changes import insert_changes
 from shared.postgres import UNAVAILABLE, Connection
+from shared.settings import LinksSettings
 
 SPEED_INTERVAL_S = 1.0
 
@@ -45,17 +43,13 @@ class Run:
         conn: A connection for the steps.
         file_conn: A connection for the file.
         job: The import as it is.
-        site: This site.
-        counter: Stores visits.
+        settings: Of the service.
     """
 
-    def __init__(
-        self, conn: Connection, file_conn: Connection, job: ImportRow, site: Site, counter: VisitCounter
-    ) -> None:
+    def __init__(self, conn: Connection, file_conn: Connection, job: ImportRow, settings: LinksSettings) -> None:
         self.job = job
         self._conn = conn
-        self._site = site
-        self._counter = counter
+        self._settings = settings
         self._file = SpooledFile(
             file_conn,
             asyncio.get_running_loop(),
@@ -102,8 +96,8 @@ class Run:
         if not await has_parts(self._conn, self.job.id):
             raise UnusableFile("The file is empty.")
         source = await asyncio.to_thread(find_source, self._file, self.job.format)
-        maker = DraftMaker(self.job.owner, self.job.options, self._site)
-        self._steps = Steps(self.job, source, maker, self._counter)
+        maker = DraftMaker(self.job.owner, self.job.options, Site(self._settings))
+        self._steps = Steps(self.job, source, maker, self._settings)
         if not self._stage.makes:
             async with self._conn.transaction():
                 await lock_place(self._conn, self.job.id, self._stage)
@@ -176,10 +170,7 @@ class Run:
             done = await self._steps.work(self._conn, self._stage, rows, self._listed)
             await insert_refusals(self._conn, self.job.id, done.listed, self._listed)
             await advance(self._conn, self.job.id, self._stage, position, done.counts, before=self._position)
-            # New links are not announced: a million would be more changes than redirectors remember, and then nothing that they
-            # have in memory counts. They know for 5 s at most that a code is free.
-            if done.changed:
-                await insert_changes(self._conn, sorted(done.changed))
+            await announce(self._conn, self.job.owner, done.changed, done.new)
         self._position = position
         self._listed += len(done.listed)
         return len(done.changed)

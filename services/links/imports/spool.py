@@ -7,10 +7,11 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from itertools import chain
 from uuid import UUID
 
-from services.links.imports.rows import append_part, select_part
+from services.links.imports.rows import UNFINISHED
 from services.links.sources.found import Hints, UnusableFile
 from services.links.web.errors import BodyTooLarge, BodyTooSlow
 from shared.postgres import Connection, Pool, connection
@@ -30,6 +31,18 @@ MOST_RATIO = 100
 
 GZIP = b"\x1f\x8b"
 FETCH_TIMEOUT_S = 30.0
+
+PARTS_KEPT = "3 days"
+"""A file stays for so long after its import is done; after a dry run it can be started until then."""
+
+ABANDONED_AFTER = "7 days"
+"""An upload that goes on no more, and a dry run that nobody starts."""
+
+IMPORTS_KEPT = "90 days"
+"""Until then an import can be undone."""
+
+
+_BEGIN_LOCK = 0x696D_7062
 
 
 class WrongOffset(Exception):
@@ -172,3 +185,98 @@ def _unpack(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
     if not member.eof:
         raise UnusableFile("The file is cut: its compression has no end.")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the imports of an owner take, and those of all owners."""
+
+    imports: int
+    size: int
+    all_imports: int
+    all_size: int
+
+
+async def lock_imports(conn: Connection) -> None:
+    """Keep others from beginning imports until the transaction ends, so that limits hold."""
+    await conn.execute("SELECT pg_advisory_xact_lock($1)", _BEGIN_LOCK)
+
+
+async def select_usage(conn: Connection, owner: str) -> Usage:
+    row = await conn.fetchrow(
+        """
+        SELECT count(*) FILTER (WHERE owner = $1 AND state = ANY ($2)) AS imports,
+               coalesce(sum(bytes) FILTER (WHERE owner = $1), 0)::bigint AS size,
+               count(*) FILTER (WHERE state = ANY ($2)) AS all_imports, coalesce(sum(bytes), 0)::bigint AS all_size
+        FROM imports WHERE EXISTS (SELECT FROM import_parts WHERE import_id = id) OR state = ANY ($2)
+        """,
+        owner,
+        UNFINISHED,
+    )
+    assert row is not None
+    return Usage(**dict(row))
+
+
+async def append_part(conn: Connection, import_id: UUID, start: int, data: bytes) -> bool:
+    """Add to the file of an import that is being received; tell whether it ended there."""
+    status = await conn.execute(
+        """
+        WITH grown AS (
+            UPDATE imports SET bytes = bytes + octet_length($3::bytea), changed_at = now()
+            WHERE id = $1 AND bytes = $2 AND state = 'receiving' RETURNING id
+        )
+        INSERT INTO import_parts (import_id, start, data) SELECT id, $2, $3 FROM grown
+        """,
+        import_id,
+        start,
+        data,
+    )
+    return status == "INSERT 0 1"
+
+
+async def select_part(conn: Connection, import_id: UUID, start: int) -> bytes | None:
+    """Read the part of a file that begins at an offset; None at its end."""
+    data: bytes | None = await conn.fetchval(
+        "SELECT data FROM import_parts WHERE import_id = $1 AND start = $2", import_id, start
+    )
+    return data
+
+
+async def has_parts(conn: Connection, import_id: UUID) -> bool:
+    """Tell whether the file of an import is still there."""
+    return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM import_parts WHERE import_id = $1)", import_id))
+
+
+async def delete_parts(conn: Connection, import_id: UUID) -> None:
+    await conn.execute("DELETE FROM import_parts WHERE import_id = $1", import_id)
+
+
+async def delete_old_imports(conn: Connection) -> int:
+    """Delete files that are no longer needed, and imports that nobody goes on with; a few of either.
+
+    Returns:
+        Rows deleted; call it again while there are any.
+    """
+    statuses = [
+        await conn.execute(
+            """
+            DELETE FROM import_parts WHERE (import_id, start) IN (
+                SELECT import_id, start FROM import_parts JOIN imports ON id = import_id
+                WHERE (state = 'undone' OR (state IN ('done', 'failed') AND changed_at < now() - $1::text::interval))
+                LIMIT 64)
+            """,
+            PARTS_KEPT,
+        ),
+        await conn.execute(
+            """
+            DELETE FROM imports WHERE id IN (
+                SELECT id FROM imports
+                WHERE (changed_at < now() - $1::text::interval AND (state = 'receiving' OR (state = 'done' AND dry_run)))
+                   OR (changed_at < now() - $2::text::interval AND state IN ('done', 'failed', 'undone'))
+                LIMIT 1)
+            """,
+            ABANDONED_AFTER,
+            IMPORTS_KEPT,
+        ),
+    ]
+    return sum(int(status.split()[-1]) for status in statuses)

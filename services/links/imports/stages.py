@@ -5,20 +5,39 @@ First all of the file is read, so that one that is broken makes nothing; then co
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 
-from services.links.imports.counting import VisitCounter
-from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused
+from services.links.clicks.enrichment import Enricher
+from services.links.imported.batches import StoredImport
+from services.links.imported.keys import VisitorKey, open_visitor_key
+from services.links.imported.storing import store_imported
+from services.links.imported.visits import VisitReader
+from services.links.imports.archives import restore_slice
+from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused, origin_of
 from services.links.imports.rows import MOST_REFUSALS, Counts, ImportRow, RefusalRow
+from services.links.imports.source_rows import select_imported_ids
 from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
 from services.links.sources import SOURCES, recognise
-from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Source, Unusable, UnusableFile
+from services.links.sources.found import (
+    File,
+    FoundCounts,
+    FoundLink,
+    FoundRecord,
+    FoundVisit,
+    Source,
+    Unusable,
+    UnusableFile,
+)
+from shared.countries import COUNTRIES
 from shared.postgres import Connection
 from shared.records import LinkKey
+from shared.settings import LinksSettings
 
 HEAD_BYTES = 64 * 1024
 
-Found = FoundLink | FoundVisit | FoundCounts | Unusable
+Found = FoundLink | FoundVisit | FoundCounts | FoundRecord | Unusable
 
 
 class Stage(StrEnum):
@@ -48,11 +67,13 @@ class Done:
     Attributes:
         listed: Rows that were left out or changed.
         changed: Links that redirectors may know as they were before.
+        new: New links with codes of their own.
     """
 
     counts: Counts
     listed: Sequence[RefusalRow] = ()
     changed: Sequence[LinkKey] = ()
+    new: Sequence[FoundDraft] = ()
 
 
 def find_source(file: File, name: str | None) -> Source:
@@ -84,14 +105,15 @@ class Steps:
         job: The import.
         source: Who reads its file.
         maker: Makes drafts of what is found.
-        counter: Stores visits.
+        settings: For how long clicks are kept, and the database of countries.
     """
 
-    def __init__(self, job: ImportRow, source: Source, maker: DraftMaker, counter: VisitCounter) -> None:
+    def __init__(self, job: ImportRow, source: Source, maker: DraftMaker, settings: LinksSettings) -> None:
+        self._settings = settings
+        self._reader: VisitReader | None = None
         self._job = job
         self._source = source
         self._maker = maker
-        self._counter = counter
 
     @property
     def checks(self) -> bool:
@@ -99,17 +121,17 @@ class Steps:
         return self._job.dry_run or self._job.options.on_conflict == "fail"
 
     def read(self, stage: Stage, file: File) -> Iterator[object]:
-        """Read rows of a stage, ready to be stored. It is called in a thread.
+        """Read rows of a stage, ready to be stored, in the thread that asks for them: sources look at the file at once.
 
         Raises:
             UnusableFile: The file cannot be read on.
         """
         if stage in (Stage.CHECK_VISITS, Stage.VISITS):
-            return map(_refuse_unusable, self._source.read_visits(file))
-        links = self._source.read_links(file)
-        if stage is Stage.CHECK_LINKS and not self.checks:
-            return iter(links)
-        return map(self._make, links)
+            yield from map(_refuse_unusable, self._source.read_visits(file))
+        elif stage is Stage.CHECK_LINKS and not self.checks:
+            yield from self._source.read_links(file)
+        else:
+            yield from map(self._make, self._source.read_links(file))
 
     async def work(self, conn: Connection, stage: Stage, rows: Sequence[object], listed: int) -> Done:
         """Do a step.
@@ -126,20 +148,42 @@ class Steps:
             return Done(Counts(rows_read=len(rows)))
         if stage is Stage.VISITS:
             visits = [each for each in rows if isinstance(each, FoundVisit | FoundCounts)]
-            taken = await self._counter.store(conn, job, source, visits)
-            surplus = []
-            if taken.surplus:
+            stored = await self._store_visits(conn, visits)
+            taken, surplus = stored.dated, []
+            if stored.surplus:
                 reason = (
-                    f"{taken.surplus:,} visits from here on are more than the clicks of their links, and were left out"
+                    f"{stored.surplus:,} visits from here on are more than the clicks of their links, and were left out"
                 )
                 surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
-            counts = Counts(rows_read=len(rows), visits=taken.dated, refused=len(refused), notices=len(surplus))
-            return Done(counts, [*await list_refused(conn, refused), *surplus])
+            changed: Sequence[LinkKey] = ()
+            if records := [each for each in rows if isinstance(each, FoundRecord)]:
+                restored = await restore_slice(conn, job, source, records, self._maker)
+                taken += restored.clicks
+                refused += [Refused(record.line, "", reason) for record, reason in restored.refused]
+                changed = restored.changed
+            counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused), notices=len(surplus))
+            return Done(counts, [*await list_refused(conn, refused), *surplus], changed)
         work = check_slice if stage is Stage.CHECK_LINKS else store_slice
         links = [each for each in rows if isinstance(each, FoundDraft | FoundRoot | Refused)]
-        stored: Stored = await work(conn, job, source, links)
-        left_out = await list_refused(conn, stored.refused) if listed < MOST_REFUSALS else []
-        return Done(stored.counts(len(rows)), [*left_out, *stored.notices], stored.announced)
+        done: Stored = await work(conn, job, source, links)
+        left_out = await list_refused(conn, done.refused) if listed < MOST_REFUSALS else []
+        return Done(done.counts(len(rows)), [*left_out, *done.notices], done.announced, done.owned)
+
+    async def _store_visits(self, conn: Connection, visits: Sequence[FoundVisit | FoundCounts]) -> StoredImport:
+        """Store visits of links that this import has made; others had theirs before, so they do not count again."""
+        job = self._job
+        if not visits:
+            return StoredImport()
+        # A step that was rolled back has taken the key with it that it had drawn.
+        key = await open_visitor_key(conn, job.id)
+        if self._reader is None or self._reader.key != key:
+            self._reader = open_reader(key, self._settings.country_database)
+        origins = [origin_of(each.domain, each.code) for each in visits]
+        ids = await select_imported_ids(conn, job.owner, self._source.NAME, job.number, list(set(origins)))
+        found = [(ids[origin], each) for origin, each in zip(origins, visits, strict=True) if origin in ids]
+        batch = self._reader.read_batch(job.owner, found)
+        kept_days = self._settings.clicks_retention_days
+        return await store_imported(conn, batch, today=datetime.now(UTC).date(), kept_days=kept_days)
 
     def refuse(self, row: object, reason: str) -> Refused:
         """Return a row as one that is left out."""
@@ -153,3 +197,8 @@ class Steps:
 
 def _refuse_unusable(found: Found) -> object:
     return Refused(found.line, found.text, found.reason) if isinstance(found, Unusable) else found
+
+
+def open_reader(key: VisitorKey, countries: Path | None) -> VisitReader:
+    """Open the parsers of visits, with the key of an import. They take some 60 MB."""
+    return VisitReader(Enricher(countries or COUNTRIES), key)

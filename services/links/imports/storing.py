@@ -10,21 +10,17 @@ from datetime import UTC, datetime
 from services.links.domains.rows import lock_domain, select_domain, update_domain
 from services.links.imported.batches import ImportedBatch, ImportedTotal
 from services.links.imported.storing import store_imported
-from services.links.imports.conflicts import Decision, Fate, decide, propose_codes
+from services.links.imports.conflicts import Decision, Fate, claim_codes, decide, propose_codes
 from services.links.imports.drafts import FoundDraft, FoundRoot, Refused
 from services.links.imports.link_rows import (
-    NO_LINK,
     KnownLink,
-    SourceRow,
     insert_imported,
     lock_links,
     revive_links,
     set_used,
-    spell_before,
-    spell_root,
-    upsert_sources,
 )
 from services.links.imports.rows import Counts, ImportRow, RefusalRow
+from services.links.imports.source_rows import NO_LINK, SourceRow, spell_before, spell_root, upsert_sources
 from services.links.links.rows import update_link
 from services.links.packed.imported import lock_imported_clicks
 from shared.changes import insert_changes
@@ -52,7 +48,8 @@ class Stored:
     Attributes:
         announced: Links that redirectors may know as they were before.
         used: Visitors that limits have let through, by the links' ids.
-        totals: Clicks of before, those of links that were there and those in the rows of new ones.
+        totals: Clicks of before.
+        owned: New links with codes of their own.
     """
 
     made: int = 0
@@ -64,6 +61,7 @@ class Stored:
     announced: list[LinkKey] = field(default_factory=list)
     used: dict[int, int] = field(default_factory=dict)
     totals: list[ImportedTotal] = field(default_factory=list)
+    owned: list[FoundDraft] = field(default_factory=list)
 
     def counts(self, rows: int) -> Counts:
         return Counts(
@@ -75,15 +73,10 @@ class Stored:
             notices=len(self.notices),
         )
 
-    def add_total(self, found: FoundDraft, link_id: int, *, in_row: bool) -> None:
-        """Note the clicks that a link brings along."""
-        if found.clicks:
-            self.totals.append(ImportedTotal(link_id, found.draft.owner, found.clicks, found.bots, in_row))
-
     def note(self, found: FoundDraft, link_id: int, version: int, before: str | None = None) -> None:
         """Note a link that the import has made or replaced."""
         self.sources.append(SourceRow(found.origin, link_id, version, before))
-        if found.used:
+        if found.used and before is None:
             self.used[link_id] = found.used
         if found.notices:
             self.notices.append(RefusalRow(found.line, found.input, f"Imported, but: {' '.join(found.notices)}"))
@@ -101,16 +94,17 @@ async def store_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
     Raises:
         Conflict: The import is to fail at the first one.
     """
-    # Whoever takes such clicks away locks them before their links.
-    await lock_imported_clicks(conn)
     stored = Stored()
     drafts = _split(rows, stored)
     pending: Sequence[FoundDraft] = list(drafts.values())
     now = datetime.now(UTC)
-    for _ in range(ATTEMPTS):
+    if any(draft.clicks for draft in pending):
+        # Before any link is locked.
+        await lock_imported_clicks(conn)
+    for attempt in range(ATTEMPTS):
         if not pending:
             break
-        decisions = await decide(conn, job.owner, source, job.options.on_conflict, pending)
+        decisions = await decide(conn, job.owner, source, job.options.on_conflict, pending, looks_closely=attempt > 0)
         pending = await _store(conn, job, now, decisions, stored)
     else:
         raise RuntimeError("codes are taken again and again")
@@ -119,7 +113,7 @@ async def store_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
             await _store_root(conn, job, row, stored)
     await upsert_sources(conn, job.owner, source, job.number, stored.sources)
     if stored.totals:
-        await store_imported(conn, ImportedBatch(stored.totals), today=now.date(), kept_days=0)
+        await store_imported(conn, ImportedBatch(totals=stored.totals), today=now.date(), kept_days=0)
     if stored.used:
         await set_used(conn, dict(sorted(stored.used.items())))
     return stored
@@ -175,14 +169,19 @@ async def begin_checking(conn: Connection) -> None:
     await conn.execute("CREATE TEMP TABLE checked (digest bigint PRIMARY KEY)")
 
 
-async def announce(conn: Connection, stored: Stored) -> None:
-    """Announce links that were there before, last in the transaction.
+async def announce(conn: Connection, owner: str, changed: Sequence[LinkKey], new: Sequence[FoundDraft]) -> None:
+    """Announce links that were there before, last in the transaction, and see that no new code is like one of another owner.
 
     New links are not announced: a million of them would be more changes than redirectors remember, and then nothing that they
     have in memory counts. They remember for 5 s at most that a code is free.
+
+    Raises:
+        Busy: Another owner has just got such a code.
     """
-    if stored.announced:
-        await insert_changes(conn, sorted(stored.announced))
+    if new:
+        await claim_codes(conn, owner, new, list(changed))
+    elif changed:
+        await insert_changes(conn, sorted(changed))
 
 
 async def list_refused(conn: Connection, refused: Sequence[Refused]) -> list[RefusalRow]:
@@ -225,12 +224,16 @@ async def _store(
     new |= await _settle(conn, job, by_fate[Fate.REFUSE], stored)
     made = await insert_imported(conn, job.owner, now, new) if new else {}
     for key, link_id in made.items():
-        stored.note(new[key], link_id, 1)
-        stored.add_total(new[key], link_id, in_row=True)
+        found = new[key]
+        stored.note(found, link_id, 1)
+        if found.clicks:
+            stored.totals.append(ImportedTotal(link_id, job.owner, found.clicks, found.bots, in_row=True))
+        if found.draft.code:
+            stored.owned.append(found)
     stored.made += len(made)
     stored.found += len(by_fate[Fate.FIND])
-    if revived := {each.link.key: each.draft for each in by_fate[Fate.REVIVE] if each.link is not None}:
-        await _revive(conn, job, now, revived, stored)
+    if by_fate[Fate.REVIVE]:
+        await _revive(conn, job, now, by_fate[Fate.REVIVE], stored)
     if by_fate[Fate.REPLACE]:
         await _replace(conn, by_fate[Fate.REPLACE], stored)
     return [draft for key, draft in new.items() if key not in made]
@@ -264,12 +267,17 @@ async def _settle(
 
 
 async def _revive(
-    conn: Connection, job: ImportRow, now: datetime, revived: dict[LinkKey, FoundDraft], stored: Stored
+    conn: Connection, job: ImportRow, now: datetime, decisions: Sequence[Decision], stored: Stored
 ) -> None:
-    for key, (link_id, version) in (await revive_links(conn, job.owner, now, revived)).items():
-        stored.note(revived[key], link_id, version)
-        stored.add_total(revived[key], link_id, in_row=True)
+    known = {each.link.key: (each.draft, each.link) for each in decisions if each.link is not None}
+    revived = await revive_links(conn, job.owner, now, {key: draft for key, (draft, _) in known.items()})
+    for key, (link_id, version) in revived.items():
+        draft, link = known[key]
+        stored.note(draft, link_id, version)
         stored.announced.append(key)
+        # Undoing took them away; whoever deletes a link by hand leaves them.
+        if draft.clicks and link.came is not None and link.came["import"] < 0:
+            stored.totals.append(ImportedTotal(link_id, job.owner, draft.clicks, draft.bots))
         stored.made += 1
 
 
@@ -290,8 +298,8 @@ async def _replace(conn: Connection, replaced: Sequence[Decision], stored: Store
             continue
         changed = await update_link(conn, link.key, draft.draft.fields)
         stored.note(draft, link.id, changed.version, spell_before(link, known.came))
-        if known.came is None:
-            stored.add_total(draft, link.id, in_row=False)
+        if draft.clicks and known.came is None:
+            stored.totals.append(ImportedTotal(link.id, link.owner, draft.clicks, draft.bots))
         stored.announced.append(link.key)
         stored.replaced += 1
 

@@ -5,25 +5,19 @@ Deleted links leave tombstones that know where they came from: the same import m
 
 from services.links.domains.rows import lock_domain, select_domain, update_domain
 from services.links.imported.keys import close_visitor_key
-from services.links.imports.link_rows import (
+from services.links.imports.archives import erase_restored
+from services.links.imports.rows import Counts, ImportRow, RefusalRow, advance, insert_refusals, update_state
+from services.links.imports.source_rows import (
     ImportedRow,
-    brought_clicks,
     delete_roots,
+    has_brought_clicks,
     leave_sources,
     lock_imported,
     read_before,
     restore_source,
     select_roots,
 )
-from services.links.imports.rows import (
-    Counts,
-    ImportRow,
-    RefusalRow,
-    advance,
-    delete_parts,
-    insert_refusals,
-    update_state,
-)
+from services.links.imports.spool import delete_parts
 from services.links.links.rows import delete_links, update_link
 from services.links.packed.imported import lock_imported_clicks
 from services.links.packed.taking import take_imported
@@ -59,13 +53,14 @@ class Undoing:
         """
         conn, job = self._conn, self.job
         async with conn.transaction():
+            # Before any link is locked.
             await lock_imported_clicks(conn)
             rows = await lock_imported(conn, job.number, STEP_LINKS)
             if not rows:
                 await self._end()
                 return None
-            counted = [each.id for each in rows if not each.deleted and not _why_kept(each) and brought_clicks(each)]
-            if await take_imported(conn, counted):
+            if await take_imported(conn, [each.id for each in rows if _is_undone(each) and has_brought_clicks(each)]):
+                # Links with years of counts: there are more of them.
                 return 0
             changed, kept = await self._undo(rows)
             listed = [RefusalRow(None, each.origin, f"Kept: {_why_kept(each)}") for each in kept]
@@ -84,10 +79,11 @@ class Undoing:
     async def _undo(self, rows: list[ImportedRow]) -> tuple[list[LinkKey], list[ImportedRow]]:
         conn, job = self._conn, self.job
         kept = [each for each in rows if not each.deleted and _why_kept(each)]
-        undone = [each for each in rows if not each.deleted and not _why_kept(each)]
+        undone = [each for each in rows if _is_undone(each)]
         made = [each for each in undone if each.before is None]
         replaced = [each for each in rows if each.before is not None]
         await delete_links(conn, [each.id for each in made])
+        await erase_restored(conn, job.number, [each.id for each in made])
         await leave_sources(conn, [each.id for each in rows if each.before is None], job.number)
         for each in replaced:
             version = 0
@@ -110,6 +106,10 @@ class Undoing:
         await delete_parts(conn, job.id)
         if restored:
             await insert_changes(conn, sorted(restored))
+
+
+def _is_undone(row: ImportedRow) -> bool:
+    return not row.deleted and not _why_kept(row)
 
 
 def _why_kept(row: ImportedRow) -> str:
