@@ -117,7 +117,8 @@ async def test_dry_run_tells_what_would_become(alice: httpx.AsyncClient, links: 
     started = await alice.post(f"{IMPORTS}/{tried['id']}/start")
     done = await wait_for(alice, tried["id"])
 
-    assert untouched
+    assert untouched, done
+    assert done["state"] == "done", done
     assert (tried["dry_run"], started.json()["state"], done["dry_run"]) == (True, "waiting", False)
     assert numbers(done) == numbers(tried)
     assert (done["made"], done["refused"]) == {"skip": (2, 5), "keep_both": (5, 2), "replace": (2, 4)}[on_conflict]

@@ -18,7 +18,7 @@ OnConflict = Literal["skip", "keep_both", "replace", "fail"]
 State = Literal["receiving", "waiting", "reading", "importing", "done", "failed", "undoing", "undone"]
 
 MOST_DOMAINS = 100
-FORMATS = [source.NAME for source in SOURCES]
+FORMATS = list(dict.fromkeys(source.NAME for source in SOURCES))
 
 
 def _check_format(name: str) -> str:

@@ -82,19 +82,23 @@ def find_source(file: File, name: str | None) -> Source:
     Raises:
         UnusableFile: It is of no source that is known here.
     """
-    known = {source.NAME: source for source in SOURCES}
-    if name in known:
-        return known[name]
     head = b""
     for block in file.blocks():
         head += block
         if len(head) >= HEAD_BYTES:
             break
+    head = head[:HEAD_BYTES]
     if not head:
         raise UnusableFile("The file is empty.")
-    found = recognise(head[:HEAD_BYTES], file.name)
+    if name is None:
+        found = recognise(head, file.name)
+    else:
+        # A source may have several kinds of files.
+        named = [source for source in SOURCES if name == source.NAME]
+        found = next((source for source in named if source.recognise(head, file.name)), named[0] if named else None)
     if found is None:
-        raise UnusableFile(f"It is not clear whose file this is. Say format=…, one of {', '.join(known)}.")
+        known = ", ".join(dict.fromkeys(source.NAME for source in SOURCES))
+        raise UnusableFile(f"It is not clear whose file this is. Say format=…, one of {known}.")
     return found
 
 
