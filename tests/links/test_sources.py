@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -394,3 +395,17 @@ def test_each_source_has_a_name_of_its_own() -> None:
     names = [source.NAME for source in sources.SOURCES]
 
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=NAMES)
+def test_a_file_is_not_read_before_its_rows_are_asked_for(sample: Sample) -> None:
+    """Rows are asked for in a thread of their own, and the file is read there, too."""
+
+    class Unread(HeldFile):
+        def blocks(self) -> Iterator[bytes]:
+            raise AssertionError("the file is read")
+
+    source = source_of(HeldFile(sample.data, sample.name))
+
+    assert iter(source.read_links(Unread(b""))) is not None
+    assert iter(source.read_visits(Unread(b""))) is not None

@@ -23,8 +23,9 @@ def recognise(head: bytes, name: str) -> bool:
 
 def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     if kind_of(head_of(file)) == "json":
-        return read_each(read_json(file), lambda row: _told_link(row, file.hints))
-    return read_each(read_tables(file, LINKS), lambda row: _link(row, file.hints))
+        yield from read_each(read_json(file), lambda row: _told_link(row, file.hints))
+        return
+    yield from read_each(read_tables(file, LINKS), lambda row: _link(row, file.hints))
 
 
 def read_visits(_file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:

@@ -42,7 +42,7 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     first = _bare_columns(sniff(head_of(file)).first)
     needs = [("url",)] if first else [("code", "short_url"), ("url",)]
     records = read_table(file, _ALIASES, needs, first=first)
-    return read_each(records, lambda record: _link(record, file.hints, is_bare=bool(first)))
+    yield from read_each(records, lambda record: _link(record, file.hints, is_bare=bool(first)))
 
 
 def read_visits(_file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:

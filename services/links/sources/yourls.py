@@ -52,20 +52,22 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     head = head_of(file)
     kind = kind_of(head)
     if kind in ("sql", "sqlite"):
-        return read_each(read_tables(file, LINKS), lambda row: _link(row, file.hints))
+        yield from read_each(read_tables(file, LINKS), lambda row: _link(row, file.hints))
+        return
     if kind == "json":
         pulled = pulled_of(head)
         base = "" if pulled is None else pulled.base
-        return read_each(read_json(file), lambda row: _told_link(row, base, file.hints))
+        yield from read_each(read_json(file), lambda row: _told_link(row, base, file.hints))
+        return
     first = COLUMNS if _is_bare_table(sniff(head).first) else ()
     records = read_table(file, _ALIASES, [("keyword", "source"), ("url",)], first=first, guarded=False)
-    return read_each(records, lambda record: _record(record, file.hints))
+    yield from read_each(records, lambda record: _record(record, file.hints))
 
 
 def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
     if kind_of(head_of(file)) not in ("sql", "sqlite"):
-        return iter(())
-    return read_each(read_tables(file, LOG, beside=[LINKS]), lambda row: _visit(row, file.hints))
+        return
+    yield from read_each(read_tables(file, LOG, beside=[LINKS]), lambda row: _visit(row, file.hints))
 
 
 def repair(title: str) -> str:

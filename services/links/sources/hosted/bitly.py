@@ -44,9 +44,10 @@ def recognise(head: bytes, name: str) -> bool:
 
 def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     if kind_of(head_of(file)) == "json":
-        return read_each(read_json(file), lambda row: _told_link(row, file.hints))
+        yield from read_each(read_json(file), lambda row: _told_link(row, file.hints))
+        return
     records = read_table(file, _ALIASES, [("link", "custom"), ("url",)])
-    return read_each(records, lambda record: _record(record, file.hints))
+    yield from read_each(records, lambda record: _record(record, file.hints))
 
 
 def read_visits(_file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:

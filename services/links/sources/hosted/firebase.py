@@ -39,7 +39,7 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     layout = sniff(head_of(file))
     first = () if _has_known_headings(layout) else _FIELDS
     records = read_table(file, _ALIASES, [("short_link",), ("link", "ofl")], first=first)
-    return read_each(_without_headings(records), lambda record: _link(record, file.hints))
+    yield from read_each(_without_headings(records), lambda record: _link(record, file.hints))
 
 
 def read_visits(_file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:

@@ -36,9 +36,10 @@ def recognise(head: bytes, name: str) -> bool:
 
 def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     if kind_of(head_of(file)) == "json":
-        return read_each(read_json(file), lambda row: [_make(row.number, row.members, file.hints)])
+        yield from read_each(read_json(file), lambda row: [_make(row.number, row.members, file.hints)])
+        return
     records = read_table(file, _ALIASES, [("alias", "tiny_url"), ("url",)])
-    return read_each(records, lambda record: [_make(record.line, record.cells, file.hints)])
+    yield from read_each(records, lambda record: [_make(record.line, record.cells, file.hints)])
 
 
 def read_visits(_file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:

@@ -72,29 +72,33 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
     head = head_of(file)
     match kind_of(head):
         case "json":
-            return read_each(read_json(file), lambda row: _told_link(row, file.hints))
+            yield from read_each(read_json(file), lambda row: _told_link(row, file.hints))
+            return
         case "sql" | "sqlite":
-            return dump.read_links(file)
+            yield from dump.read_links(file)
+            return
         case _ if _is_visits(head):
-            return iter(())
+            return
     is_importers = "visits" not in sniff(head).headings
     records = read_table(file, _LINKS, [("code", "short_url"), ("url",)], guarded=False)
-    return read_each(_once(records), lambda record: _record(record, file.hints, is_importers=is_importers))
+    yield from read_each(_once(records), lambda record: _record(record, file.hints, is_importers=is_importers))
 
 
 def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
     head = head_of(file)
     match kind_of(head):
         case "json":
-            return read_each(read_json(file), lambda row: _told_visits(row, file.hints))
+            yield from read_each(read_json(file), lambda row: _told_visits(row, file.hints))
+            return
         case "sql" | "sqlite":
-            return dump.read_visits(file)
+            yield from dump.read_visits(file)
+            return
         case _ if _is_visits(head):
             named = _match_name(file.name)
             records = read_table(file, _VISITS, [("date",)] if named else [("date",), ("visited",)], guarded=False)
             visited = f"https://{named[1]}/{named[2]}" if named else ""
-            return read_each(records, lambda record: _visit_record(record, visited, file.hints))
-    return iter(())
+            yield from read_each(records, lambda record: _visit_record(record, visited, file.hints))
+            return
 
 
 def _is_visits(head: bytes) -> bool:
