@@ -50,7 +50,7 @@ async def test_reserved_code(alice: httpx.AsyncClient, code: str) -> None:
     assert await reason_of(alice, code) == "reserved"
 
 
-@pytest.mark.parametrize("code", ["%00", "a%20b", "a%2Fb", "a/b", "a%252Fb", "..", "%ff", "a" * 256, "'--", ""])
+@pytest.mark.parametrize("code", ["%00", "a%20b", "a%2Fb", "a/b", "a%252Fb", "a%2F..", "%ff", "a" * 256, "'--", ""])
 async def test_malformed_code(alice: httpx.AsyncClient, code: str) -> None:
     """What can be no code is answered like any other question, and never looked up."""
     assert await reason_of(alice, code) == "malformed"

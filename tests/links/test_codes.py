@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from services.links.codes.stems import Stemmed, select_shadowed
+from services.links.codes.stems import SHADOWS, Stemmed, select_shadowed
 from services.links.links.creation import Outcome, announce_links, insert_drawn, store_links
 from services.links.links.rows import LinkDraft, LinkFields
 from services.links.web.errors import CodeTaken
@@ -86,7 +86,7 @@ async def test_link_with_a_word_that_was_reserved_later(alice: httpx.AsyncClient
     assert fields_at_fault(await alice.post(LINKS, json={"url": URL, "code": "Share"})) == {"code"}
 
 
-SHADOWS = [
+ALIKE = [
     ("a", "a."),
     ("a", "a+"),
     ("a", "a~.+"),
@@ -113,7 +113,7 @@ APART = [("a", "b."), ("a.b", "a"), ("a-", "a"), ("abc", "ABC"), ("abc.", "ABC")
 
 
 @pytest.mark.usefixtures("segmented")
-@pytest.mark.parametrize(("first", "second"), SHADOWS)
+@pytest.mark.parametrize(("first", "second"), ALIKE)
 @pytest.mark.parametrize("is_turned", [False, True])
 async def test_code_that_could_be_taken_for_one_of_another_owner(
     client_with: ClientOf, first: str, second: str, is_turned: bool
@@ -266,6 +266,22 @@ async def test_codes_that_were_free_need_no_announcement(links: Connection, owne
 
     assert [tuple(row) for row in await owner.fetch("SELECT domain, code FROM link_changes")] == [("sho.rt", "")]
     assert await select_shadowed(links, "bob", [Stemmed("sho.rt", "plain.", folds_case=False)])
+
+
+async def test_codes_of_others_are_found_in_an_index(owner: Connection) -> None:
+    """However many codes are more than their stem, one is looked up by domain and stem, with and without statistics."""
+    await owner.execute(
+        """
+        INSERT INTO code_stems (domain, stem, code, owner, folds_case)
+        SELECT 'sho.rt', 'code' || n, 'code' || n || '.', 'alice', false FROM generate_series(1, 5000) AS n
+        """
+    )
+    for _ in range(2):
+        plan = await owner.fetch(
+            f"EXPLAIN SELECT FROM (VALUES ('sho.rt', 'code7', 'bob')) AS wanted (domain, code, owner) WHERE {SHADOWS}"
+        )
+        assert any("Index Cond" in row[0] and "(stem = ANY" in row[0] for row in plan), plan
+        await owner.execute("ANALYZE code_stems")
 
 
 async def test_folded_code_is_found_in_an_index(owner: Connection, links: Connection) -> None:

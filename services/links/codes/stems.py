@@ -23,11 +23,11 @@ def _folded(text: str) -> str:
     return _FOLDED.replace("<text>", text)
 
 
-# Where the table is empty, a row costs nothing. OFFSET keeps it a look-up in the index for each code elsewhere.
+# Where the table is empty, a row costs nothing. Elsewhere OFFSET and the collation of the index keep it a look-up in that.
 SHADOWS = f"""((SELECT EXISTS (SELECT FROM code_stems)) AND EXISTS (
     SELECT FROM code_stems AS other
     WHERE other.domain = wanted.domain AND other.owner <> wanted.owner
-      AND other.stem = ANY (ARRAY[{_stem("wanted.code")}, {_folded(_stem("wanted.code"))}])
+      AND other.stem = ANY (ARRAY[{_stem("wanted.code")}, {_folded(_stem("wanted.code"))} COLLATE "C"])
       AND (other.folds_case OR other.stem = {_stem("wanted.code")})
     OFFSET 0))"""  # noqa: S608  # no value
 """Whether a row `wanted` of any code could be taken for one in the table of another owner."""
