@@ -377,3 +377,13 @@ async def test_answers_are_json_of_ascii(yourls: Yourls) -> None:
 
     assert answer.content.isascii()
     assert json.loads(answer.content)["title"] == "Zürich 🎉"
+
+
+@pytest.mark.parametrize("keyword", ["mail+", "a.b~", "größe", "🎉", "a" * 255])
+async def test_keywords_of_any_script(yourls: Yourls, keyword: str) -> None:
+    """Whatever a link of this site can be called, a client can make and find, also by the short URL that it was given."""
+    made = await yourls.shorten(keyword=keyword)
+    found = (await yourls.call("expand", shorturl=keyword)).json()
+
+    assert (made["url"]["keyword"], found["longurl"]) == (keyword, URL)
+    assert (await yourls.call("expand", shorturl=made["shorturl"])).json()["keyword"] == keyword
