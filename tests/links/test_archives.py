@@ -325,3 +325,26 @@ async def test_import_of_an_archive_makes_the_same_links(
     assert undone["kept"] == 0
     assert {key for key, row in left.items() if row["deleted_at"] is None} == set()
     assert left.keys() == there["links"].keys()
+
+
+async def test_import_of_everyones_archive_makes_the_same_database(
+    client_with: ClientOf, database: Database, postgres: Postgres, links_settings: LinksSettings
+) -> None:
+    """With the scope `admin` every link stays its owner's, and domains are decided about as they were; twice is once."""
+    admin, site = await client_with("root", "admin"), Site(links_settings)
+    async with fresh_database(postgres) as old:
+        await store_clicks(old, STORES["both"])
+        async with connect(old) as conn, conn.transaction():
+            for owner, body, fate in EVERY_FATE:
+                await make_link(conn, site, owner, body, fate)
+            await decide(conn)
+        content = await write_archive(old, raw_clicks=True)
+        there = await select_everything(old)
+    done = await bring(admin, content)
+    here = await select_everything(database)
+    again = await bring(admin, content)
+
+    assert (done["state"], done["refused"], done["error"]) == ("done", 0, None)
+    assert here == there
+    assert (again["made"], again["visits"]) == (0, 0)
+    assert await select_everything(database) == here
