@@ -7,7 +7,7 @@ import re
 import secrets
 import string
 import unicodedata
-from itertools import groupby
+from functools import lru_cache
 from urllib.parse import quote
 
 CODE_PATTERN = r"[0-9A-Za-z_-]{1,64}"
@@ -70,6 +70,7 @@ RESERVED = OWN_PATHS | {
 _ALPHABET = string.digits + string.ascii_letters
 _is_ordinary = re.compile(CODE_PATTERN).fullmatch
 _ASCII = frozenset(string.digits + string.ascii_letters + "-_" + TAIL_MARKS)
+_TOO_MANY_MARKS = "m" * (MOST_MARKS + 1)
 _LONGEST_SPELLING = 4 * LONGEST_CODE + LONGEST_TRAIL
 """A letter has up to three marks that NFC joins to it."""
 
@@ -108,10 +109,9 @@ def spell_code(text: str) -> str:
     code = unicode_form(text)
     if not 1 <= len(code) <= LONGEST_CODE:
         raise ValueError(f"must have 1 to {LONGEST_CODE} characters")
-    for place, character in enumerate(code):
-        if character != "/" and not _may_stand(code, place):
-            shown = character if character.isprintable() else f"U+{ord(character):04X}"
-            raise ValueError(f"must have letters, digits, emoji and -_.~+ alone, and no {shown!r}")
+    wrong = {character for character in set(code) if not _may_stand(character)}
+    if wrong or any(joiner in code for joiner in _JOINERS):
+        _check_places(code, wrong)
     segments = code.split("/")
     if len(segments) > MOST_SEGMENTS:
         raise ValueError(f"must not have more than {MOST_SEGMENTS} segments")
@@ -132,9 +132,8 @@ def unicode_form(text: str) -> str:
         return text
     if len(text) > _LONGEST_SPELLING:
         raise ValueError(f"must have 1 to {LONGEST_CODE} characters")
-    for is_mark, run in groupby(text, lambda character: unicodedata.combining(character) > 0):
-        if is_mark and sum(1 for _ in run) > MOST_MARKS:
-            raise ValueError(f"must not have more than {MOST_MARKS} combining marks in a row")
+    if _TOO_MANY_MARKS in "".join(["m" if unicodedata.combining(character) else " " for character in text]):
+        raise ValueError(f"must not have more than {MOST_MARKS} combining marks in a row")
     return unicodedata.normalize("NFC", text.translate(_VARIANTS))
 
 
@@ -192,14 +191,23 @@ def _first_words(code: str) -> set[str]:
     return {code.partition("/")[0].lower(), stem_of(code).lower()}
 
 
-def _may_stand(code: str, place: int) -> bool:
-    """Tell whether a character may be in a code where it is."""
-    character = code[place]
-    if character in _ASCII:
+def _check_places(code: str, wrong: set[str]) -> None:
+    for place, character in enumerate(code):
+        # Spelling in Persian and the scripts of India, and the glue of emoji; at an end joiners are what was copied along.
+        if character in _JOINERS and 0 < place < len(code) - 1:
+            if not (code[place - 1].isascii() or code[place + 1].isascii()):
+                continue
+        elif character not in wrong and character not in _JOINERS:
+            continue
+        shown = character if character.isprintable() else f"U+{ord(character):04X}"
+        raise ValueError(f"must have letters, digits, emoji and -_.~+ alone, and no {shown!r}")
+
+
+@lru_cache(maxsize=4096)
+def _may_stand(character: str) -> bool:
+    """Tell whether a character may be in a code, a slash and a joiner too."""
+    if character in _ASCII or character in _JOINERS or character == "/":
         return True
-    if character in _JOINERS:
-        # Spelling in Persian and the scripts of India, and the glue of emoji; at an end they are what was copied along.
-        return 0 < place < len(code) - 1 and not (code[place - 1].isascii() or code[place + 1].isascii())
     if character.isascii() or character in _NO_LETTERS:
         return False
     if "\U0001f000" <= character <= "\U0001faff" or "\U000e0020" <= character <= "\U000e007f":

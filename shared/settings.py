@@ -103,7 +103,15 @@ class CompatSettings(Settings):
     compat: ForeignApis = ()
 
 
-class LinksSettings(ServerSettings, SiteSettings, InternalSettings, CountrySettings, CompatSettings):
+class KeptClicksSettings(Settings):
+    """How many days raw clicks stay; 0 keeps all."""
+
+    clicks_retention_days: int = Field(default=90, ge=0, le=LONGEST_RETENTION_DAYS)
+
+
+class LinksSettings(
+    ServerSettings, SiteSettings, InternalSettings, CountrySettings, CompatSettings, KeptClicksSettings
+):
     """The write service."""
 
     links_database_url: PostgresUrl
@@ -190,11 +198,10 @@ class KeyCommandSettings(Settings):
     links_database_url: PostgresUrl
 
 
-class RetentionSettings(Settings):
-    """`tinyurl retention`: the write service's database, and how many days raw clicks stay; 0 keeps all."""
+class RetentionSettings(KeptClicksSettings):
+    """`tinyurl retention`: the write service's database, and how many days raw clicks stay."""
 
     links_database_url: PostgresUrl
-    clicks_retention_days: int = Field(default=90, ge=0, le=LONGEST_RETENTION_DAYS)
 
 
 class MigrationSettings(Settings):

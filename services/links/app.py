@@ -24,6 +24,7 @@ from services.links.claims.claimer import CLAIMING, Claimer
 from services.links.clicks import routes as click_routes
 from services.links.clicks.queue import CLICK_TIMES, WORKER, ClickQueue, ClickTimes
 from services.links.clicks.routes import InternalTokens
+from services.links.codes.segments import SegmentMiddleware
 from services.links.compat import FOREIGN_ROUTERS
 from services.links.decisions import routes as decision_routes
 from services.links.domains import routes as domain_routes
@@ -60,7 +61,6 @@ from services.links.web.errors import ERRORS, answer_error, answer_route_error
 from services.links.web.hashing import OWNER_SLOTS, VISITOR_SLOTS, HashGate
 from services.links.web.head import HeadMiddleware
 from services.links.web.idempotency import AnswerMemory
-from services.links.web.segments import SegmentMiddleware
 from services.links.web.shares import Shares, open_shares
 from shared.logs import configure_logs
 from shared.postgres import UNAVAILABLE, Pool, connection, open_pool

@@ -8,8 +8,8 @@ import pytest
 import segno
 
 from services.links.clicks.enrichment import Enricher
-from shared.client.commands.links import place_of
 from shared.client.commands.output import printable
+from shared.client.commands.places import place_of
 from tests.client.typed import Terminal
 from tests.dashboard.stack import Stack
 from tests.links.click_data import click

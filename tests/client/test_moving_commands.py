@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import random
 from pathlib import Path
 from uuid import uuid4
@@ -157,6 +158,30 @@ def test_an_import_that_fails_says_why(terminal: Terminal, tmp_path: Path) -> No
     assert (failed.exit_code, failed.stderr) == (1, "tinyurl import: line 3: is cut in the middle\n")
     assert (missing.exit_code, "No such file" in missing.stderr) == (1, True)
     assert both.exit_code == 2
+
+
+def test_another_shortener_is_pulled_and_sent(terminal: Terminal, tmp_path: Path) -> None:
+    """Its links come by its API with its own key, and nothing is left behind; if it fails the file stays."""
+    links = {"link_1": {"shorturl": "https://old.example/a", "url": "https://www.example.com/", "clicks": "3"}}
+    whole = json.dumps({"links": links, "stats": {"total_links": "1"}, "statusCode": 200}).encode()
+    answers = iter([Answer(403), Answer(200, whole)])
+    cache = tmp_path / "cache"
+    person = Terminal(terminal.home, {"XDG_CACHE_HOME": str(cache)})
+    with importing() as importer, answering(lambda asked: next(answers)) as old:
+        asked_for = ("import", old.url, "--format", "yourls", "--domain", "old.example=sho.rt", *at(importer))
+        refused = person.type(*asked_for, "--source-key", "secret")
+        kept = [path.stat().st_mode & 0o777 for path in (cache / "tinyurl").iterdir()]
+        done = person.type(*asked_for, stdin="secret\n")
+        (sent,) = importer.files.values()
+    (query,) = (asked.query for asked in importer.server.asked if asked.method == "POST")
+
+    assert (refused.exit_code, "does not accept the key" in refused.stderr) == (1, True)
+    assert kept == [0o600]
+    assert done.exit_code == 0, done.output
+    assert b"signature=secret" in old.asked[-1].body
+    assert b"https://old.example/a" in unpacked(sent)
+    assert (query["filename"], query["domain"], "format" in query) == ([old.url], ["old.example=sho.rt"], False)
+    assert list((cache / "tinyurl").iterdir()) == []
 
 
 def test_links_are_exported_in_the_form_of_the_name(stack: Stack, terminal: Terminal, tmp_path: Path) -> None:

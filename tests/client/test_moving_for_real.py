@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.server import Answer, answering
 from tests.client.typed import Terminal
 from tests.dashboard.stack import Stack
 
@@ -55,3 +56,31 @@ def test_an_export_is_imported_by_another_owner(stack: Stack, terminal: Terminal
     assert "1 made" in done.stdout, done.output
     assert link["code"] != "abc"
     assert (link["url"], link["tags"], link["title"], link["owner"]) == ("https://www.example.com/", ["a"], "T", "bob")
+
+
+def test_an_archive_goes_out_and_in(terminal: Terminal, tmp_path: Path) -> None:
+    """What is there already is found, what was deleted since stays deleted, and nothing is doubled."""
+    for code in ("abc", "abd"):
+        terminal.lines("links", "create", "https://www.example.com/", "--code", code)
+    out = terminal.type("export", str(tmp_path / "all.tar.gz"))
+    done = terminal.type("import", str(tmp_path / "all.tar.gz"))
+
+    assert out.exit_code == 0, out.output
+    assert done.exit_code == 0, done.output
+    assert "0 made, 2 found" in done.stdout
+    assert len(terminal.lines("links", "list", "--output", "url")) == 2
+
+
+def test_another_shortener_moves_in_by_its_api(terminal: Terminal, tmp_path: Path) -> None:
+    """A YOURLS is asked with its own key; its link works under its code, with its title and its clicks."""
+    link = {"shorturl": "https://old.example/a", "url": "https://www.example.com/", "title": "A", "clicks": "3"}
+    link |= {"timestamp": "2020-01-02 03:04:05", "ip": "192.0.2.1"}
+    answer = json.dumps({"links": {"link_1": link}, "stats": {"total_links": "1"}, "statusCode": 200}).encode()
+    person = Terminal(terminal.home, terminal.environment | {"XDG_CACHE_HOME": str(tmp_path), "SOURCE_KEY": "secret"})
+    with answering(lambda asked: Answer(200, answer)) as old:
+        done = person.type("import", old.url, "--format", "yourls", "--domain", "old.example=sho.rt")
+    (found,) = json.loads("".join(terminal.lines("links", "list", "--output", "json")))
+
+    assert done.exit_code == 0, done.output
+    assert (found["short_url"], found["title"], found["clicks"]) == ("https://sho.rt/a", "A", 3)
+    assert found["created_at"].startswith("2020-01-02")

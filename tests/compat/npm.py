@@ -35,12 +35,15 @@ def npm_clients(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
     return folder
 
 
-def run_npm(program: str, *arguments: str, folder: Path, timeout_s: float = BUILD_TIMEOUT_S, **environment: str) -> str:
+def run_npm(
+    program: str, *arguments: str, folder: Path, timeout_s: float = BUILD_TIMEOUT_S, sent: str = "", **environment: str
+) -> str:
     """Run npm or Node in a folder, and return what it printed; if it fails, that is shown."""
     found = subprocess.run(
         [BINARIES / program, *arguments],
         cwd=folder,
         env={**node_environment(), **environment},
+        input=sent,
         capture_output=True,
         text=True,
         timeout=timeout_s,

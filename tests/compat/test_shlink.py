@@ -152,6 +152,28 @@ async def test_slug_is_spelled_and_codes_are_drawn_as_asked(shlink: Shlink) -> N
     assert len(usual["shortCode"]) == 7
 
 
+async def test_slug_has_slashes_where_the_domain_allows_them(shlink: Shlink, links: Connection) -> None:  # noqa: F811
+    """A slash of a slug is a dash, but on a domain whose codes have segments; there its paths name the link as it is."""
+    plain = await shlink.create(customSlug="a/b")
+    await links.execute("INSERT INTO domains (domain, multi_segment) VALUES ('go.example.org', true)")
+    made = await shlink.create(customSlug="a/b", domain="go.example.org")
+    prefixed = await shlink.create(pathPrefix="handbook/", domain="go.example.org")
+
+    assert (plain["shortCode"], made["shortCode"]) == ("a-b", "a/b")
+    assert made["shortUrl"] == "https://go.example.org/a/b"
+    assert re.fullmatch(r"handbook/[0-9A-Za-z]{7}", prefixed["shortCode"])
+    assert await shlink.read("/short-urls/a/b?domain=go.example.org") == made
+    assert (await shlink.read("/short-urls/a/b/redirect-rules?domain=go.example.org"))["redirectRules"] == []
+
+
+async def test_code_of_any_script_is_read_as_it_is(shlink: Shlink) -> None:
+    """A code is shown as one reads it, and found by a path in either spelling; clients do not encode it."""
+    made = await shlink.create(customSlug="größe.1")
+
+    assert (made["shortCode"], made["shortUrl"]) == ("größe.1", "https://sho.rt/größe.1")
+    assert await shlink.read("/short-urls/größe.1") == await shlink.read("/short-urls/gr%C3%B6%C3%9Fe.1") == made
+
+
 async def test_existing_link_is_found(shlink: Shlink, foreign: httpx.AsyncClient, key_of: KeyOf) -> None:
     """`findIfExists` compares target, slug, limit, dates, domain and tags, and no title; another owner's link is not found."""
     same = {"tags": ["a", "b"], "maxVisits": 5, "validUntil": "2100-01-01T00:00:00+02:00"}

@@ -12,9 +12,10 @@ import pytest
 
 from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.rows import insert_clicks
+from services.links.compat.shlink.agents import typical_agent
 from shared.api import Dimensions
 from shared.postgres import Connection
-from tests.compat.npm import BINARIES, node_environment, npm_clients
+from tests.compat.npm import BINARIES, node_environment, npm_clients, run_npm
 from tests.dashboard.browser import ONE_BY_ONE
 from tests.dashboard.site import DashboardSite
 
@@ -186,3 +187,51 @@ def click_link(site: DashboardSite, code: str) -> None:
             await insert_clicks(conn, clicks)
 
     site.query(store)
+
+
+@pytest.mark.parametrize("device", ["desktop", "mobile", "tablet"])
+def test_typical_agents_are_read_as_what_they_stand_for(npm_clients: Path, device: str) -> None:
+    """What Shlink's client reads of a typical agent, by the library that it has, is that browser on that system, or a bot."""
+    systems = {
+        "Windows": "Windows",
+        "Mac OS X": "macOS",
+        "Linux": "Linux",
+        "Android": "Android",
+        "iOS": "iOS",
+        "Chrome OS": "Chrome OS",
+    }
+    browsers = {
+        "Chrome": "Chrome", "Chrome Mobile": "Chrome", "Chrome Mobile iOS": "Chrome", "Firefox": "Firefox",
+        "Firefox Mobile": "Firefox", "Firefox iOS": "Firefox", "Safari": "Safari", "Mobile Safari": "Safari",
+        "Edge": "Microsoft Edge", "Edge Mobile": "Microsoft Edge", "Opera": "Opera", "Opera Mobile": "Opera",
+        "Samsung Internet": "Samsung Internet for Android", "Vivaldi": "Vivaldi", "Yandex Browser": "Yandex Browser",
+        "UC Browser": "UC Browser", "IE": "Internet Explorer", "Android": "Android Browser",
+    }  # fmt: skip
+    kinds = [
+        (browser, system)
+        for browser in browsers
+        for system in systems
+        # Those that there are.
+        if (browser == "Android" and system == "Android")
+        or (browser not in ("Android", "Safari", "Mobile Safari"))
+        or ("Safari" in browser and system != "Android")
+    ]
+    agents = [typical_agent(*kind, device, is_bot=False) for kind in kinds]
+    sent = [
+        *agents,
+        typical_agent("unknown", "unknown", "other", is_bot=True),
+        typical_agent("unknown", "Windows", "desktop", is_bot=False),
+    ]
+    answer = run_npm(
+        "node", "shlink/agents.js", folder=npm_clients, sent="".join(f"{json.dumps(each)}\n" for each in sent)
+    )
+    *found, bot, nameless = [tuple(json.loads(line)) for line in answer.splitlines()]
+    wrong = {
+        kind: (seen, agent)
+        for kind, seen, agent in zip(kinds, found, agents, strict=True)
+        if seen != (browsers[kind[0]], systems[kind[1]])
+    }
+
+    assert wrong == {}
+    assert bot[0] not in browsers.values()
+    assert nameless[1] == "Windows"

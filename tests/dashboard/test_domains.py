@@ -47,6 +47,19 @@ def test_domains_are_apart(stack: Stack) -> None:
         assert client.domain("go.example.org").root_url == "https://www.example.com/"
 
 
+def test_slashes_in_codes_are_switched_on_and_off(stack: Stack) -> None:
+    """The page says whether codes of a domain may have slashes, and the next link may have one."""
+    page = opened(stack)
+    with stack.client("root", "admin") as client:
+        for is_on in (True, False):
+            labelled(page.checkbox, "Codes may have slashes in them").set_value(is_on)
+            labelled(page.button, "Save").click().run()
+            assert client.domain("sho.rt").multi_segment is is_on
+            assert client.availability("menu/today", "sho.rt").available is is_on
+
+    assert not page.exception
+
+
 def test_refusal_stands_at_its_field(stack: Stack) -> None:
     """What the API refuses is said once, below its field, and what was typed stays."""
     page = opened(stack)

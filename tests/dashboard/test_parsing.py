@@ -27,7 +27,8 @@ TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2199, 1, 1), timezones=st.ju
 LINKS = st.builds(
     LinkOut,
     short_url=st.just("https://sho.rt/x"),
-    code=st.from_regex(r"[0-9A-Za-z_-]{1,64}", fullmatch=True),
+    code=st.from_regex(r"[0-9A-Za-z_-]{1,64}", fullmatch=True)
+    | st.sampled_from(["mail+", "+a", "a.b/c", "~", "\u5171"]),
     domain=st.just("sho.rt"),
     url=TEXT.map(lambda text: f"https://a.example/{text.strip()}") | st.just(A + "x" * 8000),
     title=st.none() | SHOWN,
@@ -143,6 +144,7 @@ def test_a_first_line_names_the_columns() -> None:
         ),
         (f"Link,Custom Link,Destination URL\nhttps://bit.ly/3xYz,https://bit.ly/spring,{A}", {"code": "spring"}),
         (f"Link,Custom Link,Destination URL\nhttps://bit.ly/3xYz,,{A}", {"code": "3xYz"}),
+        (f"Short URL,Long URL\nhttps://sho.rt/menu/%E5%85%B1,{A}", {"code": "menu/\u5171"}),
         # Dub, Rebrandly, tiny.cc
         (
             f"Short link,Destination URL,Clicks,Created at\nhttps://dub.sh/start,{A},54,2024-05-06T07:08:09.000Z",

@@ -10,6 +10,7 @@ from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
 from services.dashboard.pages.statistics import page as statistics_page
+from services.dashboard.pages.statistics import split_name
 from services.links.clicks.enrichment import Enricher
 from services.links.imported.batches import ImportedBatch, ImportedTotal
 from services.links.imported.storing import store_imported
@@ -32,6 +33,20 @@ def located(tmp_path: Path) -> Enricher:
     writer.insert_network(IPSet(["203.0.113.0/24"]), {"country": {"iso_code": "DE"}})
     writer.to_db_file(str(tmp_path / "countries.mmdb"))
     return Enricher(tmp_path / "countries.mmdb")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("py", ("", "py")),
+        ("sho.rt/py", ("sho.rt", "py")),
+        ("http://localhost:8000/py", ("localhost", "py")),
+        ("https://sho.rt/menu/%E5%85%B1", ("sho.rt", "menu/\u5171")),
+    ],
+)
+def test_name_of_a_link(name: str, expected: tuple[str, str]) -> None:
+    """A link is named by its code, by its domain and code, or by its short URL as browsers show it."""
+    assert split_name(name) == expected
 
 
 def make(client: Client, *codes: str) -> None:

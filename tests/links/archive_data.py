@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from services.links.archive.pages import ArchivePages
 from services.links.archive.counting import Place
+from services.links.archive.pages import ArchivePages
 from services.links.archive.restoring import Destination, restore_records
 from services.links.archive.writing import ArchiveWriter
 from services.links.links.checks import new_draft

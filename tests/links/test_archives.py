@@ -317,7 +317,7 @@ async def test_import_of_an_archive_makes_the_same_links(
     undone = await wait_for(alice, done["id"], "undone")
     left = of_owner(await select_everything(database), "alice")["links"]
 
-    assert (done["state"], done["format"], done["refused"], done["error"]) == ("done", "tinyurl", 0, None)
+    assert (done["state"], done["format"], done["refused"], done["error"]) == ("done", "archive", 0, None)
     assert here == there
     assert all(there[kind] for kind in COUNTED)
     assert (again["made"], again["visits"]) == (0, 0)

@@ -9,9 +9,9 @@ import asyncpg
 import httpx
 import pytest
 
+from services.links.codes.stems import Stemmed, select_shadowed
 from services.links.links.creation import Outcome, announce_links, insert_drawn, store_links
 from services.links.links.rows import LinkDraft, LinkFields
-from services.links.links.stems import Stemmed, select_shadowed
 from services.links.web.errors import CodeTaken
 from shared.postgres import Connection
 from tests.conftest import Database
@@ -286,3 +286,20 @@ async def test_folded_code_is_found_in_an_index(owner: Connection, links: Connec
         )
         assert any("links_by_folded_stem" in row[0] for row in plan)
         await owner.execute("ANALYZE links")
+
+
+async def test_pages_of_long_codes(alice: httpx.AsyncClient) -> None:
+    """A list in the order of codes goes on after the longest one, whose cursor is long."""
+    codes = [place * 255 for place in ("\U0001f600", "\U0001f601", "\U0001f602")]
+    for code in codes:
+        assert (await alice.post(LINKS, json={"url": URL, "code": code})).status_code == 201
+    found: list[str] = []
+    cursor = None
+    while cursor is not None or not found:
+        page = (
+            await alice.get(LINKS, params={"limit": 1, "sort": "code", **({"cursor": cursor} if cursor else {})})
+        ).json()
+        found += [link["code"] for link in page["items"]]
+        cursor = page["next_cursor"]
+
+    assert found == codes

@@ -14,7 +14,7 @@ from services.links.clicks.packing import pack_clicks
 from services.links.clicks.rows import insert_clicks
 from services.links.clicks.upkeep import recount_noted
 from services.links.imported.batches import ImportedBatch, ImportedTotal, total_columns
-from services.links.imported.keys import close_visitor_key, open_visitor_key
+from services.links.imported.keys import VisitorKey, close_visitor_key, open_visitor_key
 from services.links.imported.storing import store_imported
 from services.links.imported.visits import VisitReader
 from services.links.packed.erasing import erase_some
@@ -28,9 +28,11 @@ from tests.conftest import Database
 from tests.links.click_data import CHROME, GOOGLEBOT, IPHONE, click, make_links, take
 from tests.links.conftest import ClientOf
 from tests.links.imported_data import TODAY, UNKNOWN_VALUES, Moved, check_numbers, move_in
+from tests.links.packed_data import select_raw
 from tests.links.stats_data import FIRST, Known
 
 ADDRESS = "198.51.100.77"
+KEY = VisitorKey(1, b"k" * 32)
 BETWEEN = {"from": FIRST.isoformat(), "to": (FIRST + timedelta(days=2)).isoformat()}
 
 
@@ -134,22 +136,6 @@ async def test_clicks_of_a_date_that_cannot_be_stay_without_one(moved: Moved) ->
     await check_numbers(moved)
 
 
-async def test_limit_is_used_up_by_the_visits_of_the_source(
-    client_with: ClientOf, moved: Moved, owner: Connection
-) -> None:
-    """`clicks_left` is the limit without the source's visits; a link whose limit they reach lets nobody through."""
-    await moved.conn.execute("UPDATE links SET max_clicks = 10 WHERE owner = $1", moved.owner)
-    await moved.bring({"1": (4, None), "2": (10, 2), "3": (0, None)})
-    client = await client_with(moved.owner)
-    left = [(await client.get(moved.path(name, "").rstrip("/"))).json()["clicks_left"] for name in ("1", "2", "3")]
-    rows = await owner.fetch(
-        "SELECT used_up FROM link_records WHERE id = ANY ($1) ORDER BY id", [*moved.links.values()]
-    )
-
-    assert left == [6, 0, 10]
-    assert [row["used_up"] for row in rows] == [False, True, False]
-
-
 async def test_visitors_are_null_without_addresses_and_once_with(admin: httpx.AsyncClient, moved: Moved) -> None:
     """A visitor counts once a day for a link and for its owner, however batches are cut; without addresses nobody knows."""
     await moved.bring({"1": (9, None), "2": (9, None), "3": (9, None)})
@@ -173,7 +159,7 @@ async def test_nothing_of_an_address_is_left(
     import_id = uuid4()
     key = await open_visitor_key(moved.conn, import_id)
     again = await open_visitor_key(moved.conn, import_id)
-    reader = VisitReader(enricher, key.key)
+    reader = VisitReader(enricher, key)
     visits = [reader.read(moved.links["1"], moved.owner, found(address=ADDRESS, user_agent=CHROME.decode()))]
     await moved.bring({"1": (9, None)})
     async with moved.conn.transaction():
@@ -197,7 +183,7 @@ async def test_nothing_of_an_address_is_left(
 
 def test_visits_are_read_as_own_clicks_are(enricher: Enricher) -> None:
     """Agent, referrer and address tell the same as of a click; what the source tells instead is taken, the rest is unknown."""
-    reader = VisitReader(enricher, b"k" * 32)
+    reader = VisitReader(enricher, KEY)
     rows = {
         "agent": found(user_agent=IPHONE.decode(), referrer="https://www.news.example/a?b", country="fr"),
         "bot": found(user_agent=GOOGLEBOT.decode(), referrer="direct", country="France"),
@@ -228,8 +214,8 @@ def test_visits_are_read_as_own_clicks_are(enricher: Enricher) -> None:
 def test_visitors_of_two_days_are_not_told_to_be_one(enricher: Enricher) -> None:
     """The same address and agent is one visitor on a day, another one on the next, and yet another of another import."""
     some = [found(address=ADDRESS, user_agent="a", at=FIRST + timedelta(hours=hours)) for hours in (0, 23, 24)]
-    one, same, next_day = [VisitReader(enricher, b"k" * 32).read(1, "alice", each).visitor for each in some]
-    other = VisitReader(enricher, b"x" * 32).read(1, "alice", some[0]).visitor
+    one, same, next_day = [VisitReader(enricher, KEY).read(1, "alice", each).visitor for each in some]
+    other = VisitReader(enricher, VisitorKey(2, b"x" * 32)).read(1, "alice", some[0]).visitor
 
     assert one == same
     assert len({one, next_day, other}) == 3
@@ -279,6 +265,7 @@ async def test_erasing_takes_imported_clicks_too(client_with: ClientOf, moved: M
     of_all = (await client.get("/api/v1/stats", params=params)).json()
 
     assert (await client.get(moved.path("1", "clicks"))).json()["items"] == []
+    assert {each.link_id for each in await select_raw(moved.conn)} == {moved.links["2"]}
     assert [each["imported"] for each in (await client.get(moved.path("2", "clicks"))).json()["items"]].count(True) == 3
     assert (of_all["totals"]["clicks"], of_all["totals"]["imported"], of_all["undated"]["clicks"]) == (9, 3, 2)
     assert (await client.delete("/api/v1/clicks")).status_code == 202
@@ -291,8 +278,17 @@ async def test_erasing_takes_imported_clicks_too(client_with: ClientOf, moved: M
 
 async def test_undone_and_imported_again_is_as_before(admin: httpx.AsyncClient, moved: Moved) -> None:
     """What an undo leaves is as if nothing had been imported: the same import finds room again, and counts once."""
-    for _ in range(2):
-        await moved.bring({"1": (3, None)})
+    for in_row in (False, True):
+        if in_row:
+            # As a link that is revived.
+            total = ImportedTotal(moved.links["1"], moved.owner, 3, in_row=True)
+            assigned = ", ".join(f"{name} = {value}" for name, value in total_columns(total).items())
+            await moved.conn.execute(f"UPDATE links SET {assigned} WHERE id = $1", moved.links["1"])
+            async with moved.conn.transaction():
+                await store_imported(moved.conn, ImportedBatch([total]), today=TODAY, kept_days=0)
+            moved.left["1"] = 3
+        else:
+            await moved.bring({"1": (3, None)})
         stored = await moved.bring(visits=[visit("1", day=day, visitor=None) for day in range(4)])
         assert (stored.dated, stored.surplus) == (3, 1)
         stats = (await admin.get(moved.path("1", "stats"), params=BETWEEN)).json()

@@ -4,14 +4,18 @@ import json
 import re
 import sqlite3
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.links.sources.dumps import read_tables
+from deploy.backup.programs import find_program, run_program
 from services.links.sources.found import FoundLink, Unusable, UnusableFile
-from services.links.sources.json_rows import JsonRow, read_json
-from services.links.sources.sql import Row, Wanted, read_rows
+from services.links.sources.reading.dumps import read_tables
+from services.links.sources.reading.json_rows import JsonRow, read_json
+from services.links.sources.reading.sql import read_rows
+from services.links.sources.reading.sql_tables import Row, Wanted
+from tests.conftest import Database
 from tests.links import source_samples as samples
 from tests.links.source_samples import HeldFile, refused_of, source_of, sqlite_of
 
@@ -174,9 +178,9 @@ def test_rows_that_are_none_are_named() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        (samples.YOURLS_DUMP[:-700], "Line 18: the file ends in the middle of the statement"),
+        (samples.YOURLS_DUMP[:-700], "Line 18: the file ends in the middle of what begins here"),
         (samples.SHLINK_DUMP[:1500], "Line 39: the file ends"),
-        ("INSERT INTO yourls_url VALUES ('a','b','c'),\n", "Line 2: the file ends in the middle of the statement"),
+        ("INSERT INTO yourls_url VALUES ('a','b','c'),\n", "Line 2: the file ends in the middle of what begins here"),
         ("INSERT INTO yourls_url VALUES\n('a','" + "x" * 40_000_000, "Line 2: what begins here does not end within"),
         (
             "DROP TABLE yourls_url;\nDELETE FROM x;\n",
@@ -200,6 +204,17 @@ def test_a_long_field_of_a_dump_is_one_unusable_row() -> None:
     assert isinstance(long, Unusable)
     assert "more than 131,072 characters" in long.reason
     assert isinstance(after, Row)
+
+
+def test_bytes_of_other_tables_may_be_wrong() -> None:
+    """A dump with raw bytes in a table that nobody wants is read; `mysqldump` writes them without `--hex-blob`."""
+    text = b"INSERT INTO blobs VALUES (1,'\xff\xfe\\0\\'');\nINSERT INTO yourls_url VALUES ('a','b','\xc3\xa9');\n"
+    (row,) = read_rows(HeldFile(text, block=3), TABLE)
+
+    assert isinstance(row, Row)
+    assert row.values == {"keyword": "a", "url": "b", "title": "é"}
+    copied = b"COPY public.a_url (keyword, url, title) FROM stdin;\na\tb\tc\nd\te\t\xe9\n\\.\n"
+    assert error_of(copied).startswith("Line 3 has bytes that are no UTF-8.")
 
 
 def test_backslashes_are_those_of_the_database() -> None:
@@ -299,7 +314,7 @@ def test_long_json_is_read_in_parts() -> None:
         ('{"a":' * 100_000, "Line 1: the file has lists or objects in one another, too deep to be read."),
         ('{"data":' * 100_000, "Line 1: the file has lists or objects in one another, too deep to be read."),
         ('[{"a": ' + "9" * 10_000 + "}]", "Line 1: the file is no JSON: a number is too long."),
-        ('[{"a": "' + "x" * 40_000_000, "Line 1: the file has a value of more than 16,777,216 characters"),
+        ('[{"a": "' + "x" * 40_000_000, "Line 1: what begins here does not end within 16,777,216"),
     ],
 )
 def test_broken_json_ends_with_its_line(text: str, error: str) -> None:
@@ -326,3 +341,40 @@ def test_wrong_types_are_unusable_rows() -> None:
 
     assert len(refused_of(file)) == len(bad) + 2
     assert isinstance(found[-1], FoundLink)
+
+
+@pytest.mark.parametrize("options", [[], ["--inserts"], ["--column-inserts", "--rows-per-insert=2"]])
+async def test_pg_dump_is_read(database: Database, options: list[str]) -> None:
+    """What PostgreSQL's own program writes of hostile texts is read back, as COPY and as INSERT."""
+    hostile = [
+        "'",
+        "\\",
+        "\\'",
+        "'',(",
+        ");--",
+        "/*",
+        "a\r\nb\tc\x0b\x08\x0c",
+        "\\.",
+        "$$",
+        '"',
+        "é日本😀",
+        "",
+        None,
+        "\\N",
+    ]
+    rows = [(f"k{number}", text, hostile[-1 - number]) for number, text in enumerate(hostile)]
+    conn = await asyncpg.connect(database.owner_url)
+    try:
+        await conn.execute(
+            'CREATE SCHEMA foreign_; CREATE TABLE foreign_."My_url" (title text, keyword text, url text)'
+        )
+        body = "SELECT 'INSERT INTO a_url VALUES (1);'"
+        await conn.execute(f"CREATE FUNCTION foreign_.f() RETURNS text LANGUAGE sql AS $_$ {body} $_$")
+        await conn.executemany('INSERT INTO foreign_."My_url" (keyword, url, title) VALUES ($1, $2, $3)', rows)
+    finally:
+        await conn.close()
+    program = find_program("pg_dump", 18)
+    dump = await run_program(program, "--schema=foreign_", *options, timeout_s=60, url=database.owner_url)
+    found = [row.values for row in read_rows(HeldFile(dump, block=100), TABLE) if isinstance(row, Row)]
+
+    assert [(row["keyword"], row["url"], row["title"]) for row in found] == rows

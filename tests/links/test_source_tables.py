@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.links.sources.found import Hints, Unusable, UnusableFile
-from services.links.sources.tables import Record, read_table, spell_heading
-from services.links.sources.texts import read_lines, read_texts
-from services.links.sources.times import read_time
+from services.links.sources.reading.tables import Record, read_table, spell_heading
+from services.links.sources.reading.texts import read_lines, read_texts
+from services.links.sources.reading.times import read_time
 from tests.links.source_samples import HeldFile
 
 ALIASES = {"code": ("code", "shortcode"), "url": ("url",), "title": ("title",)}

@@ -1,15 +1,18 @@
 """The files of other shorteners: who recognises them, and what is found in them."""
 
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from services.links import sources
 from services.links.links.forms import LinkIn
-from services.links.sources.found import ROOT, FoundCounts, FoundLink, FoundVisit
+from services.links.sources.found import ROOT, FoundCounts, FoundLink, FoundVisit, Unusable, UnusableFile
 from tests.links import source_samples as samples
 from tests.links.source_samples import (
     BCRYPT,
@@ -42,9 +45,7 @@ def test_fields_are_those_of_the_api(sample: Sample) -> None:
     file = HeldFile(sample.data, sample.name)
     links = [each for each in source_of(file).read_links(file) if isinstance(each, FoundLink)]
     for link in links:
-        # The column exists, and the API's forms get it with the archive of links.
-        fields = {name: value for name, value in link.fields.items() if name != "visitor_query_wins"}
-        LinkIn.model_validate_json(json.dumps({"url": "https://example.com/"} | fields))
+        LinkIn.model_validate_json(json.dumps({"url": "https://example.com/", **link.fields}))
 
     assert links or visits_of(file)
 
@@ -132,6 +133,28 @@ def test_shlink_visits_have_their_dimensions() -> None:
     )
     assert (bot.referrer, bot.country, bot.is_bot) == (None, None, True)
     assert (command.referrer, command.country, command.is_bot) == ("https://news.example.com/a", "DE", False)
+
+
+def test_old_shlink_visits_are_of_the_link_of_their_name() -> None:
+    """Where the rows do not tell the link, the name does that the web client gave the file."""
+    text = "date,potentialBot,userAgent,browser,os,referer,country\n2022-03-05T09:12:44+08:00,false,Mozilla,,,Direct,Türkiye\n"
+    (visit,) = visits_of(HeldFile(text, "short-url_go.example.org_a_b_visits (1).csv"))
+
+    assert (visit.domain, visit.code, visit.country) == ("go.example.org", "a_b", "TR")
+    with pytest.raises(UnusableFile, match="no heading is a visitedurl"):
+        visits_of(HeldFile(text, "visits.csv"))
+
+
+def test_a_bad_visit_costs_no_other() -> None:
+    """A visit of a page that cannot be read is named, and the others of the page are there."""
+    file = HeldFile(
+        samples.SHLINK_PULLED.replace('"date": "2024-03-05T09:12:44+08:00", "userAgent"', '"date": "x", "userAgent"')
+    )
+    bad, good = source_of(file).read_visits(file)
+
+    assert isinstance(bad, Unusable)
+    assert bad.reason == "x is no time that is known here"
+    assert isinstance(good, FoundVisit)
 
 
 def test_shlink_dump_joins_its_tables() -> None:
@@ -344,3 +367,30 @@ def test_ports_and_capitals_are_no_part_of_a_domain() -> None:
 
     assert link.domain == "go.xn--bcher-kva.example"
     assert replace(link, domain=None).code == "3AbCdEf"
+
+
+def test_sqlite_is_read_from_any_thread() -> None:
+    """The rows of a SQLite file can be taken by one thread after another, as an import's worker takes them."""
+    rows = source_of(HeldFile(sqlite_of(samples.CHHOTO_SQLITE))).read_links(HeldFile(sqlite_of(samples.CHHOTO_SQLITE)))
+    found = []
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as thread:
+            found.append(thread.submit(next, rows).result())
+
+    assert [link.code for link in found if isinstance(link, FoundLink)] == ["a-b", "m"]
+
+
+def test_the_documentation_names_every_format() -> None:
+    """What people are told to bring is what is understood."""
+    text = (Path(__file__).parents[2] / "docs/moving-in.md").read_text()
+    named = re.findall(r"^\| `([a-z.]+)` \|", text, re.MULTILINE)
+
+    # Our own files are told of where exports are.
+    assert set(named) == {source.NAME for source in sources.SOURCES} - {"tinyurl", "archive"}
+
+
+def test_each_source_has_a_name_of_its_own() -> None:
+    """An import that goes on finds the reader of its file by the name that it noted."""
+    names = [source.NAME for source in sources.SOURCES]
+
+    assert len(names) == len(set(names))

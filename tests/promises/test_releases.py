@@ -160,6 +160,41 @@ async def test_no_release_passes_over_what_a_link_decides_by(previous: RunnableR
     assert faults == []
 
 
+async def test_no_release_leads_a_wide_code_elsewhere(previous: RunnableRelease) -> None:
+    """A redirector of the release before knows no such code, or answers 503, and leaves nothing that misleads this one."""
+    paths = {
+        "mail+": "mail+",
+        "%E5%85%B1": "\u5171",
+        "caf%C3%A9.": "caf\u00e9",
+        "menu/today": "menu/today",
+        "abc": "",
+        "ABC": "",
+    }
+    faults = []
+    async with deploying(previous) as deployment:
+        new, conn = deployment.clients["new"], await deployment.cluster.connect()
+        await conn.execute(
+            "INSERT INTO domains (domain, multi_segment, has_folding_codes) VALUES ('sho.rt', true, true)"
+        )
+        for code in filter(None, paths.values()):
+            assert (await new.post("/links", json={"url": URL, "code": code})).status_code == 201
+        await conn.execute(
+            "INSERT INTO links (domain, code, owner, url, folds_case) VALUES ('sho.rt', 'abc', 'o', $1, true)", URL
+        )
+        await conn.execute("INSERT INTO link_changes (domain, code) VALUES ('sho.rt', '')")
+        await conn.close()
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            while await deployment.outcome("new", "ABC") != (302, URL):
+                await asyncio.sleep(0.01)
+        for number, path in enumerate(paths):
+            for side in (SIDES if number % 2 else SIDES[::-1]) * 2:
+                got = await deployment.outcome(side, path)
+                if got != (302, URL) and (side == "new" or got[0] not in (404, 503)):
+                    faults.append(f"{path}: {side} answers {got}")
+
+    assert faults == []
+
+
 async def test_edits_of_either_release_are_seen_by_both(previous: RunnableRelease) -> None:
     """Edits, disabling and deletion by either write service reach both redirectors, which had the link, within a second."""
     async with deploying(previous) as deployment:

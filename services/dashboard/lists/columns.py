@@ -43,8 +43,8 @@ FIELDS = {
     "": "owner, clicks, humans, bots, folds case, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "
     "created, date, timestamp, total clicks, unique clicks, click count, clicks count, visits, visits count, "
-    "visit count, clicks left, imported clicks, hits, last clicked, ip, id, id string, link id, campaign, archived, "
-    "group, leads, conversions, revenue, creator, created by, user, favourite",
+    "visit count, clicks left, imported clicks, folds case, hits, last clicked, ip, id, id string, link id, campaign, "
+    "archived, group, leads, conversions, revenue, creator, created by, user, favourite",
 }
 """Each field with the names that it has beside its own; the last ones are known and cannot be set."""
 

@@ -15,7 +15,7 @@ from services.links.archive.counting import Place, add_days, add_totals, add_vis
 from services.links.domains.forms import DomainPatch, changed_decisions, read_file
 from services.links.domains.rows import lock_domain, select_domain, update_domain, upsert_file
 from services.links.links.targets import TargetRefused, TargetRules
-from services.links.packed.imported import lock_imported
+from services.links.packed.imported import lock_imported_clicks
 from services.links.packed.rows import lock_days
 from services.links.sources.archive_lines import (
     ClickLine,
@@ -90,7 +90,7 @@ async def restore_records(
             here, or count twice.
     """
     restored = Restored()
-    await lock_imported(conn)
+    await lock_imported_clicks(conn)
     await lock_days(conn)
     for record in records:
         if isinstance(record.record, TombstoneLine):

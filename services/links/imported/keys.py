@@ -23,16 +23,18 @@ class VisitorKey:
 
 async def open_visitor_key(conn: Connection, import_id: UUID) -> VisitorKey:
     """Draw the key of an import, or read it again after the process died."""
-    await conn.execute(
+    row = await conn.fetchrow(
+        "SELECT number, key FROM imported_keys WHERE import_id = $1 AND key IS NOT NULL", import_id
+    ) or await conn.fetchrow(
         """
         INSERT INTO imported_keys AS kept (import_id, key) VALUES ($1, $2)
         ON CONFLICT (import_id) DO UPDATE SET key = coalesce(kept.key, excluded.key)
+        RETURNING number, key
         """,
         import_id,
         token_bytes(KEY_BYTES),
     )
-    row = await conn.fetchrow("SELECT number, key FROM imported_keys WHERE import_id = $1", import_id)
-    assert row is not None, "nobody deletes the row of an open key"
+    assert row is not None, "it is there or inserted"
     return VisitorKey(row["number"], row["key"])
 
 

@@ -23,7 +23,7 @@ from services.links.packed.imported import (
     People,
     add_imported,
     add_undated,
-    lock_imported,
+    lock_imported_clicks,
     note_imported_visitors,
     select_imported_days,
     select_undated,
@@ -42,8 +42,8 @@ FIRST_DAY = (date(FIRST_YEAR, 1, 1) - EPOCH).days
 async def store_imported(conn: Connection, batch: ImportedBatch, *, today: date, kept_days: int) -> StoredImport:
     """Store a batch. Links that do not exist are passed over.
 
-    It takes `lock_imported` first, and last it locks links, in their order, and the claims of their limits. So the transaction
-    has not announced changes yet, and has locked no links that others know, or has taken that lock before them.
+    It takes `lock_imported_clicks` first, and locks links last and in their order. So the transaction has not announced changes
+    yet, and has locked no links that others know, or has taken that lock before them.
 
     Args:
         conn: In a transaction, which should end soon: other imports and erasures wait.
@@ -51,14 +51,13 @@ async def store_imported(conn: Connection, batch: ImportedBatch, *, today: date,
         today: The UTC day.
         kept_days: For so long raw clicks are kept; of earlier days only counts are stored. 0 keeps all.
     """
-    await lock_imported(conn)
+    await lock_imported_clicks(conn)
     stored, changed = StoredImport(), await _add_totals(conn, batch.totals)
     if batch.visits or batch.counts:
         accepted = await _accept(conn, batch, stored, (today - EPOCH).days + 1, changed)
         first_raw = (today - EPOCH).days - kept_days if kept_days else FIRST_DAY
         await _store_dated(conn, accepted, batch.key, first_raw)
     await add_imported(conn, changed)
-    await _add_claims(conn, batch.totals)
     return stored
 
 
@@ -84,21 +83,6 @@ async def _add_totals(conn: Connection, totals: Sequence[ImportedTotal]) -> dict
             of_links[total.link_id] = of_links.get(total.link_id, NO_PEOPLE).plus(total.people)
     await add_undated(conn, of_links, of_owners)
     return of_links
-
-
-async def _add_claims(conn: Connection, totals: Sequence[ImportedTotal]) -> None:
-    """Let the visits of the source use up the limits of its links. Doing it again changes nothing."""
-    rows = sorted((total.link_id, total.clicks) for total in totals if total.clicks)
-    if rows:
-        await conn.execute(
-            """
-            INSERT INTO link_claims AS kept (link_id, used)
-            SELECT id, used FROM unnest($1::bigint[], $2::bigint[]) AS new (id, used) JOIN links USING (id)
-            WHERE max_clicks IS NOT NULL ORDER BY id
-            ON CONFLICT (link_id) DO UPDATE SET used = greatest(kept.used, excluded.used)
-            """,
-            *zip(*rows, strict=True),
-        )
 
 
 async def _accept(

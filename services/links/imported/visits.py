@@ -4,16 +4,19 @@ The process of an import asks it, outside of any transaction; `storing.py` store
 country and as a hash, whose key ends with the import.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 
 from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.enrichment import VISITOR_BYTES, Enricher, origin_of
+from services.links.imported.batches import ImportedBatch
+from services.links.imported.counts import read_counts
+from services.links.imported.keys import VisitorKey
 from services.links.imported.values import read_country, read_value
 from services.links.packed.days import DAY_US
-from services.links.sources.found import FoundVisit
+from services.links.sources.found import FoundCounts, FoundVisit
 from shared.agents import Agent
 from shared.api import UNKNOWN, Dimensions
 from shared.clicks import LONGEST_AGENT
@@ -30,15 +33,25 @@ class VisitReader:
 
     Args:
         enricher: The parsers.
-        key: Of the import (`keys.py`); without one no visitors are told apart.
+        key: Of the import; without one no visitors are told apart.
     """
 
-    def __init__(self, enricher: Enricher, key: bytes | None) -> None:
+    def __init__(self, enricher: Enricher, key: VisitorKey | None) -> None:
         self._find_country = lru_cache(REMEMBERED_ADDRESSES)(enricher.find_country)
         self._parse_agent = enricher.parse_agent
         self._parse_referrer = enricher.parse_referrer
         self._key = key
         self._hash_of = lru_cache(REMEMBERED_DAYS)(self._open_hash)
+
+    def read_batch(self, owner: str, found: Iterable[tuple[int, FoundVisit | FoundCounts]]) -> ImportedBatch:
+        """Read what was found of an owner's links, each with the link's id."""
+        visits, counts = [], []
+        for link_id, each in found:
+            if isinstance(each, FoundVisit):
+                visits.append(self.read(link_id, owner, each))
+            else:
+                counts.append(read_counts(link_id, owner, each))
+        return ImportedBatch(visits=visits, counts=counts, key=self._key)
 
     def read(self, link_id: int, owner: str, visit: FoundVisit) -> EnrichedClick:
         """Read a visit of a link. What the source does not tell is unknown, and whoever tells no agent is no bot."""
@@ -67,7 +80,8 @@ class VisitReader:
 
     def _open_hash(self, day: int) -> Callable[[bytes], bytes]:
         """The hash of a UTC day: as with own clicks, nothing tells that visitors of two days are one."""
-        state = blake2b(day.to_bytes(8, "little", signed=True), key=self._key or b"", digest_size=VISITOR_BYTES)
+        key = b"" if self._key is None else self._key.key
+        state = blake2b(day.to_bytes(8, "little", signed=True), key=key, digest_size=VISITOR_BYTES)
 
         def digest(visitor: bytes) -> bytes:
             copy = state.copy()

@@ -306,33 +306,6 @@ async def leave_sources(conn: Connection, link_ids: Sequence[int], number: int) 
     )
 
 
-async def add_imported(conn: Connection, clicks: Mapping[int, tuple[int, int]]) -> None:
-    """Add clicks of before to links that are there, all of them and those of people."""
-    await conn.execute(
-        """
-        UPDATE links SET clicks = clicks + added, humans = humans + people, bots = bots + added - people,
-            imported_clicks = imported_clicks + added, imported_humans = imported_humans + people
-        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS more (link_id, added, people)
-        WHERE id = link_id
-        """,
-        list(clicks),
-        [each for each, _ in clicks.values()],
-        [each for _, each in clicks.values()],
-    )
-
-
-async def take_imported(conn: Connection, link_ids: Sequence[int]) -> None:
-    """Take all clicks of before away from links."""
-    await conn.execute(
-        """
-        UPDATE links SET clicks = clicks - imported_clicks, humans = humans - imported_humans,
-            bots = bots - (imported_clicks - imported_humans), imported_clicks = 0, imported_humans = 0
-        WHERE id = ANY ($1::bigint[])
-        """,
-        link_ids,
-    )
-
-
 async def set_used(conn: Connection, used: Mapping[int, int]) -> None:
     """Note how many visitors the limits of links have let through."""
     await conn.execute(
@@ -353,6 +326,11 @@ def spell_before(link: LinkRow, came: dict[str, Any] | None) -> str:
 def spell_root(domain: str, url: str) -> str:
     """Return where a domain itself leads since an import, as JSON."""
     return write_json({"root": [domain, url]})
+
+
+def brought_clicks(row: ImportedRow) -> bool:
+    """Tell whether a link has its imported clicks from this import: one that was replaced may have had others before."""
+    return row.before is None or json.loads(row.before)["came"] is None
 
 
 def read_before(before: str) -> LinkFields:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
@@ -11,6 +12,8 @@ from uuid import UUID
 
 import structlog
 
+from services.links.imported.keys import close_visitor_key
+from services.links.imports.counting import VisitCounter
 from services.links.imports.rows import (
     AdvancedByOthers,
     ImportRow,
@@ -35,6 +38,9 @@ OPEN_AT_ONCE = 4
 
 STATEMENT_TIMEOUT_S = 30.0
 PATIENCE_S = 30.0
+NEW_OBJECTS = 500_000
+"""The collector looks at what is new so rarely: it finds nothing, and took half of the time of storing visits."""
+
 RESTS = 0.5
 """While others are there, it rests after each step for this part of the time that the step took."""
 
@@ -61,12 +67,14 @@ class Importer:
         conn: A connection for the steps. It has the lock.
         file_conn: A connection for the files.
         site: This site.
+        counter: Stores visits.
     """
 
-    def __init__(self, conn: OwnConnection, file_conn: OwnConnection, site: Site) -> None:
+    def __init__(self, conn: OwnConnection, file_conn: OwnConnection, site: Site, counter: VisitCounter) -> None:
         self._conn = conn
         self._file_conn = file_conn
         self._site = site
+        self._counter = counter
         self._runs: dict[UUID, Run | Undoing] = {}
         self._changes = Allowance(MOST_CHANGES, CHANGES_PER_S)
 
@@ -132,7 +140,11 @@ class Importer:
 
     def _open(self, job: ImportRow) -> Run | Undoing:
         is_undone = job.state == "undoing"
-        run = Undoing(self._conn, job) if is_undone else Run(self._conn, self._file_conn, job, self._site)
+        run: Run | Undoing
+        if is_undone:
+            run = Undoing(self._conn, job)
+        else:
+            run = Run(self._conn, self._file_conn, job, self._site, self._counter)
         self._runs[job.id] = run
         return run
 
@@ -141,6 +153,7 @@ class Importer:
             await update_state(
                 self._conn, job.id, "failed", error="Something went wrong here, again and again. The log has it."
             )
+            await close_visitor_key(self._conn, job.id)
         log.error("import_given_up", import_id=str(job.id))
 
     async def _close_others(self, due: list[ImportRow]) -> None:
@@ -192,7 +205,8 @@ async def open_importer(settings: LinksSettings) -> AsyncIterator[Callable[[bool
             for application in ("links imports", "links import files")
         ]
         has_lock = bool(await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK))
-        importer = Importer(conn, file_conn, site)
+        importer = Importer(conn, file_conn, site, VisitCounter(settings))
+        gc.set_threshold(NEW_OBJECTS)
         stack.push_async_callback(importer.close)
 
         async def turn(others: bool) -> tuple[str, str]:

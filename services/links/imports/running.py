@@ -11,6 +11,8 @@ from time import monotonic
 import asyncpg
 import structlog
 
+from services.links.imported.keys import close_visitor_key
+from services.links.imports.counting import VisitCounter
 from services.links.imports.drafts import DraftMaker
 from services.links.imports.rows import (
     ImportRow,
@@ -44,12 +46,16 @@ class Run:
         file_conn: A connection for the file.
         job: The import as it is.
         site: This site.
+        counter: Stores visits.
     """
 
-    def __init__(self, conn: Connection, file_conn: Connection, job: ImportRow, site: Site) -> None:
+    def __init__(
+        self, conn: Connection, file_conn: Connection, job: ImportRow, site: Site, counter: VisitCounter
+    ) -> None:
         self.job = job
         self._conn = conn
         self._site = site
+        self._counter = counter
         self._file = SpooledFile(
             file_conn,
             asyncio.get_running_loop(),
@@ -96,9 +102,8 @@ class Run:
         if not await has_parts(self._conn, self.job.id):
             raise UnusableFile("The file is empty.")
         source = await asyncio.to_thread(find_source, self._file, self.job.format)
-        self._steps = Steps(
-            self.job, source, DraftMaker(self.job.owner, self.job.options, self._site, is_admin=self.job.is_admin)
-        )
+        maker = DraftMaker(self.job.owner, self.job.options, self._site, is_admin=self.job.is_admin)
+        self._steps = Steps(self.job, source, maker, self._counter)
         if not self._stage.makes:
             async with self._conn.transaction():
                 await lock_place(self._conn, self.job.id, self._stage)
@@ -147,6 +152,7 @@ class Run:
         async with self._conn.transaction():
             await lock_place(self._conn, self.job.id, self._stage)
             await update_state(self._conn, self.job.id, "done")
+            await close_visitor_key(self._conn, self.job.id)
         log.info("import_done", import_id=str(self.job.id), dry_run=self.job.dry_run)
         return None
 
@@ -197,4 +203,5 @@ class Run:
         async with self._conn.transaction():
             await lock_place(self._conn, self.job.id, self._stage)
             await update_state(self._conn, self.job.id, "failed", error=reason)
+            await close_visitor_key(self._conn, self.job.id)
         log.info("import_failed", import_id=str(self.job.id))

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.links.archive.restoring import Restored
+from services.links.imported.batches import StoredImport
 from services.links.imports.archives import restore_slice
-from services.links.imports.counting import store_visits
+from services.links.imports.counting import VisitCounter
 from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused
 from services.links.imports.rows import MOST_REFUSALS, Counts, ImportRow, RefusalRow
 from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
@@ -97,12 +99,14 @@ class Steps:
         job: The import.
         source: Who reads its file.
         maker: Makes drafts of what is found.
+        counter: Stores visits.
     """
 
-    def __init__(self, job: ImportRow, source: Source, maker: DraftMaker) -> None:
+    def __init__(self, job: ImportRow, source: Source, maker: DraftMaker, counter: VisitCounter) -> None:
         self._job = job
         self._source = source
         self._maker = maker
+        self._counter = counter
 
     @property
     def checks(self) -> bool:
@@ -141,14 +145,19 @@ class Steps:
             return Done(Counts(rows_read=len(rows)))
         if stage is Stage.VISITS:
             visits = [each for each in rows if isinstance(each, FoundVisit | FoundCounts)]
-            taken = await store_visits(conn, job, source, visits)
+            taken = await self._counter.store(conn, job, source, visits) if visits else StoredImport()
+            surplus = []
+            if taken.surplus:
+                reason = (
+                    f"{taken.surplus:,} visits from here on are more than the clicks of their links, and were left out"
+                )
+                surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
             records = [each for each in rows if isinstance(each, FoundRecord)]
-            if records:
-                restored = await restore_slice(conn, job, source, records, self._maker)
-                taken += restored.clicks
-                refused += [Refused(record.line, "", reason) for record, reason in restored.refused]
-            counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused))
-            return Done(counts, await list_refused(conn, refused), restored.changed if records else ())
+            restored = await restore_slice(conn, job, source, records, self._maker) if records else Restored()
+            refused += [Refused(record.line, "", reason) for record, reason in restored.refused]
+            dated = taken.dated + restored.clicks
+            counts = Counts(rows_read=len(rows), visits=dated, refused=len(refused), notices=len(surplus))
+            return Done(counts, [*await list_refused(conn, refused), *surplus], restored.changed)
         work = check_slice if stage is Stage.CHECK_LINKS else store_slice
         links = [each for each in rows if isinstance(each, FoundDraft | FoundRoot | Refused)]
         stored: Stored = await work(conn, job, source, links)

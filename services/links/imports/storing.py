@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from services.links.domains.rows import lock_domain, select_domain, update_domain
+from services.links.imported.batches import ImportedBatch, ImportedTotal
+from services.links.imported.storing import store_imported
 from services.links.imports.conflicts import Decision, Fate, decide, propose_codes
 from services.links.imports.drafts import FoundDraft, FoundRoot, Refused
 from services.links.imports.link_rows import (
     NO_LINK,
     KnownLink,
     SourceRow,
-    add_imported,
     insert_imported,
     lock_links,
     revive_links,
@@ -25,6 +26,7 @@ from services.links.imports.link_rows import (
 )
 from services.links.imports.rows import Counts, ImportRow, RefusalRow
 from services.links.links.rows import update_link
+from services.links.packed.imported import lock_imported_clicks
 from shared.changes import insert_changes
 from shared.codes import generate_code
 from shared.postgres import Connection
@@ -50,7 +52,7 @@ class Stored:
     Attributes:
         announced: Links that redirectors may know as they were before.
         used: Visitors that limits have let through, by the links' ids.
-        added: Clicks of before, all and those of people, of links that were there.
+        totals: Clicks of before, those of links that were there and those in the rows of new ones.
     """
 
     made: int = 0
@@ -61,7 +63,7 @@ class Stored:
     sources: list[SourceRow] = field(default_factory=list)
     announced: list[LinkKey] = field(default_factory=list)
     used: dict[int, int] = field(default_factory=dict)
-    added: dict[int, tuple[int, int]] = field(default_factory=dict)
+    totals: list[ImportedTotal] = field(default_factory=list)
 
     def counts(self, rows: int) -> Counts:
         return Counts(
@@ -72,6 +74,11 @@ class Stored:
             refused=len(self.refused),
             notices=len(self.notices),
         )
+
+    def add_total(self, found: FoundDraft, link_id: int, *, in_row: bool) -> None:
+        """Note the clicks that a link brings along."""
+        if found.clicks:
+            self.totals.append(ImportedTotal(link_id, found.draft.owner, found.clicks, found.bots, in_row))
 
     def note(self, found: FoundDraft, link_id: int, version: int, before: str | None = None) -> None:
         """Note a link that the import has made or replaced."""
@@ -94,6 +101,8 @@ async def store_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
     Raises:
         Conflict: The import is to fail at the first one.
     """
+    # Whoever takes such clicks away locks them before their links.
+    await lock_imported_clicks(conn)
     stored = Stored()
     drafts = _split(rows, stored)
     pending: Sequence[FoundDraft] = list(drafts.values())
@@ -109,8 +118,8 @@ async def store_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
         if isinstance(row, FoundRoot):
             await _store_root(conn, job, row, stored)
     await upsert_sources(conn, job.owner, source, job.number, stored.sources)
-    if stored.added:
-        await add_imported(conn, stored.added)
+    if stored.totals:
+        await store_imported(conn, ImportedBatch(stored.totals), today=now.date(), kept_days=0)
     if stored.used:
         await set_used(conn, dict(sorted(stored.used.items())))
     return stored
@@ -217,6 +226,7 @@ async def _store(
     made = await insert_imported(conn, job.owner, now, new) if new else {}
     for key, link_id in made.items():
         stored.note(new[key], link_id, 1)
+        stored.add_total(new[key], link_id, in_row=True)
     stored.made += len(made)
     stored.found += len(by_fate[Fate.FIND])
     if revived := {each.link.key: each.draft for each in by_fate[Fate.REVIVE] if each.link is not None}:
@@ -258,6 +268,7 @@ async def _revive(
 ) -> None:
     for key, (link_id, version) in (await revive_links(conn, job.owner, now, revived)).items():
         stored.note(revived[key], link_id, version)
+        stored.add_total(revived[key], link_id, in_row=True)
         stored.announced.append(key)
         stored.made += 1
 
@@ -279,8 +290,8 @@ async def _replace(conn: Connection, replaced: Sequence[Decision], stored: Store
             continue
         changed = await update_link(conn, link.key, draft.draft.fields)
         stored.note(draft, link.id, changed.version, spell_before(link, known.came))
-        if draft.clicks and known.came is None:
-            stored.added[link.id] = draft.clicks, draft.humans
+        if known.came is None:
+            stored.add_total(draft, link.id, in_row=False)
         stored.announced.append(link.key)
         stored.replaced += 1
 

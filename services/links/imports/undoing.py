@@ -4,16 +4,17 @@ Deleted links leave tombstones that know where they came from: the same import m
 """
 
 from services.links.domains.rows import lock_domain, select_domain, update_domain
+from services.links.imported.keys import close_visitor_key
 from services.links.imports.archives import erase_restored
 from services.links.imports.link_rows import (
     ImportedRow,
+    brought_clicks,
     delete_roots,
     leave_sources,
     lock_imported,
     read_before,
     restore_source,
     select_roots,
-    take_imported,
 )
 from services.links.imports.rows import (
     Counts,
@@ -25,6 +26,8 @@ from services.links.imports.rows import (
     update_state,
 )
 from services.links.links.rows import delete_links, update_link
+from services.links.packed.imported import lock_imported_clicks
+from services.links.packed.taking import take_imported
 from shared.changes import insert_changes
 from shared.postgres import Connection
 from shared.records import LinkKey
@@ -57,10 +60,14 @@ class Undoing:
         """
         conn, job = self._conn, self.job
         async with conn.transaction():
+            await lock_imported_clicks(conn)
             rows = await lock_imported(conn, job.number, STEP_LINKS)
             if not rows:
                 await self._end()
                 return None
+            counted = [each.id for each in rows if not each.deleted and not _why_kept(each) and brought_clicks(each)]
+            if await take_imported(conn, counted):
+                return 0
             changed, kept = await self._undo(rows)
             listed = [RefusalRow(None, each.origin, f"Kept: {_why_kept(each)}") for each in kept]
             await insert_refusals(conn, job.id, listed, self._listed)
@@ -89,7 +96,6 @@ class Undoing:
             if each in undone and each.before is not None:
                 version = (await update_link(conn, each.key, read_before(each.before))).version
             await restore_source(conn, job.owner, each, version)
-        await take_imported(conn, [each.id for each in undone])
         return [each.key for each in undone], kept
 
     async def _end(self) -> None:
@@ -102,6 +108,7 @@ class Undoing:
                 restored.append((domain, ""))
         await delete_roots(conn, job.number)
         await update_state(conn, job.id, "undone")
+        await close_visitor_key(conn, job.id)
         await delete_parts(conn, job.id)
         if restored:
             await insert_changes(conn, sorted(restored))

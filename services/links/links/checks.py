@@ -11,6 +11,7 @@ from typing import Any
 
 import ada_url
 
+from services.links.codes.segments import read_segment
 from services.links.keys.authentication import Caller
 from services.links.links.conditions import referrer_rules, repeated_variants, spell_models, stored_urls, targets_of
 from services.links.links.forms import ExportQuery, LinkIn, LinkPatch, LinkQuery
@@ -20,7 +21,6 @@ from services.links.links.search import read_search
 from services.links.links.targets import TargetRefused
 from services.links.site import Site
 from services.links.web.errors import FieldError, Forbidden, InvalidInput, NotFound
-from services.links.web.segments import read_segment
 from shared.api import LONGEST_DECISION
 from shared.codes import spell_code
 from shared.records import LinkKey

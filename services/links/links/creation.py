@@ -12,8 +12,7 @@ from typing import TypeVar
 import asyncpg
 import structlog
 
-from services.links.links.rows import LinkDraft, LinkRow, find_links, insert_links, lock_searches, select_taken
-from services.links.links.stems import (
+from services.links.codes.stems import (
     Stemmed,
     insert_own_changes,
     insert_stems,
@@ -22,6 +21,7 @@ from services.links.links.stems import (
     select_segmented,
     select_shadowed,
 )
+from services.links.links.rows import LinkDraft, LinkRow, find_links, insert_links, lock_searches, select_taken
 from services.links.web.errors import Busy, CodeTaken, FieldError, InvalidInput, Problem
 from shared.changes import insert_changes, lock_feed
 from shared.codes import generate_code

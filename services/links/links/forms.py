@@ -156,7 +156,7 @@ class LinkQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(50, ge=1, le=MOST_LISTED)
-    cursor: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+    cursor: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
         None, description="`next_cursor` of the page before."
     )
     sort: Sort = "-created_at"

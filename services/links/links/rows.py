@@ -13,7 +13,7 @@ from operator import attrgetter, itemgetter
 import asyncpg
 from pydantic import SecretStr
 
-from services.links.links.stems import SHADOWS
+from services.links.codes.stems import SHADOWS
 from shared.postgres import Connection
 from shared.records import LinkKey, Record
 

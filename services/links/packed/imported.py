@@ -1,6 +1,6 @@
 """The rows of imported clicks: days beside the own ones, clicks without a date, and who was seen.
 
-`services/links/imported/storing.py` adds to them, `taking.py` takes away. Both hold `lock_imported` until the end of the
+`services/links/imported/storing.py` adds to them, `taking.py` takes away. Both hold `lock_imported_clicks` until the end of the
 transaction, so nobody waits in a circle; own clicks are other rows under another lock.
 """
 
@@ -16,7 +16,7 @@ from shared.postgres import Connection
 CountedDay = tuple[Counted, int]
 """Whose it is, and the day (since 1970)."""
 
-_IMPORTED_LOCK = 0x696D_706F
+_IMPORTED_LOCK = 0x696D_6463
 
 
 class People(NamedTuple):
@@ -39,7 +39,7 @@ class People(NamedTuple):
 NO_PEOPLE = People(0, 0)
 
 
-async def lock_imported(conn: Connection) -> None:
+async def lock_imported_clicks(conn: Connection) -> None:
     """Keep everyone else from changing imported clicks until the transaction ends."""
     await conn.execute("SELECT pg_advisory_xact_lock($1)", _IMPORTED_LOCK)
 

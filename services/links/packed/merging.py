@@ -24,7 +24,7 @@ from services.links.packed.chunks import (
     unpack_columns,
 )
 from services.links.packed.days import EVERYTHING, IMPORTED, OWN
-from services.links.packed.imported import lock_imported
+from services.links.packed.imported import lock_imported_clicks
 from services.links.packed.rows import Counted, lock_days, replace_chunks_of_days
 from shared.api import UNKNOWN
 from shared.postgres import Connection, open_connection
@@ -227,7 +227,7 @@ async def _merge(conn: Connection, day: int, run: Run, kind: int) -> bool:
     if not rows:
         return True
     merged = list(zip((row[0] for row in rows), merge_chunks([Chunk(*list(row)[1:]) for row in rows]), strict=False))
-    await (lock_days(conn) if kind == OWN else lock_imported(conn))
+    await (lock_days(conn) if kind == OWN else lock_imported_clicks(conn))
     if await conn.fetchval(_IS_ERASED[kind], day):
         return False
     whose: dict[Counted, list[int]] = {}

@@ -15,7 +15,7 @@ from services.links.packed.imported import (
     delete_imported_days,
     delete_imported_days_of_owners,
     delete_undated,
-    lock_imported,
+    lock_imported_clicks,
     select_imported_days,
     select_undated,
     write_imported_days,
@@ -39,7 +39,7 @@ async def take_imported(conn: Connection, link_ids: Sequence[int], *, step_days:
     Returns:
         Whether there is more; call it again then.
     """
-    await lock_imported(conn)
+    await lock_imported_clicks(conn)
     rows = await conn.fetch("SELECT id, owner FROM links WHERE id = ANY ($1)", link_ids)
     owners: dict[int, str] = {row["id"]: row["owner"] for row in rows}
     taken = await delete_imported_days(conn, list(owners), step_days)

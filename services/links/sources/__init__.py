@@ -1,28 +1,13 @@
 """What other shorteners export, and how to read it: a module for each source, which turns its files into `found.py`.
 
-`texts.py`, `tables.py`, `json_rows.py`, `sql.py`, `sqlite_files.py` and `times.py` read files of each kind, and `drafts.py`
-makes links of their texts. Another source is one more module of the form of `found.Source`, in this tuple.
+`reading/` reads files of each kind, `formats.py` tells whose a file is, and `drafts.py` makes links of texts. Another source is
+one more module of the form of `found.Source`, in this tuple.
 """
 
-from services.links.sources import (
-    archive,
-    bitly,
-    bookmarks,
-    chhoto,
-    csv_lists,
-    dub,
-    firebase,
-    golinks,
-    kutt,
-    polr,
-    rebrandly,
-    shlink,
-    shortio,
-    tinyurl,
-    tinyurl_com,
-    yourls,
-)
+from services.links.sources import archive, bookmarks, chhoto, csv_lists, golinks, kutt, polr, tinyurl, yourls
 from services.links.sources.found import Source
+from services.links.sources.hosted import bitly, dub, firebase, rebrandly, shortio, tinyurl_com
+from services.links.sources.shlink import source as shlink
 
 SOURCES: tuple[Source, ...] = (
     tinyurl,

@@ -28,7 +28,7 @@ from services.links.sources.archive_lines import (
 )
 from services.links.sources.found import File, FoundLink, FoundRecord, Unusable, UnusableFile
 
-NAME = "tinyurl"
+NAME = "archive"
 TITLE = "Archive of this shortener"
 
 _BLOCK = 512

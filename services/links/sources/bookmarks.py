@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 from services.links.sources.drafts import make_link, read_each
 from services.links.sources.formats import kind_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable, UnusableFile
-from services.links.sources.tables import Record
-from services.links.sources.texts import LONGEST_FIELD, read_texts
+from services.links.sources.reading.tables import Record
+from services.links.sources.reading.texts import LONGEST_FIELD, read_texts
 
 NAME = "bookmarks"
 TITLE = "Bookmarks (HTML)"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from services.links.sources.drafts import clean_host, decode_code, find_place, make_link, read_each
 from services.links.sources.formats import head_of, kind_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.tables import Record, read_table, sniff
+from services.links.sources.reading.tables import Record, read_table, sniff
 
 NAME = "csv"
 TITLE = "CSV"

@@ -9,8 +9,8 @@ from urllib.parse import unquote
 import ada_url
 
 from services.links.sources.found import ROOT, FoundLink, Hints, Unusable
-from services.links.sources.texts import LONGEST_FIELD, shorten
-from services.links.sources.times import is_usable, read_creation, read_time, spell_time
+from services.links.sources.reading.texts import LONGEST_FIELD, shorten
+from services.links.sources.reading.times import is_usable, read_creation, read_time, spell_time
 from services.links.web.invisible import find_hidden
 from services.links.web.texts import normalize
 from shared.api import LONGEST_NOTES, LONGEST_TAG, LONGEST_TITLE, MOST_CLICKS, MOST_TAGS

@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from services.links.sources.found import File
-from services.links.sources.json_rows import PULLED
-from services.links.sources.sqlite_files import MAGIC
-from services.links.sources.texts import read_head
+from services.links.sources.reading.json_rows import PULLED
+from services.links.sources.reading.sqlite_files import MAGIC
+from services.links.sources.reading.texts import read_head
 
 HEAD_BYTES = 64 * 1024
 

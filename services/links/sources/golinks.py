@@ -8,7 +8,7 @@ from datetime import UTC
 from services.links.sources.drafts import make_link, read_each, text_of
 from services.links.sources.formats import is_json_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.json_rows import JsonRow, read_json
+from services.links.sources.reading.json_rows import JsonRow, read_json
 
 NAME = "golinks"
 TITLE = "Trotto, golink"

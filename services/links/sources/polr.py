@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 from services.links.sources.drafts import make_link, read_each, read_flag
-from services.links.sources.dumps import LinkNumbers, number_of, read_tables
 from services.links.sources.formats import dump_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.sql import Row, Wanted
-from services.links.sources.times import read_time
+from services.links.sources.reading.dumps import LinkNumbers, number_of, read_tables
+from services.links.sources.reading.sql_tables import Row, Wanted
+from services.links.sources.reading.times import read_time
 
 NAME = "polr"
 TITLE = "Polr"

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 
 from services.links.sources.drafts import find_place, make_link, read_each, text_of
-from services.links.sources.dumps import read_tables
 from services.links.sources.formats import dump_of, head_of, is_json_of, kind_of, pulled_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.json_rows import JsonRow, read_json
-from services.links.sources.sql import Row, Wanted
-from services.links.sources.tables import Record, read_table, sniff
-from services.links.sources.times import read_time
+from services.links.sources.reading.dumps import read_tables
+from services.links.sources.reading.json_rows import JsonRow, read_json
+from services.links.sources.reading.sql_tables import Row, Wanted
+from services.links.sources.reading.tables import Record, read_table, sniff
+from services.links.sources.reading.times import read_time
 
 NAME = "yourls"
 TITLE = "YOURLS"

@@ -105,7 +105,7 @@ class RecentQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     link: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1, max_length=320)]], Field(max_length=MOST_LISTED)
+        list[Annotated[str, StringConstraints(min_length=1, max_length=512)]], Field(max_length=MOST_LISTED)
     ] = Field(description="`code`, or `domain/code`; can be repeated.", min_length=1)
     days: int = Field(14, ge=1, le=90, description="Today is the last one.")
     time_zone: TimeZone = "UTC"

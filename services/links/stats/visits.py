@@ -7,6 +7,7 @@ the bound is that only the newest clicks are listed.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime, timedelta
+from operator import attrgetter
 from typing import NamedTuple
 
 from services.links.packed.chunks import ChunkClicks, ChunkLinks
@@ -36,7 +37,7 @@ class Visit(NamedTuple):
 class VisitScope(NamedTuple):
     """Whose clicks are meant: those of some links, or if these are None, those of an owner, or if he is None, of all."""
 
-    link_ids: Sequence[int] | None
+    link_ids: frozenset[int] | None
     owner: str | None = None
 
     def has(self, link_id: int, owner: str) -> bool:
@@ -66,7 +67,7 @@ async def select_visits(
             if len(part) == left and part[-1].clicked_at >= _midnight(day) + _DAY:
                 break
             part += await _read_chunks(conn, whose, day, span, without_bots=without_bots, most=left)
-            part.sort(key=_newest_first)
+            part.sort(key=_clicked_at, reverse=True)
             del part[left:]
         found += part
         if len(found) == most:
@@ -99,7 +100,7 @@ async def _select_rows(conn: Connection, whose: VisitScope, span: Period, withou
         condition = "($1::text IS NULL OR owner = $1)"
     elif len(whose.link_ids) == 1:
         # In the order of the index, so no more is read than is wanted.
-        condition, arguments[0] = "link_id = $1::bigint", whose.link_ids[0]
+        condition, arguments[0] = "link_id = $1::bigint", *whose.link_ids
     else:
         condition = "link_id = ANY ($1::bigint[])"
     cursor = await conn.cursor(_ROWS.replace("<whose>", condition), *arguments)
@@ -125,7 +126,7 @@ async def _read_chunks(
     spans = await select_chunk_spans(conn, number, ranges, since, until)
     found: list[Visit] = []
     for first in range(0, len(spans), CHUNKS_AT_ONCE):
-        found.sort(key=_newest_first)
+        found.sort(key=_clicked_at, reverse=True)
         del found[most:]
         if len(found) == most and found[-1].clicked_at > EPOCH + timedelta(microseconds=spans[first].until_us):
             break
@@ -156,10 +157,7 @@ def _midnight(day: date) -> datetime:
     return EPOCH + (day - EPOCH.date())
 
 
-def _newest_first(visit: Visit) -> float:
-    return -visit.clicked_at.timestamp()
-
-
+_clicked_at = attrgetter("clicked_at")
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 

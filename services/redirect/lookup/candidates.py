@@ -13,6 +13,7 @@ from services.redirect.domains.decisions import Domain
 from shared.codes import (
     CODE_PATTERN,
     LONGEST_TRAIL,
+    OWN_PATHS,
     TAIL_MARKS,
     TRAILING,
     fold_code,
@@ -22,6 +23,8 @@ from shared.codes import (
 )
 
 MOST_CANDIDATES = 2
+
+_TAILS = tuple(TAIL_MARKS)
 
 _match_ordinary = re.compile(f"/({CODE_PATTERN})".encode()).fullmatch
 
@@ -52,11 +55,12 @@ def candidates(raw_path: bytes, domain: Domain) -> list[Asked]:
     ordinary = _match_ordinary(raw_path)
     if ordinary and not domain.has_folding_codes:
         code = ordinary[1].decode()
-        return [] if is_own_path(code) else [Asked(code)]
+        return [] if code.lower() in OWN_PATHS else [Asked(code)]
     first, _, more = raw_path[1:].partition(b"/")
     rest = b"/" + more if more else b""
     try:
-        whole, head = _decode(raw_path[1:]), _decode(first)
+        whole = _decode(raw_path[1:])
+        head = _decode(first) if len(first) < len(raw_path) - 1 else whole
     except ValueError:
         return []
     if is_own_path(whole):
@@ -98,8 +102,8 @@ def _read(text: str, domain: Domain) -> Iterator[Asked]:
 def _can_be(code: str, domain: Domain) -> bool:
     """Tell whether the domain may have a link with this code."""
     return (
-        is_code(code)
-        and (domain.multi_segment or "/" not in code)
-        and (domain.has_tail_codes or code[-1] not in TAIL_MARKS)
+        (domain.multi_segment or "/" not in code)
+        and (domain.has_tail_codes or not code.endswith(_TAILS))
+        and is_code(code)
         and not is_own_path(code)
     )

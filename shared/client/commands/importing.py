@@ -1,6 +1,7 @@
 """`tinyurl import`: moves in with a file of this or another shortener, or takes back what an import did."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Annotated
@@ -15,6 +16,7 @@ from ..words import OnConflict
 from .instance import Key, Url, asking, fail, tell
 from .output import printable
 from .progress import Progress, clock_text
+from .pulled import is_address, pulled_file
 
 COMMAND = "import"
 LOOK_EVERY_S = 0.5
@@ -26,10 +28,20 @@ MOST_SHOWN = 64 * 1024
 
 def import_command(
     file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="A file, which may be packed with gzip (.gz).")
+        str | None,
+        typer.Argument(
+            metavar="FILE|URL", help="A file, which may be packed with gzip (.gz), or a shortener that has an API."
+        ),
     ] = None,
     *,
     format: Annotated[str | None, typer.Option(help="What it is, where that is not told right.")] = None,  # noqa: A002
+    source_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SOURCE_KEY",
+            help="Of a shortener's API; asked for if left out. YOURLS: its signature, or USER:PASSWORD.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what would become of it, and create nothing.")
     ] = False,
@@ -60,12 +72,12 @@ def import_command(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Import the links of a file, with their counts.
+    """Import the links of a file, or of a shortener at an address, with their counts.
 
     It can be interrupted at any time: what was sent goes on by itself, --resume sends the rest. The exit status is 3 if rows
     were refused.
 
-    Examples: tinyurl import yourls.sql --dry-run;  tinyurl import shlink.csv --domain old.example=go.example;
+    Examples: tinyurl import yourls.sql --dry-run;  tinyurl import https://old.example --domain old.example=go.example;
     tinyurl import --undo ID
     """
     known = [each for each in (follow, start, undo) if each is not None]
@@ -73,9 +85,7 @@ def import_command(
         fail(COMMAND, "give a file, or one of --follow, --start and --undo", status=2)
     with asking(COMMAND, url, key) as client:
         if file is not None:
-            path = Path(file)
             options = ImportOptions(
-                filename=path.stem if is_packed(path.name) else path.name,
                 format=format,
                 on_conflict=on_conflict,
                 dry_run=dry_run,
@@ -87,7 +97,7 @@ def import_command(
                 scheme=scheme,
                 slashes=slashes,
             )
-            found = _send(client, path, options, resume)
+            found = _send(client, file, source_key, options, resume)
         elif start is not None:
             found = client.begin_after_dry_run(str(start))
         elif undo is not None:
@@ -106,7 +116,19 @@ def import_command(
     _report(found)
 
 
-def _send(client: Client, path: Path, options: ImportOptions, resume: UUID | None) -> Import:
+def _send(client: Client, file: str, source_key: str | None, options: ImportOptions, resume: UUID | None) -> Import:
+    """Send a file, or what is pulled from another shortener, until all of it has arrived."""
+    if not is_address(file):
+        path = Path(file)
+        return _send_file(
+            client, path, replace(options, filename=path.stem if is_packed(path.name) else path.name), resume
+        )
+    with pulled_file(file, source_key, options.format) as path:
+        # A pulled file says itself what it is.
+        return _send_file(client, path, replace(options, format=None, filename=file), resume)
+
+
+def _send_file(client: Client, path: Path, options: ImportOptions, resume: UUID | None) -> Import:
     import_id = str(resume or uuid4())
     progress = Progress()
     try:

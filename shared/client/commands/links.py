@@ -1,30 +1,24 @@
-"""`tinyurl links`: creates, lists, shows, edits and deletes links, and shows their statistics."""
+"""`tinyurl links`: creates, lists, shows, edits and deletes links (`statistics.py` counts their clicks)."""
 
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import datetime
-from enum import StrEnum
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo
 
 import typer
 
 from ..client import Client
-from ..counts import Stats
-from ..questions import LinkQuestion, StatsQuestion
+from ..questions import LinkQuestion
 from ..results import Link
-from ..words import Bots, Interval, LinkState, Sort
+from ..words import LinkState, Sort
 from .instance import Key, Url, asking, fail
-from .output import Form, Output, as_json, show_link, show_links, show_table
+from .output import Form, Output, show_link, show_links
+from .places import Domain, place_of
+from .statistics import stats_command
 
 PAGE = 100
-BAR = 40
 
 Which = Annotated[str, typer.Argument(metavar="LINK", help="A short URL, DOMAIN/CODE, or a code.")]
-Domain = Annotated[str | None, typer.Option(help="The link's domain, else the first one of the instance.")]
 Title = Annotated[str | None, typer.Option(help="A title.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A tag; can be repeated.")]
 Notes = Annotated[str | None, typer.Option(help="A text for yourself.")]
@@ -36,12 +30,6 @@ Fields = Annotated[
     list[str] | None,
     typer.Option("--field", metavar="NAME=VALUE", help="Any other field of the API; a value is JSON, else text."),
 ]
-
-
-class StatsForm(StrEnum):
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 links = typer.Typer(
@@ -184,59 +172,7 @@ def delete(
         client.delete_link(link)
 
 
-@links.command()
-def stats(
-    which: Annotated[
-        str | None, typer.Argument(metavar="[LINK]", help="A short URL, DOMAIN/CODE, or a code; all links without one.")
-    ] = None,
-    *,
-    domain: Domain = None,
-    start: Annotated[datetime | None, typer.Option("--from", help="Since when; 30 days ago if left out.")] = None,
-    end: Annotated[datetime | None, typer.Option("--to", help="Until when; now if left out.")] = None,
-    interval: Annotated[Interval, typer.Option(help="Of the series.")] = "day",
-    time_zone: Annotated[str, typer.Option(help="Of the days, such as Europe/Berlin.")] = "UTC",
-    bots: Annotated[Bots, typer.Option(help="Whether known bots count.")] = "include",
-    top: Annotated[int, typer.Option(min=0, max=100, help="Values of each dimension.")] = 5,
-    output: Annotated[
-        StatsForm, typer.Option(help="`table` for people, `json` or `csv` for programs.")
-    ] = StatsForm.TABLE,
-    url: Url = None,
-    key: Key = None,
-) -> None:
-    """Show who followed a link, by time, country, browser, system, device, referrer and language.
-
-    Example: tinyurl links stats py --from 2026-01-01 --interval week --time-zone Europe/Berlin
-    """
-    query = StatsQuestion(
-        _in_zone(start, time_zone),
-        _in_zone(end, time_zone),
-        interval=interval,
-        time_zone=time_zone,
-        bots=bots,
-        top=top,
-    )
-    with asking("links stats", url, key) as client:
-        link = client.link(*place_of(which, domain)) if which else None
-        if output is StatsForm.CSV:
-            sys.stdout.buffer.write(client.stats_csv(query, link))
-            return
-        found = client.stats(query, link)
-    if output is StatsForm.JSON:
-        typer.echo(as_json(asdict(found)))
-    else:
-        _show_stats(found)
-
-
-def place_of(text: str, domain: str | None) -> tuple[str, str | None]:
-    """Return the code and the domain of a link that somebody names; the domain is None if it is the first one."""
-    if "://" in text:
-        address = urlsplit(text)
-        return unquote(address.path.removeprefix("/")), domain or address.netloc
-    host, slash, code = text.partition("/")
-    # A code may have a `/` and a `.`, but no code begins with the name of a host.
-    if slash and domain is None and ("." in host or ":" in host):
-        return unquote(code), host
-    return text, domain
+links.command("stats")(stats_command)
 
 
 def _fields(
@@ -272,13 +208,6 @@ def _fields(
     return given
 
 
-def _in_zone(moment: datetime | None, time_zone: str) -> datetime | None:
-    try:
-        return None if moment is None else moment.replace(tzinfo=ZoneInfo(time_zone))
-    except (ValueError, KeyError):
-        raise typer.BadParameter(f"there is no time zone {time_zone}", param_hint="--time-zone") from None
-
-
 def _list(client: Client, wanted: LinkQuestion, sort: Sort, limit: int) -> Iterator[Link]:
     cursor, left = None, limit or sys.maxsize
     while True:
@@ -288,24 +217,3 @@ def _list(client: Client, wanted: LinkQuestion, sort: Sort, limit: int) -> Itera
         cursor = page.next_cursor
         if cursor is None or left <= 0:
             return
-
-
-def _show_stats(found: Stats) -> None:
-    totals = found.totals
-    unique = "unknown" if totals.unique_visitors is None else totals.unique_visitors
-    typer.echo(f"clicks {totals.clicks}, humans {totals.humans}, bots {totals.bots}, unique {unique}")
-    if totals.imported or found.undated.clicks:
-        typer.echo(f"imported {totals.imported} of these, and {found.undated.clicks} without a date")
-    most = max((bucket.clicks for bucket in found.series), default=0) or 1
-    times = "%Y-%m-%d %H:%M" if found.interval == "hour" else "%Y-%m-%d"
-    series = [
-        (bucket.start.strftime(times), str(bucket.clicks), "▇" * round(BAR * bucket.clicks / most))
-        for bucket in found.series
-        if bucket.clicks
-    ]
-    if series:
-        show_table(series, cut=None)
-    for name, dimension in found.dimensions.items():
-        if dimension.top:
-            typer.echo(f"\n{name}")
-            show_table([(f"  {count.value}", str(count.clicks)) for count in dimension.top], cut=None)

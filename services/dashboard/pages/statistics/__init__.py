@@ -96,7 +96,7 @@ def _choose_link(client: Client, key: Key) -> Link | None:
         type="search",
         icon="",
     )
-    domain, code = _split_name(name or "")
+    domain, code = split_name(name or "")
     if not code:
         return None
     try:
@@ -108,7 +108,7 @@ def _choose_link(client: Client, key: Key) -> Link | None:
         return None
 
 
-def _split_name(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """Split a link's name or short URL into its domain, if any, and its code."""
     domain, slash, code = re.sub(r"^https?://", "", name.strip()).partition("/")
     return (re.sub(r":\d{1,5}$", "", domain), unquote(code)) if slash else ("", unquote(domain))

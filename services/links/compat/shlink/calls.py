@@ -13,6 +13,7 @@ from services.links.links.checks import link_key, spell_domain
 from services.links.site import Site
 from services.links.state import LinksState
 from services.links.web.errors import FieldError, InvalidInput
+from shared.api import LONGEST_SEARCH
 from shared.records import LinkKey
 
 DEFAULT = "DEFAULT"
@@ -40,14 +41,28 @@ class Call:
     def site(self) -> Site:
         return self.state.site
 
-    def text(self, name: str) -> str | None:
-        """The last value of a parameter; None for an empty one."""
+    def text(self, name: str, longest: int = LONGEST_SEARCH) -> str | None:
+        """The last value of a parameter; None for an empty one.
+
+        Raises:
+            InvalidInput: It is too long, or has NUL, which Postgres cannot compare with.
+        """
         values = self.lists.get(name)
-        return (values[-1].strip() or None) if values else None
+        text = values[-1].strip() if values else ""
+        if "\0" in text or len(text) > longest:
+            raise InvalidInput(FieldError(name, f"must not have more than {longest} characters, or U+0000"))
+        return text or None
 
     def texts(self, name: str) -> list[str]:
-        """The values of a list that are not empty."""
-        return [value for value in self.lists.get(name, ()) if value]
+        """The values of a list that are not empty.
+
+        Raises:
+            InvalidInput: One has NUL.
+        """
+        values = [value for value in self.lists.get(name, ()) if value]
+        if any("\0" in value for value in values):
+            raise InvalidInput(FieldError(name, "must not have U+0000"))
+        return values
 
     def is_true(self, name: str) -> bool:
         return self.text(name) == "true"

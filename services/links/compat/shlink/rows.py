@@ -57,12 +57,18 @@ async def count_short_urls(conn: Connection, wanted: ShortUrlFilter) -> int:
     return count
 
 
+async def limit_statements(conn: Connection, seconds: float) -> None:
+    """End each further statement of the transaction after so long; one that is over its time gets a moment."""
+    await conn.execute("SELECT set_config('statement_timeout', $1, true)", str(max(1, round(seconds * 1000))))
+
+
 async def select_short_urls(
-    conn: Connection, wanted: ShortUrlFilter, order: tuple[str, bool], *, start: int, count: int
+    conn: Connection, wanted: ShortUrlFilter, order: tuple[str, bool], *, start: int, count: int, total: int
 ) -> list[LinkRow]:
     """Read a page of a list by its place.
 
-    The ids are found first: those before the page are passed over in an index alone where nothing is filtered.
+    The ids are found first, from the nearer end of the list: those before the page are passed over, in an index alone where
+    nothing is filtered.
 
     Args:
         conn: In a snapshot.
@@ -70,10 +76,18 @@ async def select_short_urls(
         order: A name of `ORDERS`, and whether the largest is first.
         start: Links before the page.
         count: Links at most.
+        total: All links that match, in the same snapshot.
     """
     name, is_descending = order
-    statement = _IDS.replace("<column>", ORDERS[name]).replace("<order>", "DESC" if is_descending else "ASC")
-    ids = [row["id"] for row in await conn.fetch(say_whose(statement, wanted.owner), *_arguments(wanted), start, count)]
+    count = min(count, total - start)
+    if count <= 0:
+        return []
+    behind = total - start - count
+    is_reversed = behind < start
+    direction = "DESC" if is_descending != is_reversed else "ASC"
+    statement = say_whose(_IDS.replace("<column>", ORDERS[name]).replace("<order>", direction), wanted.owner)
+    rows = await conn.fetch(statement, *_arguments(wanted), behind if is_reversed else start, count)
+    ids = [row["id"] for row in (reversed(rows) if is_reversed else rows)]
     found: dict[int, LinkRow] = {}
     for first in range(0, len(ids), READ_AT_ONCE):
         rows = await conn.fetch(SELECT + "WHERE id = ANY ($1)", ids[first : first + READ_AT_ONCE])

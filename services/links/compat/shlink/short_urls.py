@@ -6,6 +6,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from time import monotonic
 
 from starlette.responses import Response
 
@@ -13,14 +14,23 @@ from services.links.compat.shlink.calls import Call
 from services.links.compat.shlink.creating import create, read_edit, read_new
 from services.links.compat.shlink.lists import USUAL_ITEMS, read_order, read_page, write_page
 from services.links.compat.shlink.objects import Json, short_url
-from services.links.compat.shlink.rows import ORDERS, ShortUrlFilter, count_short_urls, select_short_urls
+from services.links.compat.shlink.rows import (
+    ORDERS,
+    ShortUrlFilter,
+    count_short_urls,
+    limit_statements,
+    select_short_urls,
+)
 from services.links.links import actions
 from services.links.links.checks import check_owner
-from services.links.links.search import read_search
+from services.links.links.search import Search, read_search
 from services.links.web.errors import FieldError, InvalidInput, refuse_costly
 from services.links.web.texts import normalize
-from shared.api import LONGEST_SEARCH
+from shared.api import LONGEST_URL
 from shared.postgres import Connection, connection
+
+STATEMENTS_S = 4.0
+"""The time of both statements of a list, as of one (`ASKING` in `app.py`)."""
 
 _SECOND = timedelta(seconds=1)
 
@@ -33,10 +43,10 @@ async def list_short_urls(call: Call) -> Response:
         _filter(call),
     )
     async with listing(call) as conn:
+        began = monotonic()
         total = await count_short_urls(conn, wanted)
-        rows = []
-        if asked.start < total:
-            rows = await select_short_urls(conn, wanted, order, start=asked.start, count=asked.size)
+        await limit_statements(conn, STATEMENTS_S - (monotonic() - began))
+        rows = await select_short_urls(conn, wanted, order, start=asked.start, count=asked.size, total=total)
     return await write_page("shortUrls", asked, rows, total, lambda row: short_url(row, call.site))
 
 
@@ -47,7 +57,7 @@ async def create_short_url(call: Call) -> Json:
 
 async def shorten(call: Call) -> Json | Response:
     """Create a link by GET, of a target alone; as text if that is asked for."""
-    row = await create(call, await read_new(call, {"longUrl": call.text("longUrl")}))
+    row = await create(call, await read_new(call, {"longUrl": call.text("longUrl", LONGEST_URL)}))
     accepts_text = call.request.headers.get("accept", "").partition(",")[0].strip() == "text/plain"
     answer = short_url(row, call.site)
     if call.text("format") == "txt" or (call.text("format") is None and accepts_text):
@@ -88,11 +98,6 @@ async def listing(call: Call) -> AsyncIterator[Connection]:
 
 
 def _filter(call: Call) -> ShortUrlFilter:
-    text = normalize(call.text("searchTerm"))
-    if text is not None and (not isinstance(text, str) or "\0" in text or len(text) > LONGEST_SEARCH):
-        raise InvalidInput(
-            FieldError("searchTerm", f"must not be longer than {LONGEST_SEARCH} characters, or have NUL")
-        )
     # Restricted keys see their own links, whatever they name.
     owner = check_owner(call.text("apiKeyName") if call.caller.is_admin else None, call.caller)
     until = call.date("endDate")
@@ -105,7 +110,7 @@ def _filter(call: Call) -> ShortUrlFilter:
         any_tags=() if is_all else tags,
         without_all=without if is_all_without else (),
         without_any=() if is_all_without else without,
-        search=None if text is None else read_search(text),
+        search=_search(call),
         since=call.date("startDate"),
         # Inclusive, and shown without fractions.
         until=None if until is None else until + _SECOND,
@@ -114,12 +119,17 @@ def _filter(call: Call) -> ShortUrlFilter:
     )
 
 
+def _search(call: Call) -> Search | None:
+    try:
+        text = normalize(call.text("searchTerm"))
+    except ValueError as error:
+        raise InvalidInput(FieldError("searchTerm", str(error))) from None
+    return read_search(text) if isinstance(text, str) else None
+
+
 def _tags(call: Call, name: str, mode_name: str) -> tuple[list[str], bool]:
     """The tags of a filter, and whether all of them are meant."""
     mode = call.text(mode_name) or "any"
     if mode not in ("any", "all"):
         raise InvalidInput(FieldError(mode_name, "must be any or all"))
-    tags = call.texts(name)
-    if any("\0" in tag for tag in tags):
-        raise InvalidInput(FieldError(name, "must not contain the character U+0000"))
-    return tags, mode == "all"
+    return call.texts(name), mode == "all"

@@ -3,7 +3,7 @@
 `tags.py` and `visits.py` call these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from services.links.compat.shlink.rows import containing, say_whose
@@ -71,30 +71,22 @@ async def select_tag_counts(
     return [], first[0]["total"] if first else 0
 
 
-async def has_tag(conn: Connection, owner: str | None, tag: str) -> bool:
-    statement = say_whose(
-        "SELECT EXISTS (SELECT FROM links WHERE deleted_at IS NULL AND <owner> AND tags @> $2)", owner
-    )
-    return bool(await conn.fetchval(statement, owner, [tag]))
+async def find_tagged(
+    conn: Connection, owner: str | None, tags: Sequence[str], *, most: int = MOST_RETAGGED + 1
+) -> dict[int, list[str]]:
+    """Find links with one of some tags: those tags of each, by the links' ids. No index has the tags, so ask once."""
+    rows = await conn.fetch(say_whose(_TAGGED, owner), owner, list(tags), most)
+    return {row["id"]: row["tags"] for row in rows}
 
 
-async def count_tagged(conn: Connection, owner: str | None, tags: Sequence[str]) -> int:
-    """Count the links with one of the tags, no further than one beyond `MOST_RETAGGED`."""
-    count: int = await conn.fetchval(say_whose(_TAGGED, owner), owner, list(tags), MOST_RETAGGED + 1)
-    return count
+async def rename_tag(conn: Connection, ids: Collection[int], old: str, new: str) -> None:
+    """Give a tag of some links another name. No redirector reads tags, so nothing is announced."""
+    await conn.execute(_RETAG.replace("<tags>", "array_replace(tags, $3, $4)"), [*ids], [old], old, new)
 
 
-async def rename_tag(conn: Connection, owner: str | None, old: str, new: str) -> None:
-    """Give a tag another name at all links that have it. No redirector reads tags, so nothing is announced."""
-    await conn.execute(_retag("array_replace(tags, $3, $4)", owner), owner, [old], old, new)
-
-
-async def remove_tags(conn: Connection, owner: str | None, tags: Sequence[str]) -> None:
-    """Take tags away from all links that have them."""
-    left = (
-        "ARRAY(SELECT tag FROM unnest(tags) WITH ORDINALITY AS kept (tag, place) WHERE tag <> ALL ($2) ORDER BY place)"
-    )
-    await conn.execute(_retag(left, owner), owner, list(tags))
+async def remove_tags(conn: Connection, ids: Collection[int], tags: Sequence[str]) -> None:
+    """Take tags away from some links."""
+    await conn.execute(_RETAG.replace("<tags>", _LEFT), [*ids], [*tags])
 
 
 async def select_clicked(
@@ -127,10 +119,6 @@ async def sum_clicks(conn: Connection, owner: str | None) -> tuple[int, int]:
     return row["clicks"], row["humans"]
 
 
-def _retag(tags: str, owner: str | None) -> str:
-    return say_whose(_RETAG, owner).replace("<tags>", tags)
-
-
 _SUMS = """
     SELECT coalesce(sum(clicks), 0)::bigint AS clicks, coalesce(sum(humans), 0)::bigint AS humans
     FROM links WHERE deleted_at IS NULL AND <owner>
@@ -148,14 +136,16 @@ _TAGS = """
 """
 
 _TAGGED = """
-    SELECT count(*) FROM (
-        SELECT FROM links WHERE deleted_at IS NULL AND <owner> AND tags && $2 LIMIT $3) AS tagged
+    SELECT id, ARRAY(SELECT unnest(tags) INTERSECT SELECT unnest($2::text[])) AS tags
+    FROM links WHERE deleted_at IS NULL AND <owner> AND tags && $2 LIMIT $3
 """
+
+_LEFT = "ARRAY(SELECT tag FROM unnest(tags) WITH ORDINALITY AS kept (tag, place) WHERE tag <> ALL ($2) ORDER BY place)"
 
 # The rows are locked in the order in which batches lock them.
 _RETAG = """
     WITH tagged AS MATERIALIZED (
-        SELECT domain, code FROM links WHERE deleted_at IS NULL AND <owner> AND tags && $2::text[]
+        SELECT domain, code FROM links WHERE id = ANY ($1::bigint[]) AND deleted_at IS NULL AND tags && $2::text[]
         ORDER BY domain, code FOR NO KEY UPDATE
     )
     UPDATE links SET tags = <tags>, version = version + 1, updated_at = now()

@@ -1,6 +1,6 @@
 """The tags of Shlink: in use, with their numbers, renamed and taken away. A tag exists as long as a link has it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from http import HTTPStatus
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,8 +15,7 @@ from services.links.compat.shlink.tag_rows import (
     MOST_RETAGGED,
     TAG_ORDERS,
     TagCount,
-    count_tagged,
-    has_tag,
+    find_tagged,
     remove_tags,
     rename_tag,
     select_tag_counts,
@@ -45,11 +44,12 @@ async def edit_tag(call: Call) -> None:
     old, new = (_named(call, name) for name in ("oldName", "newName"))
     owner = check_owner(None, call.caller)
     async with call.state.shares.batches.turn(call.caller.owner), actions.transaction(call.state, call.caller) as conn:
-        if not await has_tag(conn, owner, old):
+        found = await find_tagged(conn, owner, [old, new])
+        if not any(old in tags for tags in found.values()):
             raise tag_not_found(old)
         if old == new:
             return
-        if await has_tag(conn, owner, new):
+        if any(new in tags for tags in found.values()):
             raise ShlinkProblem(
                 "tag-conflict",
                 HTTPStatus.CONFLICT,
@@ -58,26 +58,25 @@ async def edit_tag(call: Call) -> None:
                 oldName=old,
                 newName=new,
             )
-        _check_count(await count_tagged(conn, owner, [old]))
-        await rename_tag(conn, owner, old, new)
+        _check_count(found)
+        await rename_tag(conn, found, old, new)
 
 
 async def delete_tags(call: Call) -> None:
     """Take tags away from all links, which stay. Those that do not exist are no error."""
-    tags = [tag for tag in call.texts("tags") if "\0" not in tag]
+    tags = call.texts("tags")
     owner = check_owner(None, call.caller)
     if not tags:
         return
     async with call.state.shares.batches.turn(call.caller.owner), actions.transaction(call.state, call.caller) as conn:
-        _check_count(await count_tagged(conn, owner, tags))
-        await remove_tags(conn, owner, tags)
+        found = await find_tagged(conn, owner, tags)
+        _check_count(found)
+        await remove_tags(conn, found, tags)
 
 
 async def _list(call: Call, write: Callable[[TagCount], object]) -> Response:
     asked, order = read_page(call), read_order(call, TAG_ORDERS, "tag-ASC")
-    search = call.text("searchTerm")
-    if search is not None and ("\0" in search or len(search) > LONGEST_TAG):
-        raise InvalidInput(FieldError("searchTerm", f"must not be longer than {LONGEST_TAG} characters, or have NUL"))
+    search = call.text("searchTerm", LONGEST_TAG)
     async with listing(call) as conn:
         rows, total = await select_tag_counts(
             conn,
@@ -106,6 +105,6 @@ def _named(call: Call, name: str) -> str:
         raise InvalidInput(FieldError(name, invalid_input(error).errors[0].reason)) from None
 
 
-def _check_count(links: int) -> None:
-    if links > MOST_RETAGGED:
+def _check_count(found: Sized) -> None:
+    if len(found) > MOST_RETAGGED:
         raise TooCostly(f"More than {MOST_RETAGGED:,} links have the tag: change them in parts, by the API's batches.")

@@ -10,7 +10,7 @@ from services.links.compat.shlink.errors import domain_not_found, tag_not_found
 from services.links.compat.shlink.lists import read_page, write_page
 from services.links.compat.shlink.objects import Json, address, summary
 from services.links.compat.shlink.short_urls import listing
-from services.links.compat.shlink.tag_rows import MOST_CLICKED, has_tag, select_clicked, select_visited, sum_clicks
+from services.links.compat.shlink.tag_rows import MOST_CLICKED, find_tagged, select_clicked, select_visited, sum_clicks
 from services.links.links.checks import check_owner, check_seen
 from services.links.links.rows import select_link
 from services.links.stats.erasures import ask_erasure
@@ -20,8 +20,9 @@ from services.links.stats.visits import Visit, VisitScope, select_visits
 from services.links.web.errors import FieldError, InvalidInput
 from shared.postgres import Connection
 
-MOST_VISITS = 50_000
-"""The newest visits, which a list has. Older ones are in the statistics of the API."""
+MOST_VISITS = 20_000
+"""The newest visits, which a list has: two pages of "all", or the four that its client asks for at once. Every page reads all
+of them to number them. Older ones are in the statistics of the API."""
 
 ORPHAN_TYPES = ("base_url", "regular_404", "invalid_short_url")
 
@@ -40,7 +41,7 @@ async def list_visits_of_short_url(call: Call) -> Response:
     key = call.key()
     async with snapshot(call.request, call.caller) as conn:
         link = check_seen(await select_link(conn, key), call.caller)
-        return await _list(call, conn, VisitScope([link.id]))
+        return await _list(call, conn, VisitScope(frozenset({link.id})))
 
 
 async def list_visits_of_tag(call: Call) -> Response:
@@ -48,10 +49,10 @@ async def list_visits_of_tag(call: Call) -> Response:
     tag = call.request.path_params["tag"]
     owner, domain = check_owner(None, call.caller), call.domain()
     async with snapshot(call.request, call.caller) as conn:
-        if "\0" in tag or not await has_tag(conn, owner, tag):
+        ids = [] if "\0" in tag else await select_clicked(conn, owner, tag=tag, domain=domain)
+        if not ids and ("\0" in tag or not await find_tagged(conn, owner, [tag], most=1)):
             raise tag_not_found(tag)
-        ids = await select_clicked(conn, owner, tag=tag, domain=domain)
-        return await _list(call, conn, VisitScope(ids[:MOST_CLICKED]))
+        return await _list(call, conn, VisitScope(frozenset(ids[:MOST_CLICKED])))
 
 
 async def list_visits_of_domain(call: Call) -> Response:
@@ -62,7 +63,7 @@ async def list_visits_of_domain(call: Call) -> Response:
         raise domain_not_found(text)
     async with snapshot(call.request, call.caller) as conn:
         ids = await select_clicked(conn, check_owner(None, call.caller), domain=domain)
-        return await _list(call, conn, VisitScope(ids[:MOST_CLICKED]))
+        return await _list(call, conn, VisitScope(frozenset(ids[:MOST_CLICKED])))
 
 
 async def list_visits(call: Call) -> Response:
@@ -71,7 +72,7 @@ async def list_visits(call: Call) -> Response:
     async with snapshot(call.request, call.caller) as conn:
         ids = await select_clicked(conn, owner, domain=domain)
         is_all = domain is None and len(ids) > MOST_CLICKED
-        return await _list(call, conn, VisitScope(None, owner) if is_all else VisitScope(ids[:MOST_CLICKED]))
+        return await _list(call, conn, VisitScope(None, owner) if is_all else VisitScope(frozenset(ids[:MOST_CLICKED])))
 
 
 async def list_orphan_visits(call: Call) -> Response:

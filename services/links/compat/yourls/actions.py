@@ -1,65 +1,25 @@
-"""The six actions of YOURLS: shorten, expand, and count."""
+"""The actions of YOURLS: shorten, expand, and those that count (`statistics.py`)."""
 
-import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from services.links.compat.naming import named_link
-from services.links.compat.yourls.answers import NEED_FORMAT, Fields, failure
-from services.links.keys.authentication import Caller
+from services.links.compat.yourls.answers import Fields, failure
+from services.links.compat.yourls.calls import UNKNOWN, Call, write_date
+from services.links.compat.yourls.statistics import count_all, count_link, list_links
 from services.links.links import actions
-from services.links.links.checks import check_owner
 from services.links.links.forms import LinkIn
-from services.links.links.lists import LAST_OFFSET, LinkFilter, select_link_counts, select_links
-from services.links.links.rows import LinkRow
 from services.links.links.targets import OwnLinkRefused, TargetRefused
-from services.links.site import Site
-from services.links.state import LinksState
-from services.links.web.cursors import Position
-from services.links.web.errors import CodeTaken, FieldError, InvalidInput, NotFound, invalid_input, refuse_costly
-from shared.api import LONGEST_TITLE, Scope, Sort
-from shared.postgres import Connection, connection
-from shared.records import LinkKey
+from services.links.web.errors import CodeTaken, FieldError, InvalidInput, NotFound, invalid_input
+from shared.api import LONGEST_TITLE, Scope
 
 VERSION = "1.10.4"
 """The release of YOURLS whose answers these are."""
 
 DATABASE_VERSION = "507"
 
-MOST_LINKS = 1000
 LONGEST_SHOWN_URL = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What is asked for, and by whom.
-
-    Attributes:
-        sent: The parameters.
-        domain: Of new links, and of keywords alone.
-    """
-
-    state: LinksState
-    caller: Caller
-    sent: Mapping[str, str]
-    domain: str
-
-    @property
-    def site(self) -> Site:
-        return self.state.site
-
-    def key(self) -> LinkKey:
-        """Return the key of the link that `shorturl` names.
-
-        Raises:
-            NotFound: It names none.
-        """
-        return named_link(self.sent.get("shorturl", ""), self.domain, self.site)
-
 
 SCOPES: Mapping[str, tuple[Scope, ...]] = {
     "shorturl": ("links:write",),
@@ -69,11 +29,8 @@ SCOPES: Mapping[str, tuple[Scope, ...]] = {
     "db-stats": ("links:read",),
 }
 
-_ORDERS: Mapping[str, Sort] = {"top": "-clicks", "bottom": "clicks", "last": "-created_at"}
-
 _controls = re.compile(r"[\x00-\x1f\x7f]")
 _has_scheme = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:").match
-_whole = re.compile(r"\s*[+-]?[0-9]{1,18}").match
 
 
 async def shorten(call: Call) -> Fields:
@@ -110,7 +67,7 @@ async def shorten(call: Call) -> Fields:
         return _refuse(keyword, error.errors[0])
     link = outcome.link
     shown, short_url, title = _cut(url), call.site.short_url(link.key), link.fields.title or url
-    described = {"keyword": link.code, "url": url, "title": title, "date": _date(link.created_at), "ip": ""}
+    described = {"keyword": link.code, "url": url, "title": title, "date": write_date(link.created_at), "ip": ""}
     if not outcome.is_new:
         message = f"{shown} already exists in database (short URL: {short_url.partition('://')[2]})"
         return failure("error:url", message, "200") | {
@@ -136,10 +93,11 @@ async def expand(call: Call) -> Fields:
     """Tell where a link leads."""
     keyword = call.sent.get("shorturl", "")
     try:
-        _, keyword = key = call.key()
+        key = call.key()
+        keyword = key[1]
         link = await actions.read_link(call.state, call.caller, key)
     except NotFound:
-        return {"keyword": keyword, "simple": "not found", "message": _UNKNOWN, "errorCode": "404"}
+        return {"keyword": keyword, "simple": "not found", "message": UNKNOWN, "errorCode": "404"}
     url = link.fields.url_as_given
     return {
         "keyword": link.code,
@@ -150,51 +108,6 @@ async def expand(call: Call) -> Fields:
         "message": "success",
         "statusCode": "200",
     }
-
-
-async def count_link(call: Call) -> Fields:
-    """Tell of a link how often it was clicked."""
-    try:
-        link = await actions.read_link(call.state, call.caller, call.key())
-    except NotFound:
-        return {"statusCode": "404", "message": _UNKNOWN, "simple": NEED_FORMAT}
-    return {"statusCode": "200", "message": "success", "link": _counted(link, call.site), "simple": NEED_FORMAT}
-
-
-async def list_links(call: Call) -> Fields:
-    """List links by their clicks or age, and count all of them."""
-    order, limit, start = (
-        call.sent.get("filter", ""),
-        _number(call.sent.get("limit", "")),
-        _number(call.sent.get("start", "")),
-    )
-    for name, number, most in (("limit", limit, MOST_LINKS), ("start", start, LAST_OFFSET)):
-        if number > most:
-            raise InvalidInput(FieldError(name, f"must not be greater than {most}"))
-    wanted = LinkFilter(owner=check_owner(None, call.caller))
-    async with call.state.shares.lists.turn(call.caller.owner), connection(call.state.list_pool) as conn:
-        with refuse_costly():
-            if limit <= 0:
-                rows = []
-            elif order in ("rand", "random"):
-                rows = await _draw(conn, wanted, limit)
-            else:
-                sort = _ORDERS.get(order, "-clicks")
-                rows = await select_links(conn, wanted, sort=sort, after=None, limit=limit, offset=max(start, 0))
-            counts = await select_link_counts(conn, owner=wanted.owner)
-    links = {f"link_{number}": _counted(link, call.site) for number, link in enumerate(rows, 1)}
-    stats = {"total_links": counts.links, "total_clicks": counts.clicks}
-    listed: Fields = {"links": links} if links else {}
-    return listed | {"stats": stats, "statusCode": "200", "simple": NEED_FORMAT, "message": "success"}
-
-
-async def count_all(call: Call) -> Fields:
-    """Count the links, and their clicks."""
-    async with call.state.shares.lists.turn(call.caller.owner), connection(call.state.list_pool) as conn:
-        with refuse_costly():
-            counts = await select_link_counts(conn, owner=check_owner(None, call.caller))
-    stats = {"total_links": counts.links, "total_clicks": counts.clicks}
-    return {"db-stats": stats, "statusCode": "200", "simple": NEED_FORMAT, "message": "success"}
 
 
 async def tell_version(call: Call) -> Fields:
@@ -212,35 +125,6 @@ ACTIONS: Mapping[str, Callable[[Call], Awaitable[Fields]]] = {
     "version": tell_version,
 }
 
-_UNKNOWN = "Error: short URL not found"
-
-
-async def _draw(conn: Connection, wanted: LinkFilter, limit: int) -> list[LinkRow]:
-    """Choose links at random: those that were made after a time that is drawn, so that no more of them are read."""
-    oldest = await select_links(conn, wanted, sort="created_at", after=None, limit=1)
-    newest = await select_links(conn, wanted, sort="-created_at", after=None, limit=1)
-    if not oldest or not newest:
-        return []
-    drawn = random.randint(oldest[0].id - 1, newest[0].id)
-    rows = await select_links(conn, wanted, sort="created_at", after=Position(drawn, drawn), limit=limit)
-    if len(rows) < limit:
-        first = await select_links(conn, wanted, sort="created_at", after=None, limit=limit - len(rows))
-        rows += [link for link in first if link.id <= drawn]
-    random.shuffle(rows)
-    return rows
-
-
-def _counted(link: LinkRow, site: Site) -> dict[str, object]:
-    url = link.fields.url_as_given
-    return {
-        "shorturl": site.short_url(link.key),
-        "url": url,
-        "title": link.fields.title or url,
-        "timestamp": _date(link.created_at),
-        "ip": "",
-        "clicks": link.clicks,
-    }
-
 
 def _refuse(keyword: str, error: FieldError) -> Fields:
     if error.field == "code":
@@ -253,15 +137,5 @@ def _taken(keyword: str) -> str:
     return f"Short URL {keyword} already exists in database or is reserved"
 
 
-def _number(text: str) -> int:
-    """Read a number as PHP does: what is none is 0."""
-    found = _whole(text)
-    return int(found[0]) if found else 0
-
-
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN_URL else text[: LONGEST_SHOWN_URL - 5] + "[...]"
-
-
-def _date(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

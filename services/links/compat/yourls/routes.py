@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from services.links.compat.naming import asked_domain
 from services.links.compat.sent import read_form, read_query
-from services.links.compat.yourls.actions import ACTIONS, SCOPES, Call
+from services.links.compat.yourls.actions import ACTIONS, SCOPES
 from services.links.compat.yourls.answers import Fields, refusal, write
+from services.links.compat.yourls.calls import Call
 from services.links.keys.authentication import Caller, check_scopes
 from services.links.state import LinksState, state_of
 from services.links.web.errors import Problem, Unauthenticated, find_problem

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from services.links.sources.drafts import text_of
 from services.links.sources.found import Hints
-from services.links.sources.times import read_time, spell_time
+from services.links.sources.reading.times import read_time, spell_time
 
 _SYSTEMS = frozenset({"android", "ios", "windows", "macos", "linux", "chromeos"})
 _BROWSERS = frozenset({"chrome", "firefox", "edge", "safari", "opera"})

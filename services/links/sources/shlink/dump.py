@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from services.links.sources.drafts import clean_host, make_link, read_each, read_flag
-from services.links.sources.dumps import LinkNumbers, number_of, read_tables
 from services.links.sources.found import File, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.shlink_rules import ShlinkRule, turn_rules
-from services.links.sources.sql import Row, Wanted
-from services.links.sources.times import read_time
+from services.links.sources.reading.dumps import LinkNumbers, number_of, read_tables
+from services.links.sources.reading.sql_tables import Row, Wanted
+from services.links.sources.reading.times import read_time
+from services.links.sources.shlink.rules import ShlinkRule, turn_rules
 
 LINKS = Wanted(
     "short_urls",

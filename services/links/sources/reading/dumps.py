@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from services.links.sources.formats import head_of, kind_of
 from services.links.sources.found import File, Unusable, UnusableFile
-from services.links.sources.sql import Row, Wanted, read_rows
-from services.links.sources.sqlite_files import SqliteFile, Value
-from services.links.sources.texts import LONGEST_FIELD
+from services.links.sources.reading.sql import read_rows
+from services.links.sources.reading.sql_tables import Row, Wanted
+from services.links.sources.reading.sqlite_files import SqliteFile, Value
+from services.links.sources.reading.texts import LONGEST_FIELD
 
 
 def read_tables(file: File, *wanted: Wanted, beside: Sequence[Wanted] = ()) -> Iterator[Row | Unusable]:

@@ -17,8 +17,8 @@ from services.links.sources.drafts import (
 )
 from services.links.sources.formats import head_of, is_json_of, kind_of
 from services.links.sources.found import ROOT, File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.json_rows import read_json
-from services.links.sources.tables import read_table, sniff
+from services.links.sources.reading.json_rows import read_json
+from services.links.sources.reading.tables import read_table, sniff
 
 NAME = "shortio"
 TITLE = "Short.io"

@@ -26,31 +26,30 @@ _NO_ENCODINGS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_es
 """Python has them for other ends."""
 
 
-def read_texts(file: File) -> Iterator[str]:
+def read_texts(file: File, *, keeps_wrong: bool = False) -> Iterator[str]:
     """Decode a file, block by block: by its byte order mark, else by the hint, else as UTF-8.
+
+    Args:
+        keeps_wrong: Let wrong bytes through, as lone surrogates. A dump has them in tables that nobody wants.
 
     Raises:
         UnusableFile: It is of another encoding, or no text; with the line.
     """
-    decoder: codecs.IncrementalDecoder | None = None
-    feeds, returns = 0, 0
-    encoding, first = "", b""
+    decoder: _Decoder | None = None
+    first = b""
     for block in file.blocks():
         if decoder is None:
             first += block
             if len(first) < 4:
                 continue
-            encoding = _encoding_of(first, file.hints.encoding)
-            decoder, block = codecs.getincrementaldecoder(encoding)(), first  # noqa: PLW2901  # the beginning comes along
-        text = _decode(decoder, block, encoding, 1 + max(feeds, returns))
-        feeds, returns = _count(text, feeds, returns)
+            decoder, block = _Decoder(first, file, keeps_wrong=keeps_wrong), first  # noqa: PLW2901  # all of the beginning
+        text = decoder.decode(block)
         if text:
             yield text
     if decoder is None:
-        encoding = _encoding_of(first, file.hints.encoding)
-        decoder = codecs.getincrementaldecoder(encoding)()
-        yield _decode(decoder, first, encoding, 1)
-    yield _decode(decoder, b"", encoding, 1 + max(feeds, returns), final=True)
+        decoder = _Decoder(first, file, keeps_wrong=keeps_wrong)
+        yield decoder.decode(first)
+    yield decoder.decode(b"", final=True)
 
 
 @lru_cache(4)
@@ -83,6 +82,13 @@ def read_lines(file: File) -> Iterator[str]:
     yield from io.StringIO(rest, newline="")
 
 
+def wrong_bytes(line: int, encoding: str | None) -> UnusableFile:
+    """The error of a line that is of another encoding."""
+    name = (encoding or "utf-8").upper()
+    advice = "" if name != "UTF-8" else " If it is from an old Windows program, say encoding=windows-1252."
+    return UnusableFile(f"Line {line} has bytes that are no {name}.{advice}")
+
+
 def shorten(text: str) -> str:
     """Return a row, or its beginning, as an error shows it."""
     return text if len(text) <= LONGEST_QUOTED else text[:LONGEST_QUOTED] + "…"
@@ -107,21 +113,34 @@ def _encoding_of(head: bytes, hint: str | None) -> str:
     return name
 
 
-def _decode(decoder: codecs.IncrementalDecoder, block: bytes, encoding: str, line: int, *, final: bool = False) -> str:
-    try:
-        text = decoder.decode(block, final)
-    except UnicodeError as error:
-        before = b""
-        if isinstance(error, UnicodeDecodeError):
-            before = error.object[: error.start]
-        line += before.decode(encoding, "ignore").count("\n")
-        advice = "" if encoding != "utf-8" else " If it is from an old Windows program, say encoding=windows-1252."
-        raise UnusableFile(f"Line {line} has bytes that are no {encoding.upper()}.{advice}") from None
-    if "\0" in text:
-        line += text.count("\n", 0, text.index("\0"))
-        raise UnusableFile(f"Line {line} has a NUL: the file is no text, or UTF-16 without its byte order mark.")
-    return text
+class _Decoder:
+    """Decodes a file, and knows in which line it is."""
 
+    def __init__(self, head: bytes, file: File, *, keeps_wrong: bool) -> None:
+        self._encoding = _encoding_of(head, file.hints.encoding)
+        self._decoder = codecs.getincrementaldecoder(self._encoding)()
+        self._keeps_wrong = keeps_wrong
+        self._feeds = self._returns = 0
 
-def _count(text: str, feeds: int, returns: int) -> tuple[int, int]:
-    return feeds + text.count("\n"), returns + text.count("\r")
+    def decode(self, block: bytes, *, final: bool = False) -> str:
+        try:
+            text = self._decoder.decode(block, final)
+        except UnicodeDecodeError as error:
+            if not self._keeps_wrong or self._decoder.errors != "strict":
+                before = error.object[: error.start].decode(self._encoding, "ignore")
+                raise wrong_bytes(self._line + before.count("\n"), self._encoding) from None
+            # A decoder that has failed is where it was before.
+            self._decoder.errors = "surrogateescape"
+            return self.decode(block, final=final)
+        except UnicodeError:
+            raise wrong_bytes(self._line, self._encoding) from None
+        if "\0" in text:
+            line = self._line + text.count("\n", 0, text.index("\0"))
+            raise UnusableFile(f"Line {line} has a NUL: the file is no text, or UTF-16 without its byte order mark.")
+        self._feeds += text.count("\n")
+        self._returns += text.count("\r")
+        return text
+
+    @property
+    def _line(self) -> int:
+        return 1 + max(self._feeds, self._returns)

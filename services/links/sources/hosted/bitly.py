@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from services.links.sources.drafts import ARCHIVED, find_place, make_link, read_each, read_flag, text_of, texts_of
 from services.links.sources.formats import head_of, is_json_of, kind_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.json_rows import JsonRow, read_json
-from services.links.sources.tables import Record, read_table, sniff
+from services.links.sources.reading.json_rows import JsonRow, read_json
+from services.links.sources.reading.tables import Record, read_table, sniff
 
 NAME = "bitly"
 TITLE = "Bitly"

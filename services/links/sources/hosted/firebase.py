@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode
 from services.links.sources.drafts import ARCHIVED, find_place, make_link, read_each, read_flag
 from services.links.sources.formats import head_of, kind_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.tables import Layout, Record, read_table, sniff
+from services.links.sources.reading.tables import Layout, Record, read_table, sniff
 
 NAME = "firebase"
 TITLE = "Firebase Dynamic Links"

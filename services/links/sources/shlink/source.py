@@ -1,16 +1,16 @@
 """Shlink: CSV of its web client and command line, CSV for its importer, what its API answers, and dumps of its database."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from services.links.sources import shlink_dump
-from services.links.sources.countries import find_country
 from services.links.sources.drafts import (
     clean_host,
     decode_code,
     find_place,
     make_link,
     object_of,
+    quote,
     read_each,
     read_flag,
     read_number,
@@ -19,10 +19,12 @@ from services.links.sources.drafts import (
 )
 from services.links.sources.formats import dump_of, head_of, is_json_of, kind_of
 from services.links.sources.found import File, FoundCounts, FoundLink, FoundVisit, Hints, Unusable
-from services.links.sources.json_rows import JsonRow, read_json
-from services.links.sources.shlink_rules import ShlinkRule, turn_rules
-from services.links.sources.tables import Record, read_table, sniff
-from services.links.sources.times import read_time
+from services.links.sources.reading.json_rows import JsonRow, read_json
+from services.links.sources.reading.tables import Record, read_table, sniff
+from services.links.sources.reading.times import read_time
+from services.links.sources.shlink import dump
+from services.links.sources.shlink.countries import find_country
+from services.links.sources.shlink.rules import ShlinkRule, turn_rules
 
 NAME = "shlink"
 TITLE = "Shlink"
@@ -46,6 +48,9 @@ _VISITS = {
     "visited": ("visitedurl",),
     "type": ("type",),
 }
+_match_name = re.compile(r"short-url_([^/_]+)[/_](.+)_visits\b.*").match
+"""What the web client calls the visits of a link; older ones tell nowhere else which one it is. Browsers write `_` for `/`."""
+
 _NO_LINK = frozenset({"invalid_short_url", "base_url", "regular_404"})
 _NOTHING = frozenset({"", "Direct", "Unknown", "direct", "unknown"})
 
@@ -69,7 +74,7 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
         case "json":
             return read_each(read_json(file), lambda row: _told_link(row, file.hints))
         case "sql" | "sqlite":
-            return shlink_dump.read_links(file)
+            return dump.read_links(file)
         case _ if _is_visits(head):
             return iter(())
     is_importers = "visits" not in sniff(head).headings
@@ -83,10 +88,12 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
         case "json":
             return read_each(read_json(file), lambda row: _told_visits(row, file.hints))
         case "sql" | "sqlite":
-            return shlink_dump.read_visits(file)
+            return dump.read_visits(file)
         case _ if _is_visits(head):
-            records = read_table(file, _VISITS, [("date",), ("visited",)], guarded=False)
-            return read_each(records, lambda record: _visit_record(record, file.hints))
+            named = _match_name(file.name)
+            records = read_table(file, _VISITS, [("date",)] if named else [("date",), ("visited",)], guarded=False)
+            visited = f"https://{named[1]}/{named[2]}" if named else ""
+            return read_each(records, lambda record: _visit_record(record, visited, file.hints))
     return iter(())
 
 
@@ -212,7 +219,10 @@ def _told_visits(row: JsonRow, hints: Hints) -> Iterator[FoundVisit | Unusable]:
         if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
             raise ValueError("has a page of visits that is none")
         for visit in page:
-            yield _told_visit(row.number, visit, domain, code, hints)
+            try:
+                yield _told_visit(row.number, visit, domain, code, hints)
+            except ValueError as error:
+                yield Unusable(row.number, quote(visit), str(error))
     elif "visitedUrl" in members:
         if text_of(members, "type") in _NO_LINK:
             raise ValueError("is a visit of no link")
@@ -238,9 +248,9 @@ def _told_visit(number: int, visit: Mapping[str, Any], domain: str | None, code:
     )
 
 
-def _visit_record(record: Record, hints: Hints) -> Iterable[FoundVisit]:
+def _visit_record(record: Record, named: str, hints: Hints) -> Iterable[FoundVisit]:
     cells = record.cells
-    visited = cells["visited"]
+    visited = cells.get("visited") or named
     if cells.get("type") in _NO_LINK or visited in _NOTHING:
         raise ValueError("is a visit of no link")
     domain, code = find_place(visited)

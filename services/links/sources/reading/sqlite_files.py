@@ -51,7 +51,7 @@ class SqliteFile:
         self._deadline = 0.0
         self._conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         try:
-            self._conn.deserialize(bytes(held) if len(held) < 512 else held)
+            self._conn.deserialize(held)
             del held
             self._conn.execute("PRAGMA trusted_schema = OFF")
             self._conn.execute("PRAGMA query_only = ON")

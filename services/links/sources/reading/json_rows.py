@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
-from services.links.sources.found import File, Unusable, UnusableFile
-from services.links.sources.texts import LONGEST_LINE, read_texts, shorten
-
-READ_CHARACTERS = 256 * 1024
+from services.links.sources.found import File, Unusable
+from services.links.sources.reading.texts import shorten
+from services.links.sources.reading.windows import Window
 
 LISTS = frozenset({"data", "links", "shortUrls", "visits", "items", "results", "result", "urls"})
 """Members of an answer that hold its rows, or another answer."""
@@ -52,15 +51,8 @@ def read_json(file: File) -> Iterator[JsonRow | Unusable]:
             yield Unusable(number, shorten(str(value)), "is no object")
 
 
-class _Json:
+class _Json(Window):
     """A file of JSON, of which a part is in memory."""
-
-    def __init__(self, file: File) -> None:
-        self._texts = read_texts(file)
-        self._text = ""
-        self._at = 0
-        self._line = 1
-        self._is_whole = False
 
     def values(self) -> Iterator[Any]:
         """The rows of all values of the file, one after another."""
@@ -69,7 +61,7 @@ class _Json:
 
     def _rows(self, depth: int) -> Iterator[Any]:
         """The rows of the value that begins here. One that is whole in memory is read at once."""
-        letter = self._text[self._at]
+        letter = self.text[self.at]
         if letter == "[":
             yield from self._list()
             return
@@ -77,31 +69,31 @@ class _Json:
             yield self._value()
             return
         try:
-            value, end = _decoder.raw_decode(self._text, self._at)
+            value, end = _decoder.raw_decode(self.text, self.at)
         except (ValueError, RecursionError):
             yield from self._object(depth)
             return
-        self._at = end
+        self.at = end
         yield from _unwrap(value, is_inside=depth > 0)
 
     def _list(self) -> Iterator[Any]:
-        self._at += 1
+        self.at += 1
         while self._expect() != "]":
             yield self._value()
-        self._at += 1
+        self.at += 1
 
     def _object(self, depth: int) -> Iterator[Any]:
         """An object that is longer than what is in memory: an answer with its rows, or a long row."""
-        self._at += 1
+        self.at += 1
         members: dict[str, Any] = {}
         has_rows = False
         while (letter := self._expect()) != "}":
             if letter != '"':
-                self._fail("has no name where a member begins")
+                self.fail("the file has no name where a member begins")
             name = self._value()
             if self._expect() != ":":
-                self._fail("has no colon after the name of a member")
-            self._at += 1
+                self.fail("the file has no colon after the name of a member")
+            self.at += 1
             opening = self._expect()
             if name in LISTS and opening in "[{" and depth < MOST_ANSWERS:
                 has_rows = True
@@ -112,7 +104,7 @@ class _Json:
                     # YOURLS numbers its links: {"link_1": {…}}.
                     has_rows = True
                     yield members.pop(name)
-        self._at += 1
+        self.at += 1
         if not has_rows:
             yield members
 
@@ -120,65 +112,42 @@ class _Json:
         """Read a value that has to fit into memory."""
         while True:
             try:
-                value, end = _decoder.raw_decode(self._text, self._at)
+                value, end = _decoder.raw_decode(self.text, self.at)
             except RecursionError:
-                self._fail("has lists or objects in one another, too deep to be read")
+                self.fail("the file has lists or objects in one another, too deep to be read")
             except ValueError as error:
-                if self._is_whole:
+                if self.is_whole:
                     self._refuse(error)
-                self._need()
+                self.need_more()
                 continue
-            if end < len(self._text) or self._is_whole:
-                self._at = end
+            if end < len(self.text) or self.is_whole:
+                self.at = end
                 return value
-            self._more()
+            self.read_more()
 
     def _next(self) -> bool:
         """Go to the next value; False at the end of the file."""
         while True:
-            found = _blank(self._text, self._at)
-            self._at = self._at if found is None else found.end()
-            if self._at < len(self._text):
+            found = _blank(self.text, self.at)
+            self.at = self.at if found is None else found.end()
+            if self.at < len(self.text):
                 return True
-            if self._is_whole:
+            if self.is_whole:
                 return False
-            self._more()
+            self.read_more()
 
     def _expect(self) -> str:
         if not self._next():
-            self._fail("ends in the middle")
-        return self._text[self._at]
-
-    def _need(self) -> None:
-        if len(self._text) - self._at > LONGEST_LINE:
-            self._fail(f"has a value of more than {LONGEST_LINE:,} characters, or is no JSON")
-        self._more()
-
-    def _more(self) -> None:
-        """Let go of what is read, and read as much as is left, so that a long value is not read again and again."""
-        self._line += self._text.count("\n", 0, self._at)
-        rest = self._text[self._at :]
-        parts, size, wanted = [rest], 0, max(READ_CHARACTERS, len(rest))
-        for text in self._texts:
-            parts.append(text)
-            size += len(text)
-            if size >= wanted:
-                break
-        else:
-            self._is_whole = True
-        self._text, self._at = "".join(parts), 0
+            self.fail("the file ends in the middle")
+        return self.text[self.at]
 
     def _refuse(self, error: ValueError) -> NoReturn:
         if isinstance(error, json.JSONDecodeError):
-            if error.pos >= len(self._text) or error.msg.startswith("Unterminated"):
-                self._fail("ends in the middle")
-            self._at = error.pos
-            self._fail(f"is no JSON: {error.msg}")
-        self._fail("is no JSON: a number is too long")
-
-    def _fail(self, reason: str) -> NoReturn:
-        line = self._line + self._text.count("\n", 0, self._at)
-        raise UnusableFile(f"Line {line}: the file {reason}.")
+            if error.pos >= len(self.text) or error.msg.startswith("Unterminated"):
+                self.fail("the file ends in the middle")
+            self.at = error.pos
+            self.fail(f"the file is no JSON: {error.msg}")
+        self.fail("the file is no JSON: a number is too long")
 
 
 def _unwrap(value: dict[str, Any], *, is_inside: bool) -> Iterator[Any]:

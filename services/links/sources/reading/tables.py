@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from services.links.sources.found import File, Unusable, UnusableFile
-from services.links.sources.texts import read_head, read_lines, shorten
+from services.links.sources.reading.texts import read_head, read_lines, shorten
 
 DELIMITERS = ",;\t|"
 MOST_HEADINGS = 500

@@ -1,0 +1,1 @@
+"""Shorteners that are services, whose files come from their dashboards and APIs."""

@@ -1,0 +1,1 @@
+"""Shlink, which has the most kinds of files."""
