@@ -87,6 +87,7 @@ def test_what_was_written_is_read() -> None:
             short_url="https://sho.rt/c",
             created_at=AT,
             fields={"title": "t"},
+            owner="alice",
         )
     ]
 

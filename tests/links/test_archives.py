@@ -25,8 +25,10 @@ from services.links.links.checks import new_draft
 from services.links.links.creation import Outcome, store_links
 from services.links.links.forms import LinkIn
 from services.links.links.rows import delete_link, update_link
+from services.links.packed.erasing import erase_some
 from services.links.site import Site
 from services.links.sources import archive
+from services.links.sources.archive_lines import LinkLine, Manifest
 from services.links.sources.found import UnusableFile
 from services.links.web.hashing import hash_password
 from shared.postgres import Connection
@@ -315,13 +317,67 @@ async def test_import_of_an_archive_makes_the_same_links(
     after = of_owner(await select_everything(database), "alice")
     await alice.delete(f"/api/v1/imports/{done['id']}")
     undone = await wait_for(alice, done["id"], "undone")
-    left = of_owner(await select_everything(database), "alice")["links"]
+    async with connect(database) as conn:
+        while await erase_some(conn):
+            pass
+    left = of_owner(await select_everything(database), "alice")
 
-    assert (done["state"], done["format"], done["refused"], done["error"]) == ("done", "tinyurl", 0, None)
+    assert (done["state"], done["format"], done["refused"], done["error"]) == ("done", "archive", 0, None)
     assert here == there
     assert all(there[kind] for kind in COUNTED)
     assert (again["made"], again["visits"]) == (0, 0)
     assert after == here
     assert undone["kept"] == 0
-    assert {key for key, row in left.items() if row["deleted_at"] is None} == set()
-    assert left.keys() == there["links"].keys()
+    assert {key for key, row in left["links"].items() if row["deleted_at"] is None} == set()
+    assert left["links"].keys() == there["links"].keys()
+    # The clicks of a link that was deleted there stay with its tombstone here.
+    assert {key[0] for key in left["slots"]} == {("sho.rt", "alice1"), "alice"}
+
+
+async def test_import_of_everyones_archive_makes_the_same_database(
+    client_with: ClientOf, database: Database, postgres: Postgres, links_settings: LinksSettings
+) -> None:
+    """With the scope `admin` every link stays its owner's, and domains are decided about as they were; twice is once."""
+    admin, site = await client_with("root", "admin"), Site(links_settings)
+    async with fresh_database(postgres) as old:
+        await store_clicks(old, STORES["both"])
+        async with connect(old) as conn, conn.transaction():
+            for owner, body, fate in EVERY_FATE:
+                await make_link(conn, site, owner, body, fate)
+            await decide(conn)
+        content = await write_archive(old, raw_clicks=True)
+        there = await select_everything(old)
+    done = await bring(admin, content)
+    here = await select_everything(database)
+    again = await bring(admin, content)
+
+    assert (done["state"], done["refused"], done["error"]) == ("done", 0, None)
+    assert here == there
+    assert (again["made"], again["visits"]) == (0, 0)
+    assert await select_everything(database) == here
+
+
+@pytest.mark.parametrize("line", [{"password_hash": "$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"},
+                                  {"password_hash": "s3cret"}, {"url": "javascript:alert(1)"}, {"domain": "evil.example"},
+                                  {"code": "api"}, {"fields": {"unknown": 1}}, {"fields": {"status_code": "302"}}])  # fmt: skip
+async def test_archive_is_checked_like_any_client(client_with: ClientOf, line: dict[str, Any]) -> None:
+    """What no client may send, an archive may not bring; the row is told, and the next one is imported."""
+    alice, at = await client_with("alice"), datetime(2026, 1, 1, tzinfo=UTC)
+    good = {
+        "domain": "sho.rt",
+        "code": "good",
+        "owner": "alice",
+        "url": URL,
+        "fields": {},
+        "created_at": at,
+        "updated_at": at,
+    }
+    writer = writing.ArchiveWriter(
+        Manifest(format=1, release="tests", created_at=at, owner=None, passwords=True, raw_clicks=False)
+    )
+    bad = LinkLine.model_validate({**good, "code": "bad", **line})
+    content = writer.begin() + writer.add([bad, LinkLine.model_validate(good)]) + writer.end()
+    done = await bring(alice, content)
+
+    assert (done["state"], done["made"], done["refused"]) == ("done", 1, 1)
+    assert len((await alice.get("/api/v1/links")).json()["items"]) == 1

@@ -40,7 +40,7 @@ FIELDS = {
     "has_password": "has password",
     "visitor_query_wins": "visitor query wins",
     "find_existing": "find existing",
-    "": "owner, clicks, humans, bots, version, created at, updated at, created, updated, created on, modified, "
+    "": "owner, clicks, humans, bots, folds case, version, created at, updated at, created, updated, created on, modified, "
     "last edit, last updated, last modified, updated on, modified at, creation date, creation time, date "
     "created, date, timestamp, total clicks, unique clicks, click count, clicks count, visits, visits count, "
     "visit count, clicks left, imported clicks, folds case, hits, last clicked, ip, id, id string, link id, campaign, "

@@ -22,7 +22,9 @@ async def restore_slice(
     places, edited = await _select_places(conn, job, source, keys)
     # What was edited since it was made stays as it is now.
     records = [each for each in records if not (isinstance(each.record, LinkLine) and _key(each.record) in edited)]
-    destination = Destination(maker.rules, maker.find_domain, job.owner, has_domains=job.is_admin)
+    destination = Destination(
+        maker.rules, maker.find_domain, None if job.is_admin else job.owner, has_domains=job.is_admin
+    )
     restored = await restore_records(conn, records, places, destination, is_whole=await _is_whole(conn, job))
     links = {_key(each.record) for each in records if isinstance(each.record, LinkLine)}
     made = {key: place.link_id for key, place in places.items() if key in links}

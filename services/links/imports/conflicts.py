@@ -88,7 +88,7 @@ async def decide(
     taken: set[LinkKey] = set()
     for draft in drafts:
         came, there = imported.get(draft.origin), known.get(draft.key) if draft.draft.code else None
-        if came is not None and came.owner != owner:
+        if came is not None and came.owner != draft.draft.owner:
             came = None
         if came is not None and came.deleted:
             decisions.append(Decision(draft, Fate.REVIVE, came))
@@ -96,7 +96,7 @@ async def decide(
             fate = Fate.REPLACE if on_conflict == "replace" else Fate.FIND
             decisions.append(Decision(draft, fate, came))
         elif there is not None:
-            decisions.append(_decide_taken(draft, there, owner, on_conflict))
+            decisions.append(_decide_taken(draft, there, draft.draft.owner, on_conflict))
         elif reason := alike.get(draft.key):
             decisions.append(Decision(draft, Fate.REFUSE, None, reason))
         elif draft.draft.code and draft.key in taken:

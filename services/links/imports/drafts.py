@@ -108,10 +108,12 @@ class DraftMaker:
         owner: Whose links they become.
         options: Of the import.
         site: This site.
+        is_admin: Whether links of an archive stay those of their owners.
     """
 
-    def __init__(self, owner: str, options: ImportOptions, site: Site) -> None:
+    def __init__(self, owner: str, options: ImportOptions, site: Site, *, is_admin: bool = False) -> None:
         self._owner = owner
+        self._is_admin = is_admin
         self._options = options
         self._site = site
         self._domains: dict[str | None, str | None] = {None: options.domains.default}
@@ -157,12 +159,10 @@ class DraftMaker:
             except InvalidInput as problem:
                 is_code = {error.field for error in problem.errors} == CODE_FIELDS
                 return Refused(found.line, shown, problem.detail, (domain, code) if is_code else None)
-        if found.password_hash is not None:
-            try:
-                check_password_hash(found.password_hash)
-            except ValueError as error:
-                return Refused(found.line, shown, f"password {error}")
-            plain = replace(plain, fields=replace(plain.fields, password_hash=found.password_hash))
+        try:
+            plain = self._keep(plain, found)
+        except ValueError as error:
+            return Refused(found.line, shown, f"password {error}")
         created_at = found.created_at
         if created_at is not None and not EARLIEST <= created_at <= datetime.now(UTC):
             created_at = None
@@ -171,6 +171,13 @@ class DraftMaker:
         return FoundDraft(
             found.line, shown, origin, plain, created_at, found.clicks, found.bots, used, folds_case, notices
         )
+
+    def _keep(self, draft: LinkDraft, found: FoundLink) -> LinkDraft:
+        """Give a draft what no client may send: the hash of its password, and who owns it."""
+        if found.password_hash is not None:
+            fields = replace(draft.fields, password_hash=check_password_hash(found.password_hash))
+            draft = replace(draft, fields=fields)
+        return replace(draft, owner=found.owner) if self._is_admin and found.owner is not None else draft
 
     def find_domain(self, domain: str | None) -> str | None:
         """Find the domain of this site on which the links of another one go."""

@@ -150,7 +150,7 @@ def _columns(found: FoundDraft, key: LinkKey) -> dict[str, object]:
     domain, code = key
     decided = decided_columns(found.draft.fields)
     columns: dict[str, object] = {name: value for name, value in decided.items() if value != _USUAL[name]}
-    columns |= {"domain": domain, "code": code}
+    columns |= {"domain": domain, "code": code, "owner": found.draft.owner}
     if found.created_at is not None:
         columns["created_at"] = found.created_at
     if found.folds_case:

@@ -24,7 +24,7 @@ from services.links.imports.rows import (
     update_state,
 )
 from services.links.imports.spool import SpooledFile, has_parts
-from services.links.imports.stages import NEXT, STEP_ROWS, Stage, Steps, find_source
+from services.links.imports.stages import NEXT, Stage, Steps, find_source
 from services.links.imports.storing import Conflict, announce, begin_checking
 from services.links.site import Site
 from services.links.sources.found import UnusableFile
@@ -96,7 +96,7 @@ class Run:
         if not await has_parts(self._conn, self.job.id):
             raise UnusableFile("The file is empty.")
         source = await asyncio.to_thread(find_source, self._file, self.job.format)
-        maker = DraftMaker(self.job.owner, self.job.options, Site(self._settings))
+        maker = DraftMaker(self.job.owner, self.job.options, Site(self._settings), is_admin=self.job.is_admin)
         self._steps = Steps(self.job, source, maker, self._settings)
         if not self._stage.makes:
             async with self._conn.transaction():
@@ -130,7 +130,8 @@ class Run:
 
     def _read_on(self) -> None:
         """Read the next slice in a thread, while this one is stored."""
-        rows, size = self._rows, STEP_ROWS[self._stage]
+        assert self._steps is not None
+        rows, size = self._rows, self._steps.size(self._stage)
         self._next = asyncio.ensure_future(asyncio.to_thread(lambda: list(islice(rows, size))))
 
     async def _take(self) -> list[object]:

@@ -73,6 +73,7 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
                 created_at=line.created_at,
                 password_hash=line.password_hash,
                 fields=line.fields,
+                owner=line.owner,
             )
 
 

@@ -30,6 +30,7 @@ class FoundLink:
         password_hash: A hash that `services/links/web/hashing.py` can verify.
         fields: Other fields by their names in the API, as its JSON has them (times as RFC 3339).
         notices: What the source had and this shortener has not, a sentence each.
+        owner: Whose it is, in an archive of this shortener; others than admins import it for themselves.
     """
 
     line: int
@@ -43,6 +44,7 @@ class FoundLink:
     password_hash: str | None = field(default=None, repr=False)
     fields: Mapping[str, object] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
