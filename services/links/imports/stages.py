@@ -130,12 +130,13 @@ class Steps:
         Raises:
             UnusableFile: The file cannot be read on.
         """
+        # A generator: a source may read at once, and that must be in the thread, too.
         if stage in (Stage.CHECK_VISITS, Stage.VISITS):
-            return map(_refuse_unusable, self._source.read_visits(file))
-        links = self._source.read_links(file)
-        if stage is Stage.CHECK_LINKS and not self.checks:
-            return iter(links)
-        return map(self._make, links)
+            yield from map(_refuse_unusable, self._source.read_visits(file))
+        elif stage is Stage.CHECK_LINKS and not self.checks:
+            yield from self._source.read_links(file)
+        else:
+            yield from map(self._make, self._source.read_links(file))
 
     async def work(self, conn: Connection, stage: Stage, rows: Sequence[object], listed: int) -> Done:
         """Do a step.
