@@ -137,6 +137,7 @@ class Steps:
         Raises:
             UnusableFile: The file cannot be read on.
         """
+        # A generator: a source may read at once, and that must be in the thread, too.
         if stage in (Stage.CHECK_VISITS, Stage.VISITS):
             yield from map(_refuse_unusable, self._source.read_visits(file))
         elif stage is Stage.CHECK_LINKS and not self.checks:
