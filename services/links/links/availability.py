@@ -5,11 +5,11 @@ from pydantic import BaseModel
 
 from services.links.codes.segments import read_segment
 from services.links.codes.stems import Stemmed, select_segmented, select_shadowed
+from services.links.codes.taken import has_code
 from services.links.keys.api_routes import ApiRoute
 from services.links.keys.authentication import MayReadOrWrite
 from services.links.links.checks import check_domain
 from services.links.links.routes import Domain
-from services.links.links.rows import has_code
 from services.links.state import state_of
 from shared.api import CodeRefusal
 from shared.codes import is_reserved, spell_code

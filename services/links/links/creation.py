@@ -21,7 +21,8 @@ from services.links.codes.stems import (
     select_segmented,
     select_shadowed,
 )
-from services.links.links.rows import LinkDraft, LinkRow, find_links, insert_links, lock_searches, select_taken
+from services.links.codes.taken import select_taken
+from services.links.links.rows import LinkDraft, LinkRow, find_links, insert_links, lock_searches
 from services.links.web.errors import Busy, CodeTaken, FieldError, InvalidInput, Problem
 from shared.changes import insert_changes, lock_feed
 from shared.codes import generate_code
