@@ -75,13 +75,16 @@ _LONGEST_SPELLING = 4 * LONGEST_CODE + LONGEST_TRAIL
 """A letter has up to three marks that NFC joins to it."""
 
 _JOINERS = "\u200c\u200d"
-_VARIANTS = dict.fromkeys(map(ord, "\ufe0e\ufe0f"))
-"""They ask for an emoji in black or in colour. Keyboards send them or not, so no code has them."""
+_FLAG = "\U0001f3f4"
+_VARIANTS = dict.fromkeys([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+"""They ask for another shape, such as an emoji in colour. Keyboards send them or not, so no code has them."""
 
 _SIGNS = frozenset("\u203c\u2049\u2194\u25fb\u25fc\u25fd\u25fe\u2934\u2935\u3030")
 """Emoji that Unicode counts as punctuation or mathematics."""
 
-_NO_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0\ufffc\ufffd")
+_NO_LETTERS = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\ufffc\ufffd\U00016fe4\U0001d159"
+)
 """Letters, marks and symbols without a shape of their own."""
 
 
@@ -96,7 +99,7 @@ def is_code(text: str) -> bool:
 
 
 def spell_code(text: str) -> str:
-    """Return a code as it is stored, whatever form of Unicode it comes in: NFC, without U+FE0E and U+FE0F.
+    """Return a code as it is stored, whatever form of Unicode it comes in: NFC, without variation selectors.
 
     Codes have 1 to 255 characters: letters, marks and digits of any script, emoji, and `-_.~+`. A slash is between two of up to
     five segments; only some domains have such codes.
@@ -110,7 +113,7 @@ def spell_code(text: str) -> str:
     if not 1 <= len(code) <= LONGEST_CODE:
         raise ValueError(f"must have 1 to {LONGEST_CODE} characters")
     wrong = {character for character in set(code) if not _may_stand(character)}
-    if wrong or any(joiner in code for joiner in _JOINERS):
+    if wrong:
         _check_places(code, wrong)
     segments = code.split("/")
     if len(segments) > MOST_SEGMENTS:
@@ -193,24 +196,33 @@ def _first_words(code: str) -> set[str]:
 
 def _check_places(code: str, wrong: set[str]) -> None:
     for place, character in enumerate(code):
+        if character in wrong and not _is_joined(code, place):
+            shown = character if character.isprintable() else f"U+{ord(character):04X}"
+            raise ValueError(f"must have letters, digits, emoji and -_.~+ alone, and no {shown!r}")
+
+
+def _is_joined(code: str, place: int) -> bool:
+    """Tell whether a character without a shape belongs to those beside it."""
+    before, after = code[:place][-1:], code[place + 1 : place + 2]
+    if code[place] in _JOINERS:
         # Spelling in Persian and the scripts of India, and the glue of emoji; at an end joiners are what was copied along.
-        if character in _JOINERS and 0 < place < len(code) - 1:
-            if not (code[place - 1].isascii() or code[place + 1].isascii()):
-                continue
-        elif character not in wrong and character not in _JOINERS:
-            continue
-        shown = character if character.isprintable() else f"U+{ord(character):04X}"
-        raise ValueError(f"must have letters, digits, emoji and -_.~+ alone, and no {shown!r}")
+        return not (before.isascii() or after.isascii())
+    # The letters in flags such as Scotland's.
+    return _is_tag(code[place]) and (before == _FLAG or _is_tag(before))
+
+
+def _is_tag(character: str) -> bool:
+    return "\U000e0020" <= character <= "\U000e007f"
 
 
 @lru_cache(maxsize=4096)
 def _may_stand(character: str) -> bool:
-    """Tell whether a character may be in a code, a slash and a joiner too."""
-    if character in _ASCII or character in _JOINERS or character == "/":
+    """Tell whether a character may be anywhere in a code, a slash too."""
+    if character in _ASCII or character == "/":
         return True
     if character.isascii() or character in _NO_LETTERS:
         return False
-    if "\U0001f000" <= character <= "\U0001faff" or "\U000e0020" <= character <= "\U000e007f":
-        # Emoji, also those that are younger than this Python's tables, and the letters in flags such as Scotland's.
+    if "\U0001f000" <= character <= "\U0001faff":
+        # Emoji, also those that are younger than this Python's tables.
         return True
     return unicodedata.category(character)[0] in "LMN" or unicodedata.category(character) == "So" or character in _SIGNS

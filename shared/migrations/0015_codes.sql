@@ -28,5 +28,5 @@ GRANT SELECT, INSERT ON code_stems TO tinyurl_links;
 -- concurrently
 -- The codes with capital letters, by their stem without regard to case: as a number, which takes a third of the room.
 CREATE INDEX CONCURRENTLY links_by_folded_stem
-    ON links (hashtextextended(casefold(rtrim(split_part(code, '/', 1), '.~+') COLLATE pg_unicode_fast), 0))
+    ON links (hashtextextended(normalize(casefold(rtrim(split_part(code, '/', 1), '.~+') COLLATE pg_unicode_fast)), 0))
     WHERE code <> casefold(code COLLATE pg_unicode_fast);

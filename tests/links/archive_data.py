@@ -95,7 +95,7 @@ async def _make_links(
             refused.append(found)
             continue
         whose = owner or owners[found.code]
-        draft = new_draft(_form(found), whose, site)
+        draft = replace(new_draft(_form(found), whose, site), folds_case=bool(found.fields["folds_case"]))
         over = found.fields.get("expires_at")
         if isinstance(over, str) and datetime.fromisoformat(over) <= datetime.now(UTC):
             draft = replace(draft, fields=replace(draft.fields, expires_at=datetime.fromisoformat(over)))
@@ -109,7 +109,7 @@ async def _make_links(
 
 
 def _form(found: FoundLink) -> LinkIn:
-    fields = {name: value for name, value in found.fields.items() if name != "expires_at"}
+    fields = {name: value for name, value in found.fields.items() if name not in ("expires_at", "folds_case")}
     over = found.fields.get("expires_at")
     if isinstance(over, str) and datetime.fromisoformat(over) > datetime.now(UTC):
         fields["expires_at"] = over

@@ -28,7 +28,7 @@ from services.links.links.rows import delete_link, update_link
 from services.links.packed.erasing import erase_some
 from services.links.site import Site
 from services.links.sources import archive
-from services.links.sources.archive_lines import LinkLine, Manifest
+from services.links.sources.archive_lines import LinkLine, Manifest, TombstoneLine
 from services.links.sources.found import UnusableFile
 from services.links.web.hashing import hash_password
 from shared.postgres import Connection
@@ -381,3 +381,58 @@ async def test_archive_is_checked_like_any_client(client_with: ClientOf, line: d
 
     assert (done["state"], done["made"], done["refused"]) == ("done", 1, 1)
     assert len((await alice.get("/api/v1/links")).json()["items"]) == 1
+
+
+async def test_archive_brings_codes_that_fold_case(client_with: ClientOf, database: Database) -> None:
+    """Its domain has such codes from then on, tombstones too, and other owners get none like them."""
+    alice, bob = await client_with("alice"), await client_with("bob")
+    content = some_archive(
+        LinkLine.model_validate({**LINE, "code": "abc", "folds_case": True}),
+        TombstoneLine.model_validate({**BURIED_LINE, "code": "gone."}),
+    )
+    done = await bring(alice, content)
+    async with connect(database) as conn:
+        kinds = await conn.fetchrow("SELECT has_tail_codes, has_folding_codes FROM domains WHERE domain = 'sho.rt'")
+    taken = [(await bob.post("/api/v1/links", json={"url": URL, "code": code})).status_code for code in ("ABC", "gone")]
+
+    assert (done["state"], done["made"], done["refused"]) == ("done", 1, 0)
+    assert (await alice.get("/api/v1/links/abc")).json()["folds_case"] is True
+    assert kinds is not None
+    assert tuple(kinds) == (True, True)
+    assert taken == [409, 409]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "line"),
+    [
+        ("abc", {"code": "abc."}),
+        ("abc.", {"code": "abc"}),
+        ("ABC", {"code": "abc", "folds_case": True}),
+        ("xyz", {"code": "ABC", "folds_case": True}),
+        ("xyz", {"code": "a b"}),
+    ],
+)
+async def test_tombstone_takes_no_visitors_of_another_owner(
+    client_with: ClientOf, database: Database, theirs: str, line: dict[str, Any]
+) -> None:
+    """A deleted link leads to its `expired_url`, so an archive cannot put one beside a code for which it could be taken."""
+    alice, bob = await client_with("alice"), await client_with("bob")
+    assert (await bob.post("/api/v1/links", json={"url": URL, "code": theirs})).status_code == 201
+    done = await bring(
+        alice, some_archive(TombstoneLine.model_validate({**BURIED_LINE, "expired_url": f"{URL}mine", **line}))
+    )
+
+    assert (done["state"], done["error"]) == ("done", None)
+    async with connect(database) as conn:
+        assert await conn.fetchval("SELECT count(*) FROM links WHERE owner = 'alice'") == 0
+
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+LINE = {"domain": "sho.rt", "owner": "alice", "url": URL, "fields": {}, "created_at": AT, "updated_at": AT}
+BURIED_LINE = {"domain": "sho.rt", "owner": "alice", "created_at": AT, "updated_at": AT, "deleted_at": AT}
+
+
+def some_archive(*lines: LinkLine | TombstoneLine) -> bytes:
+    manifest = Manifest(format=1, release="tests", created_at=AT, owner=None, passwords=True, raw_clicks=False)
+    writer = writing.ArchiveWriter(manifest)
+    return writer.begin() + b"".join(writer.add([line]) for line in lines) + writer.end()

@@ -77,6 +77,16 @@ async def test_slashes_are_for_domains_that_allow_them(alice: httpx.AsyncClient)
     assert (await alice.get(f"{LINKS}/a%2Fb")).status_code == 404
 
 
+@pytest.mark.usefixtures("segmented")
+async def test_no_path_follows_a_code_with_slashes(alice: httpx.AsyncClient) -> None:
+    """Such a link cannot pass on a path, and whoever asks for it hears so, at once or later."""
+    body = {"url": URL, "code": "a/b"}
+
+    assert fields_at_fault(await alice.post(LINKS, json={**body, "forward_path": True})) == {"forward_path"}
+    assert (await alice.post(LINKS, json=body)).status_code == 201
+    assert fields_at_fault(await alice.patch(f"{LINKS}/a%2Fb", json={"forward_path": True})) == {"forward_path"}
+
+
 async def test_link_with_a_word_that_was_reserved_later(alice: httpx.AsyncClient, owner: Connection) -> None:
     """A link that has such a code is read, edited and deleted as before; nobody gets one any more."""
     await owner.execute("INSERT INTO links (domain, code, owner, url) VALUES ('sho.rt', 'share', 'alice', $1)", URL)
@@ -106,6 +116,8 @@ FOLDED = [
     ("abc/d", "Abc"),
     ("abc+", "ABC"),
     ("\u00e4", "\u00c4"),
+    ("\u0390a", "\u0390A"),
+    ("\u0390", "\u03aa\u0301+"),
 ]
 """The first of them folds case."""
 
@@ -297,8 +309,9 @@ async def test_folded_code_is_found_in_an_index(owner: Connection, links: Connec
             ("sho.rt", "code7")
         }
         plan = await owner.fetch(
-            "EXPLAIN SELECT count(*) FROM links AS other WHERE hashtextextended(casefold(rtrim(split_part(other.code, '/', 1), "
-            "'.~+') COLLATE pg_unicode_fast), 0) = 1 AND other.code <> casefold(other.code COLLATE pg_unicode_fast)"
+            "EXPLAIN SELECT count(*) FROM links AS other WHERE hashtextextended(normalize(casefold(rtrim(split_part("
+            "other.code, '/', 1), '.~+') COLLATE pg_unicode_fast)), 0)"
+            " = 1 AND other.code <> casefold(other.code COLLATE pg_unicode_fast)"
         )
         assert any("links_by_folded_stem" in row[0] for row in plan)
         await owner.execute("ANALYZE links")

@@ -111,6 +111,17 @@ def test_options(options: dict[str, object], found: FoundLink, wanted: tuple[str
         assert bool(made.notices) is ("slashes" in options)
 
 
+@pytest.mark.parametrize("code", ["\u0390" + "\u0323" * 30, "\u0416" * 2000])
+def test_code_that_cannot_be_folded_is_refused(code: str) -> None:
+    """A code that folding would make none is a refused row, and does not end the import."""
+    made = DraftMaker("alice", read_options(ImportQuery.model_validate({"fold_case": True}), SITE), SITE).make(
+        FoundLink(1, code, URL)
+    )
+
+    assert isinstance(made, Refused)
+    assert made.reason.startswith("code must")
+
+
 def test_limit_that_is_partly_used() -> None:
     """Of a limit the visits of the source are used, and no more than all of it."""
     maker = DraftMaker("alice", read_options(ImportQuery.model_validate({}), SITE), SITE)

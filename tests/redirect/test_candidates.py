@@ -59,6 +59,7 @@ TABLE: list[tuple[str, Domain, list[str]]] = [
     ("ABC+", FOLDING, [">ABC", ">~abc"]),
     ("ABC/x", FOLDING, ["ABC /x", "~abc /x"]),
     ("\u00c4\u00df", FOLDING, ["\u00c4\u00df", "~\u00e4ss"]),
+    ("\u0390" + "\u0323" * 30, FOLDING, ["\u0390" + "\u0323" * 30]),
     # A code with slashes, or the first segment and what it passes on.
     ("a/b", SEGMENTED, ["a/b", "a /b"]),
     ("a%2Fb", SEGMENTED, ["a/b"]),
@@ -81,6 +82,13 @@ def test_candidates(path: str, domain: Domain, expected: list[str]) -> None:
     found = candidates(f"/{quote(path, safe='%/+~)')}".encode(), domain)
 
     assert [_show(asked) for asked in found] == expected
+
+
+@pytest.mark.parametrize("domain", [UNDECIDED, ALL])
+@pytest.mark.parametrize("more", ["caf%E9", quote("\u044f" * 1200), quote("e" + "\u0301" * 40)])
+def test_any_path_is_passed_on(more: str, domain: Domain) -> None:
+    """What follows a code may be in another encoding, or longer than a code: the link decides about it."""
+    assert candidates(f"/abc/{more}".encode(), domain) == [Asked("abc", f"/{more}".encode())]
 
 
 @given(

@@ -80,6 +80,9 @@ def test_codes(text: str) -> None:
         ("\u0645\u200c", "U+200C"),
         ("a\u200db", "U+200D"),
         ("\u3164", "no"),
+        ("a\u2800", "no '\u2800'"),
+        ("a\U000e0061", "U+E0061"),
+        ("\U0001f3f4\u00e4\U000e0067", "U+E0067"),
         ("a\u3002", "no '\u3002'"),
         ("a" + "\u0301" * 31, "combining marks"),
         ("a\u0301" * 1000, "1 to 255 characters"),
@@ -101,14 +104,22 @@ def test_what_is_no_code(text: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    ["\u00e9t\u00e9", "e\u0301te\u0301", "\u2764\ufe0f", "\u2764", "\u2764\ufe0f\u200d\U0001f525", "1\ufe0f\u20e3"],
+    [
+        "\u00e9t\u00e9",
+        "e\u0301te\u0301",
+        "\u2764\ufe0f",
+        "\u2764",
+        "\u2764\ufe0f\u200d\U0001f525",
+        "1\ufe0f\u20e3",
+        "\u845b\U000e0100",
+    ],
 )
 def test_spellings_of_a_code_are_one(sent: str) -> None:
-    """NFD and the variation selectors of emoji make no other code."""
+    """NFD and variation selectors make no other code."""
     code = spell_code(sent)
 
     assert is_code(code)
-    assert "\ufe0f" not in code
+    assert not {"\ufe0f", "\U000e0100"} & set(code)
     assert code == spell_code(unicodedata.normalize("NFD", sent)) == spell_code(sent + "\ufe0f")
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from services.links.archive.counting import Place, add_days, add_totals, add_visitors, store_clicks
+from services.links.codes.stems import SHADOWS, Stemmed, insert_stems, is_stemmed, mark_domains, select_shadowed
 from services.links.domains.forms import DomainPatch, changed_decisions, read_file
 from services.links.domains.rows import lock_domain, select_domain, update_domain, upsert_file
 from services.links.links.targets import TargetRefused, TargetRules
@@ -28,6 +29,7 @@ from services.links.sources.archive_lines import (
 )
 from services.links.sources.found import FoundRecord
 from services.links.web.errors import FieldError, InvalidInput, invalid_input
+from shared.codes import fold_code, is_code
 from shared.domains import FILES
 from shared.postgres import Connection
 from shared.records import LinkKey
@@ -123,14 +125,14 @@ async def _restore_links(conn: Connection, lines: Sequence[tuple[Place, LinkLine
     rows = [
         {
             "id": place.link_id,
-            **line.model_dump(mode="json", include={"version", "created_at", "updated_at", "folds_case", "split_salt"}),
+            **line.model_dump(mode="json", include={"version", "created_at", "updated_at", "split_salt"}),
         }
         for place, line in sorted(lines, key=lambda each: each[0].link_id)
     ]
     await conn.execute(
         """
         UPDATE links
-        SET version = new.version, created_at = new.created_at, updated_at = new.updated_at, folds_case = new.folds_case,
+        SET version = new.version, created_at = new.created_at, updated_at = new.updated_at,
             split_salt = CASE WHEN links.split_salt IS NOT NULL THEN coalesce(new.split_salt, links.split_salt) END
         FROM json_populate_recordset(NULL::links, $1::json) AS new WHERE links.id = new.id
         """,
@@ -151,10 +153,13 @@ async def _restore_links(conn: Connection, lines: Sequence[tuple[Place, LinkLine
 async def _bury(
     conn: Connection, record: FoundRecord, line: TombstoneLine, destination: Destination, restored: Restored
 ) -> None:
-    """Make a tombstone where the code was never used."""
+    """Make a tombstone where the code was never used, and could not be taken for one of another owner."""
     domain = destination.find_domain(line.domain)
     if domain is None:
         restored.refused.append((record, f"domain {line.domain} is none of this site"))
+        return
+    if not is_code(line.code) or (line.folds_case and line.code != fold_code(line.code)):
+        restored.refused.append((record, f"code {line.code} is none that a link can have"))
         return
     try:
         expired_url = None if line.expired_url is None else destination.rules.parse(line.expired_url)
@@ -162,17 +167,26 @@ async def _bury(
         restored.refused.append((record, f"expired_url {error}"))
         return
     owner = destination.owner or line.owner
+    stemmed = [Stemmed(domain, line.code, line.folds_case)]
+    if is_stemmed(line.code, folds_case=line.folds_case) and await select_shadowed(conn, owner, stemmed):
+        restored.refused.append((record, f"code {line.code} could be taken for one of another owner"))
+        return
     columns = line.model_dump(mode="json", include=set(_BURIED))
     row = await conn.fetchrow(
         f"""
         INSERT INTO links ({", ".join(_BURIED)}, url)
-        SELECT {", ".join(_BURIED)}, '' FROM json_populate_record(NULL::links, $1::json)
+        SELECT {", ".join(_BURIED)}, '' FROM json_populate_record(NULL::links, $1::json) AS wanted
+        WHERE NOT {SHADOWS}
         ON CONFLICT (domain, code) DO NOTHING RETURNING id
         """,  # noqa: S608  # names of columns
         json.dumps({**columns, "domain": domain, "owner": owner, "expired_url": expired_url}),
     )
-    if row is not None:
-        restored.buried[_key(line)] = Place(row["id"], owner)
+    if row is None:
+        return
+    restored.buried[_key(line)] = Place(row["id"], owner)
+    if is_stemmed(line.code, folds_case=line.folds_case):
+        await insert_stems(conn, owner, stemmed)
+        restored.changed += await mark_domains(conn, stemmed)
 
 
 async def _restore_domain(

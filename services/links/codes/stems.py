@@ -12,7 +12,8 @@ from shared.postgres import Connection
 from shared.records import LinkKey
 
 _STEM = f"rtrim(split_part(<code>, '/', 1), '{TAIL_MARKS}')"
-_FOLDED = "casefold(<text> COLLATE pg_unicode_fast)"
+_CASEFOLD = "casefold(<text> COLLATE pg_unicode_fast)"
+_FOLDED = f"normalize({_CASEFOLD})"
 
 
 def _stem(code: str) -> str:
@@ -45,7 +46,7 @@ _SELECT_SHADOWED = f"""
        OR wanted.folds_case AND 0 < (
            SELECT count(*) FROM links AS other
            WHERE hashtextextended({_folded(_stem("other.code"))}, 0) = hashtextextended({_stem("wanted.code")}, 0)
-             AND other.code <> {_folded("other.code")} AND other.domain = wanted.domain
+             AND other.code <> {_CASEFOLD.replace("<text>", "other.code")} AND other.domain = wanted.domain
              AND {_folded(_stem("other.code"))} = {_stem("wanted.code")} AND other.owner <> wanted.owner)
 """  # noqa: S608  # no value
 
@@ -146,8 +147,8 @@ async def insert_own_changes(
     Args:
         conn: The feed is locked, so nobody else gets such a code before the transaction ends.
         owner: The owner of the links.
-        keys: All new links with chosen codes.
-        announced: Of these, what to announce.
+        keys: New links with chosen codes that `select_shadowed` has not been asked about since.
+        announced: What to announce.
 
     Returns:
         Whether none could be taken for another owner's.

@@ -147,7 +147,10 @@ class DraftMaker:
             fields = dict(fields)
             folds_case = bool(fields.pop("folds_case")) or folds_case
         if folds_case:
-            code = fold_code(code)
+            try:
+                code = fold_code(code)
+            except ValueError as error:
+                return Refused(found.line, shown, f"code {error}", (domain, code))
         plain = _plain_draft(LinkDraft(domain, self._owner, LinkFields(url), code), fields, self._site)
         used = 0
         if plain is None:

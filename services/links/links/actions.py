@@ -73,7 +73,7 @@ async def edit_link(
     async with transaction(state, caller) as conn:
         row = check_seen(await lock_link(conn, key), caller)
         check_version(row.version, if_match)
-        fields = changed_fields(row.fields, body, state.site, password_hash)
+        fields = changed_fields(row.fields, body, state.site, password_hash, key[1])
         if fields != row.fields:
             if fields.max_clicks != row.fields.max_clicks:
                 await lock_count(conn, row.id)

@@ -67,14 +67,14 @@ def new_draft(body: LinkIn, owner: str, site: Site) -> LinkDraft:
     """Return the draft of a body, with its targets parsed. Wrong fields are invalid input."""
     domain = check_domain(body.domain, site)
     password_hash = None if body.password is None else _UNHASHED
-    fields = _check_fields(LinkFields, body, site, password_hash)
+    fields = _check_fields(LinkFields, body, site, password_hash, body.code or "")
     # A password is not compared, and of a limit some may be used up: a link with either is always new.
     find_existing = body.find_existing and body.password is None and body.max_clicks is None
     return LinkDraft(domain, owner, fields, body.code or "", find_existing, body.password)
 
 
 def changed_fields(
-    fields: LinkFields, body: LinkIn | LinkPatch, site: Site, password_hash: str | None = None
+    fields: LinkFields, body: LinkIn | LinkPatch, site: Site, password_hash: str | None = None, code: str = ""
 ) -> LinkFields:
     """Return the fields of a link with the checked changes of a body. The error names every wrong field.
 
@@ -83,12 +83,13 @@ def changed_fields(
         body: The changes.
         site: This site.
         password_hash: The hash of the body's password.
+        code: The link's.
     """
-    return _check_fields(partial(replace, fields), body, site, password_hash)
+    return _check_fields(partial(replace, fields), body, site, password_hash, code)
 
 
 def _check_fields(
-    make: Callable[..., LinkFields], body: LinkIn | LinkPatch, site: Site, password_hash: str | None
+    make: Callable[..., LinkFields], body: LinkIn | LinkPatch, site: Site, password_hash: str | None, code: str
 ) -> LinkFields:
     given = {name: getattr(body, name) for name in body.model_fields_set if name in _DECIDED}
     if "password" in body.model_fields_set:
@@ -114,8 +115,7 @@ def _check_fields(
             FieldError(place, f"makes the variant {variant!r} in statistics, which another target is called")
             for place, variant in repeated_variants(changed.url, changed.rules, changed.split)
         ]
-    if changed.forward_path and not all(url.startswith(("http://", "https://")) for url in _urls(changed)):
-        errors.append(FieldError("forward_path", "needs a target that begins with http:// or https://"))
+    errors += _check_forwarding(changed, code)
     if changed.expires_at is not None:
         if "expires_at" in given and changed.expires_at <= datetime.now(UTC):
             errors.append(FieldError("expires_at", "must lie in the future"))
@@ -124,6 +124,19 @@ def _check_fields(
     if errors:
         raise InvalidInput(*errors)
     return changed
+
+
+def _check_forwarding(fields: LinkFields, code: str) -> list[FieldError]:
+    if not fields.forward_path:
+        return []
+    errors = []
+    if not all(url.startswith(("http://", "https://")) for url in _urls(fields)):
+        errors.append(FieldError("forward_path", "needs a target that begins with http:// or https://"))
+    if "/" in code:
+        errors.append(
+            FieldError("forward_path", "needs a code without slashes: only what follows its first one is passed on")
+        )
+    return errors
 
 
 def _urls(fields: LinkFields) -> list[str]:

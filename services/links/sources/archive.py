@@ -72,7 +72,7 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
                 short_url=f"https://{line.domain}/{line.code}",
                 created_at=line.created_at,
                 password_hash=line.password_hash,
-                fields=line.fields,
+                fields={**line.fields, "folds_case": line.folds_case},
                 owner=line.owner,
             )
 

@@ -129,7 +129,7 @@ async def select_robots(conn: Connection, domain: str) -> str:
     """
     lines, count = await conn.fetchrow(
         r"""
-        SELECT coalesce(string_agg(line, '' ORDER BY id DESC), ''), count(*)
+        SELECT left(coalesce(string_agg(line, '' ORDER BY id DESC), ''), $3), count(*)
         FROM (
             SELECT id, format(E'Allow: /%s$\n', code) ||
                    CASE WHEN forward_path THEN format(E'Allow: /%s/\n', code) ELSE '' END AS line
@@ -138,14 +138,30 @@ async def select_robots(conn: Connection, domain: str) -> str:
         """,
         domain,
         MOST_LINES,
+        # What no longer fits is noticed.
+        _ROOM + 1,
     )  # type: ignore[misc]  # an aggregate has a row
-    if not lines.isascii():
-        # RFC 9309, 2.2.2. No code has a `*` or `$`.
-        lines = _not_ascii.sub(lambda run: quote(run[0]), lines)
     is_cut = count == MOST_LINES or len(lines) > _ROOM
-    if len(lines) > _ROOM:
-        lines = lines[: lines.rindex("\n", 0, _ROOM) + 1]
+    lines = _cut(lines)
+    if not lines.isascii():
+        encoded = _encode(lines)
+        lines, is_cut = _cut(encoded), is_cut or len(encoded) > _ROOM
     return f"{_HEAD}{lines}{_CUT if is_cut else ''}{_TAIL}"
+
+
+def _cut(lines: str) -> str:
+    return lines if len(lines) <= _ROOM else lines[: lines.rindex("\n", 0, _ROOM) + 1]
+
+
+def _encode(lines: str) -> str:
+    """Percent-encode lines (RFC 9309, 2.2.2) as long as they fit. No code has a `*` or `$`."""
+    encoded, room = [], _ROOM
+    for line in lines.splitlines(keepends=True):
+        encoded.append(_not_ascii.sub(lambda run: quote(run[0]), line))
+        room -= len(encoded[-1])
+        if room < 0:
+            break
+    return "".join(encoded)
 
 
 def _file(text: str, media_type: str) -> Answer:

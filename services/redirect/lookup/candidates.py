@@ -58,27 +58,36 @@ def candidates(raw_path: bytes, domain: Domain) -> list[Asked]:
         return [] if code.lower() in OWN_PATHS else [Asked(code)]
     first, _, more = raw_path[1:].partition(b"/")
     rest = b"/" + more if more else b""
-    try:
-        whole = _decode(raw_path[1:])
-        head = _decode(first) if len(first) < len(raw_path) - 1 else whole
-    except ValueError:
+    head = _decode(first)
+    if head is None or is_own_path(head):
         return []
-    if is_own_path(whole):
-        return []
-    exact = [each for each in _read(whole, domain) if _can_be(each.code, domain)]
+    # What a link passes on may have any bytes.
+    whole = _decode(raw_path[1:]) if len(first) < len(raw_path) - 1 else head
+    exact = [each for each in _read(whole, domain) if _can_be(each.code, domain)] if whole is not None else []
     # A link that passes paths on gets what only seems to trail its code.
     found = [each._replace(rest=rest) if each.code == head else each for each in exact]
     if (domain.multi_segment or not found) and more and "/" not in head and _can_be(head, domain):
         found += [Asked(head, rest)] if all(each.code != head for each in found) else []
     if domain.has_folding_codes and found and len(exact) < MOST_CANDIDATES:
-        folded = fold_code(found[0].code)
+        folded = _fold(found[0].code)
         if folded != found[0].code:
             found.insert(1, found[0]._replace(code=folded, is_folded=True))
     return found[:MOST_CANDIDATES]
 
 
-def _decode(sent: bytes) -> str:
-    return unicode_form(unquote_to_bytes(sent).decode())
+def _decode(sent: bytes) -> str | None:
+    try:
+        return unicode_form(unquote_to_bytes(sent).decode())
+    except ValueError:
+        return None
+
+
+def _fold(code: str) -> str:
+    try:
+        return fold_code(code)
+    except ValueError:
+        # A letter may become one with marks, and these too many: no link that folds case has such a code.
+        return code
 
 
 def _read(text: str, domain: Domain) -> Iterator[Asked]:
