@@ -7,8 +7,11 @@ CREATE TABLE imported_undated (
     owner   text COLLATE "C" NOT NULL,
     humans  bigint NOT NULL,
     bots    bigint NOT NULL,
+    -- The number of the import whose visits these others are; its undoing takes their dates away.
+    import  integer NOT NULL DEFAULT 0,
     PRIMARY KEY (link_id, owner)
 );
+CREATE INDEX imported_undated_by_import ON imported_undated (import) WHERE import > 0;
 
 -- What an import hashes visitors with. At its end the key goes, then the visitors, then the row.
 CREATE TABLE imported_keys (

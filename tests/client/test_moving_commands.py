@@ -126,7 +126,7 @@ def test_refused_rows_are_told_and_kept(terminal: Terminal, tmp_path: Path) -> N
         kept = terminal.type("import", "--follow", name, "--refused", str(refused), *at(importer))
 
     assert (told.exit_code, kept.exit_code) == (3, 3)
-    assert "tinyurl import: row 7: is a reserved word (proposed: docs-2)\n" in told.stderr
+    assert "tinyurl import: row 7 (docs): is a reserved word (proposed: docs-2)\n" in told.stderr
     assert refused.read_bytes() == REFUSED
 
 

@@ -33,7 +33,7 @@ def test_a_file_is_tried_imported_and_undone(stack: Stack, terminal: Terminal, t
 
     assert (tried.exit_code, done.exit_code, undone.exit_code) == (3, 3, 0)
     assert tried.stdout == done.stdout == "done: 2 rows read: 1 made, 0 found, 0 replaced, 1 refused, 0 visits\n"
-    assert "row 2: " in tried.stderr
+    assert "row 2 (" in tried.stderr
     assert "(proposed: docs-2)" in tried.stderr
     assert before == []
     assert (link["short_url"], link["url"], link["title"]) == (

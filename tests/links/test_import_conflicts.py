@@ -204,3 +204,46 @@ async def test_root_links_need_an_admin(client_with: ClientOf, alice: httpx.Asyn
     ]
     assert decided == URL
     assert (await admin.get("/api/v1/domains/sho.rt")).json()["root_url"] is None
+
+
+async def test_codes_that_could_be_taken_for_others_are_left_out(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, links: Connection
+) -> None:
+    """An import gets no code that could be taken for another owner's, in either order, nor a slash that its domain has not."""
+
+    async def made(client: httpx.AsyncClient, *codes: str) -> set[str]:
+        """Which of some codes an import gets."""
+        done = await bring(client, export(*({"code": code, "url": f"{URL}{code}"} for code in codes)))
+        left_out = {row["input"].split(" ")[0].partition("sho.rt/")[2] for row in await refused(client, done["id"])}
+        assert (done["state"], done["made"] + done["refused"]) == ("done", len(codes))
+        return {*codes} - left_out
+
+    first = await made(bob, "promo.", "plain")
+    second = await made(alice, "promo", "promo+", "plain~", "mine.", "a/b")
+    await links.execute(
+        """
+        INSERT INTO domains (domain, multi_segment) VALUES ('sho.rt', true)
+        ON CONFLICT (domain) DO UPDATE SET multi_segment = true
+        """
+    )
+    third = await made(alice, "a/b", "plain/x", "docs/x")
+    last = await made(bob, "mine", "a", "a.", "b")
+
+    assert (first, second, third, last) == ({"promo.", "plain"}, {"mine."}, {"a/b"}, {"b"})
+    assert await made(alice, "mine", "a") == {"mine", "a"}
+
+
+async def test_files_without_hosts_are_of_where_they_go(alice: httpx.AsyncClient) -> None:
+    """Two installations whose files name no host may have the same codes: each has its links, and each is found again."""
+    domains = ("sho.rt", "go.example.org")
+    dumps = {
+        domain: f"INSERT INTO `yourls_url` VALUES ('promo','{URL}{domain}','','2019-05-01 10:22:03','',5);".encode()
+        for domain in domains
+    }
+    first = [await bring(alice, dumps[each], filename="a.sql", domain=each) for each in domains]
+    again = [await bring(alice, dumps[each], filename="a.sql", domain=each) for each in domains]
+    found = [(await alice.get(f"{LINKS}/promo", params={"domain": each})).json()["url"] for each in domains]
+
+    assert [numbers(each) for each in first] == [{"rows_read": 1, "made": 1}] * 2
+    assert [numbers(each) for each in again] == [{"rows_read": 1, "found": 1}] * 2
+    assert found == [f"{URL}{each}" for each in domains]

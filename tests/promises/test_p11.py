@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -25,6 +26,9 @@ KILLS = 9
 VICTIMS = ("importing process", "links", "postgres")
 PROGRESS_S = 60.0
 SLICE_ROWS = 200
+LINKS, VISITS = 500, 60_000
+COUNT_LINKS = "SELECT count(*) FROM links"
+COUNT_VISITS = "SELECT coalesce(sum(visits), 0)::bigint FROM imports"
 
 Import = Callable[[Cluster, asyncio.Event], Coroutine[None, None, None]]
 
@@ -39,28 +43,38 @@ def file() -> bytes:
     return export(*rows)
 
 
-async def count_links(cluster: Cluster) -> int | None:
-    """How many links there are; None while Postgres is away."""
+def dump() -> bytes:
+    """A dump of YOURLS, with links that have visits on some days."""
+    links = ",".join(f"('v{n}','{url(n)}','','2019-01-01 00:00:00','',{VISITS // LINKS})" for n in range(LINKS))
+    visits = ",\n".join(
+        f"({n},'2019-02-{n % 28 + 1:02} 08:00:00','v{n % LINKS}','direct','','203.0.113.{n % 200}','FR')"
+        for n in range(VISITS)
+    )
+    return f"INSERT INTO `yourls_url` VALUES {links};\nINSERT INTO `yourls_log` VALUES\n{visits};\n".encode()
+
+
+async def count(cluster: Cluster, counted: str) -> int | None:
+    """How many there are; None while Postgres is away."""
     try:
         conn = await cluster.connect()
         try:
-            links: int = await conn.fetchval("SELECT count(*) FROM links")
-            return links
+            there: int = await conn.fetchval(counted)
+            return there
         finally:
             await conn.close()
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return None
 
 
-async def kill_again_and_again(cluster: Cluster, done: asyncio.Event) -> Counter[str]:
-    """Kill one process after the other, each time after more links have come; how often which one."""
+async def kill_again_and_again(cluster: Cluster, done: asyncio.Event, counted: str = COUNT_LINKS) -> Counter[str]:
+    """Kill one process after the other, each time after more links, or visits, have come; how often which one."""
     chance, killed, before = random.Random(SEED), Counter[str](), 0
     for victim in itertools.islice(itertools.cycle(VICTIMS), KILLS):
         until = time.monotonic() + PROGRESS_S
-        while not done.is_set() and ((links := await count_links(cluster)) is None or links <= before):
+        while not done.is_set() and ((there := await count(cluster, counted)) is None or there <= before):
             assert time.monotonic() < until, f"nothing came after {killed}"
             await asyncio.sleep(0.02)
-        before = await count_links(cluster) or before
+        before = await count(cluster, counted) or before
         await asyncio.sleep(chance.uniform(0.0, 0.1))
         if done.is_set():
             break
@@ -87,19 +101,25 @@ def importing_process(cluster: Cluster) -> int | None:
 
 async def import_file(cluster: Cluster, done: asyncio.Event) -> None:
     """Import the file by the API, and wait for the end."""
+    answer = await import_whole(cluster, done, file())
+    assert (answer["state"], numbers(answer)) == ("done", {"rows_read": ROWS, "made": ROWS})
+
+
+async def import_whole(cluster: Cluster, done: asyncio.Event, content: bytes) -> dict[str, Any]:
+    """Import a file by the API, and wait for the end."""
     async with cluster.client(60) as client:
-        sent = await client.post(IMPORTS, content=file(), headers=BINARY)
+        sent = await client.post(IMPORTS, content=content, headers=BINARY)
         assert sent.status_code == 202, sent.text
         while True:
             try:
-                answer = (await client.get(f"{IMPORTS}/{sent.json()['id']}")).json()
+                answer: dict[str, Any] = (await client.get(f"{IMPORTS}/{sent.json()['id']}")).json()
             except (httpx.HTTPError, ValueError):
                 answer = {}
             if answer.get("state") in ("done", "failed"):
                 break
             await asyncio.sleep(0.1)
         done.set()
-        assert (answer["state"], numbers(answer)) == ("done", {"rows_read": ROWS, "made": ROWS})
+        return answer
 
 
 async def import_naively(cluster: Cluster, done: asyncio.Event) -> None:
@@ -153,6 +173,26 @@ async def test_killed_import_goes_on_where_it_was() -> None:
     assert numbers(answer) == {"rows_read": ROWS, "found": ROWS}
     assert unchanged
     assert [each.location for each in seen] == [url(number) for number in (1, ROWS // 2 + 1, ROWS - 1)]
+
+
+@pytest.mark.promise
+async def test_killed_import_counts_each_visit_once() -> None:
+    """Whatever is killed while visits come, each is on its day once, and each link has the total that it had."""
+    async with run_cluster() as cluster:
+        done = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            bringing = tasks.create_task(import_whole(cluster, done, dump()))
+            killing = tasks.create_task(kill_again_and_again(cluster, done, COUNT_VISITS))
+        conn = await cluster.connect()
+        totals = [row["imported_clicks"] for row in await conn.fetch("SELECT imported_clicks FROM links")]
+        days = await conn.fetch("SELECT link_id <> 0 AS of_link, sum(humans + bots)::bigint FROM click_days GROUP BY 1")
+        await conn.close()
+
+    print(f"killed: {dict(killing.result())}")
+    assert set(killing.result()) == set(VICTIMS)
+    assert numbers(bringing.result()) == {"rows_read": LINKS + VISITS, "made": LINKS, "visits": VISITS}
+    assert totals == [VISITS // LINKS] * LINKS
+    assert {tuple(row) for row in days} == {(True, VISITS), (False, VISITS)}
 
 
 @pytest.mark.promise

@@ -42,12 +42,14 @@ class ImportedBatch:
         visits: As `VisitReader` read them.
         counts: Counts of hours and days.
         key: Of the visits' visitors; without one they are not counted.
+        import_number: Of the import. Links that have visits of another one are not in the batch.
     """
 
     totals: Sequence[ImportedTotal] = ()
     visits: Sequence[EnrichedClick] = ()
     counts: Sequence[DatedCounts] = ()
     key: VisitorKey | None = None
+    import_number: int = 0
 
 
 @dataclass(slots=True)

@@ -135,7 +135,7 @@ async def _accept(
         taken = left[link].minus(before)
         of_owners[owner] = of_owners.get(owner, NO_PEOPLE).plus(taken)
         changed[link] = changed.get(link, NO_PEOPLE).plus(dated).plus(taken)
-    await write_undated(conn, left)
+    await write_undated(conn, left, batch.import_number)
     await add_undated(conn, {}, of_owners)
     return accepted
 

@@ -170,7 +170,7 @@ class DraftMaker:
         if created_at is not None and not EARLIEST <= created_at <= datetime.now(UTC):
             created_at = None
             notices = (*notices, "When it was made is not known.")
-        origin = origin_of(found.domain, found.code) if found.code else f"#{found.url}"
+        origin = self.origin_of(found.domain, found.code) if found.code else f"#{found.url}"
         return FoundDraft(
             found.line, shown, origin, plain, created_at, found.clicks, found.bots, used, folds_case, notices
         )
@@ -181,6 +181,10 @@ class DraftMaker:
             fields = replace(draft.fields, password_hash=check_password_hash(found.password_hash))
             draft = replace(draft, fields=fields)
         return replace(draft, owner=found.owner) if self._is_admin and found.owner is not None else draft
+
+    def origin_of(self, domain: str | None, code: str) -> str:
+        """Return where a link was. Of files without hosts, which host it was is said by where they go here."""
+        return origin_of(domain or self._options.domains.default, code)
 
     def find_domain(self, domain: str | None) -> str | None:
         """Find the domain of this site on which the links of another one go."""
@@ -203,7 +207,7 @@ class DraftMaker:
             parsed = self._site.rules.parse(url)
         except TargetRefused as error:
             return Refused(found.line, shown, f"url {error}")
-        return FoundRoot(found.line, shown, origin_of(found.domain, ROOT), domain, parsed)
+        return FoundRoot(found.line, shown, self.origin_of(found.domain, ROOT), domain, parsed)
 
     def _checked_draft(self, given: dict[str, object], clicks: int) -> tuple[LinkDraft, int]:
         """Check a link with all its fields.

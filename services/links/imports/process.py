@@ -7,6 +7,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from operator import attrgetter
 from time import monotonic
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from services.links.imports.rows import (
     update_state,
 )
 from services.links.imports.running import Run
+from services.links.imports.spool import FileConnection
 from services.links.imports.undoing import Undoing
 from shared.backoff import Backoff
 from shared.postgres import UNAVAILABLE, OwnConnection, open_connection
@@ -32,7 +34,7 @@ TURN_S = 2.0
 """After a turn the next owner has one."""
 
 OPEN_AT_ONCE = 4
-"""Imports of several owners whose files are open, so that each goes on where it was."""
+"""Imports of several owners whose files are open, so that each goes on where it was. Others wait until one of these ends."""
 
 STATEMENT_TIMEOUT_S = 30.0
 PATIENCE_S = 30.0
@@ -63,11 +65,11 @@ class Importer:
 
     Args:
         conn: A connection for the steps. It has the lock.
-        file_conn: A connection for the files.
+        file_conn: The connection for files.
         settings: Of the service.
     """
 
-    def __init__(self, conn: OwnConnection, file_conn: OwnConnection, settings: LinksSettings) -> None:
+    def __init__(self, conn: OwnConnection, file_conn: FileConnection, settings: LinksSettings) -> None:
         self._conn = conn
         self._file_conn = file_conn
         self._settings = settings
@@ -83,7 +85,7 @@ class Importer:
         Returns:
             Whether there is more, and the owner who had the turn.
         """
-        due = await select_due(self._conn, OPEN_AT_ONCE)
+        due = await select_due(self._conn, OPEN_AT_ONCE, list(self._runs))
         await self._close_others(due)
         if not due:
             # Who waits for its next changes waits here: another process would not know how many there were.
@@ -91,7 +93,7 @@ class Importer:
                 await asyncio.sleep(TURN_S / 4)
                 return MORE, ""
             return IDLE, ""
-        job = due[0]
+        job = min(due, key=attrgetter("changed_at"))
         try:
             await self._work(job, others)
         except AdvancedByOthers:
@@ -149,7 +151,7 @@ class Importer:
         log.error("import_given_up", import_id=str(job.id))
 
     async def _close_others(self, due: list[ImportRow]) -> None:
-        """Close the runs of imports that had no turn for long, or that are to be undone now."""
+        """Close the runs of imports that have ended or pause, or that are to be undone now."""
         states = {job.id: job.state for job in due}
         for import_id, run in list(self._runs.items()):
             state = states.get(import_id)
@@ -197,7 +199,7 @@ async def open_importer(settings: LinksSettings) -> AsyncIterator[Callable[[bool
         ]
         has_lock = bool(await conn.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK))
         gc.set_threshold(NEW_OBJECTS)
-        importer = Importer(conn, file_conn, settings)
+        importer = Importer(conn, FileConnection(file_conn), settings)
         stack.push_async_callback(importer.close)
 
         async def turn(others: bool) -> tuple[str, str]:

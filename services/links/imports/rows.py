@@ -44,7 +44,7 @@ class ImportRow:
         is_admin: Whether the key that it came with may decide about domains.
         stage: What of the file comes now: `reading` of all of it, `links` or `visits`.
         position: The rows of the stage that are done.
-        failures: At this place, one after the other.
+        failures: At this place, one after the other. What is only read is one place, as it begins anew in each process.
     """
 
     id: UUID
@@ -141,18 +141,22 @@ async def select_imports(conn: Connection, owner: str, limit: int) -> list[Impor
     return [_import_of(row) for row in rows]
 
 
-async def select_due(conn: Connection, limit: int) -> list[ImportRow]:
-    """Read the imports that can go on now: the oldest of each owner, and the owner first who has waited for longest."""
+async def select_due(conn: Connection, limit: int, opened: Sequence[UUID] = ()) -> list[ImportRow]:
+    """Read the imports that can go on now: the oldest of each owner, those first that are open, then who waits for longest.
+
+    One that is closed loses what was read of its file.
+    """
     rows = await conn.fetch(
         f"""
         SELECT * FROM (
             SELECT DISTINCT ON (owner) * FROM ({_SELECT} WHERE state = ANY ($1) AND due_at <= now()) AS due
             ORDER BY owner, number
         ) AS firsts
-        ORDER BY changed_at LIMIT $2
+        ORDER BY id = ANY ($3::uuid[]) DESC, changed_at LIMIT $2
         """,
         AT_WORK,
         limit,
+        opened,
     )
     return [_import_of(row) for row in rows]
 
@@ -183,7 +187,8 @@ async def update_state(conn: Connection, import_id: UUID, state: State, *, stage
     """
     await conn.execute(
         """
-        UPDATE imports SET state = $2, error = nullif(left($4, 1000), ''), failures = 0, due_at = now(), changed_at = now(),
+        UPDATE imports SET state = $2, error = nullif(left($4, 1000), ''), due_at = now(), changed_at = now(),
+            failures = CASE WHEN $2 = 'reading' THEN failures ELSE 0 END,
             seconds_left = NULL, rows_per_second = CASE WHEN $2 IN ('waiting', 'undoing') THEN NULL ELSE rows_per_second END,
             stage = coalesce(nullif($3, ''), stage), position = CASE WHEN $3 = '' THEN position ELSE 0 END
         WHERE id = $1
@@ -226,7 +231,8 @@ async def advance(conn: Connection, import_id: UUID, stage: str, position: int, 
     """
     status = await conn.execute(
         f"""
-        UPDATE imports SET position = $2, failures = 0, changed_at = now(), {_ADD}
+        UPDATE imports SET position = $2, changed_at = now(), {_ADD},
+            failures = CASE WHEN state = 'reading' THEN failures ELSE 0 END
         WHERE id = $1 AND position = $3 AND stage = $4
         """,
         import_id,

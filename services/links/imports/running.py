@@ -23,15 +23,17 @@ from services.links.imports.rows import (
     update_speed,
     update_state,
 )
-from services.links.imports.spool import SpooledFile, has_parts
+from services.links.imports.spool import FileConnection, SpooledFile, has_parts
 from services.links.imports.stages import NEXT, Stage, Steps, find_source
-from services.links.imports.storing import Conflict, announce, begin_checking
+from services.links.imports.storing import Conflict, announce, begin_checking, end_checking
 from services.links.site import Site
 from services.links.sources.found import UnusableFile
 from shared.postgres import UNAVAILABLE, Connection
 from shared.settings import LinksSettings
 
 SPEED_INTERVAL_S = 1.0
+WAIT_S = 1.0
+"""For so long a step waits for rows. Passing over millions of them takes minutes, and so do the tables of a large dump."""
 
 log = structlog.get_logger()
 
@@ -41,12 +43,12 @@ class Run:
 
     Args:
         conn: A connection for the steps.
-        file_conn: A connection for the file.
+        file_conn: The connection for files.
         job: The import as it is.
         settings: Of the service.
     """
 
-    def __init__(self, conn: Connection, file_conn: Connection, job: ImportRow, settings: LinksSettings) -> None:
+    def __init__(self, conn: Connection, file_conn: FileConnection, job: ImportRow, settings: LinksSettings) -> None:
         self.job = job
         self._conn = conn
         self._settings = settings
@@ -71,12 +73,16 @@ class Run:
         """Do a step. A file that cannot be used, or a conflict, ends the import.
 
         Returns:
-            The number of changes that were announced; None if the import has ended.
+            The number of changes that were announced, 0 also if the rows were not read yet; None if the import has ended.
         """
         try:
             if self._steps is None:
                 await self._open()
             rows = await self._take()
+            if rows is None:
+                # Others have their turns meanwhile.
+                await update_speed(self._conn, self.job.id, None, None)
+                return 0
             if not rows:
                 return await self._end_stage()
             announced = await self._work(rows)
@@ -87,9 +93,10 @@ class Run:
         return announced
 
     async def close(self) -> None:
-        """Wait for the thread that reads, which must not outlive the connection."""
+        """End the thread that reads, which must not outlive the connection."""
+        self._file.close()
         if self._next is not None:
-            await asyncio.wait({self._next})
+            await asyncio.gather(self._next, return_exceptions=True)
             self._next = None
 
     async def _open(self) -> None:
@@ -103,7 +110,7 @@ class Run:
                 await lock_place(self._conn, self.job.id, self._stage)
                 await update_format(self._conn, self.job.id, source.NAME)
             if self._steps.checks:
-                await begin_checking(self._conn)
+                await begin_checking(self._conn, self.job.number)
             await self._begin_stage(Stage.CHECK_LINKS)
         else:
             self._read_stage()
@@ -134,8 +141,11 @@ class Run:
         rows, size = self._rows, self._steps.size(self._stage)
         self._next = asyncio.ensure_future(asyncio.to_thread(lambda: list(islice(rows, size))))
 
-    async def _take(self) -> list[object]:
+    async def _take(self) -> list[object] | None:
+        """Take the next slice; None if it is not read yet."""
         assert self._next is not None
+        if not (await asyncio.wait({self._next}, timeout=WAIT_S))[0]:
+            return None
         rows = await self._next
         self._next = None
         if rows:
@@ -143,6 +153,9 @@ class Run:
         return rows
 
     async def _end_stage(self) -> int | None:
+        assert self._steps is not None
+        if self._stage is Stage.CHECK_LINKS and self._steps.checks:
+            await end_checking(self._conn, self.job.number)
         following = NEXT.get(self._stage)
         if following is not None and not (following.makes and self.job.dry_run):
             await self._begin_stage(following)

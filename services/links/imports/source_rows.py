@@ -78,11 +78,14 @@ async def select_by_origin(conn: Connection, owner: str, source: str, origins: S
 async def select_imported_ids(
     conn: Connection, owner: str, source: str, number: int, origins: Sequence[str]
 ) -> dict[str, int]:
-    """Find those of some links that this import made or replaced."""
+    """Find links that this import or one before it has made or replaced, but those that have visits of another one."""
     rows = await conn.fetch(
         """
-        SELECT short_url, link_id FROM link_sources
-        WHERE owner = $1 AND source = $2 AND import = $3 AND short_url = ANY ($4::text[])
+        SELECT short_url, link_id FROM link_sources JOIN links ON id = link_id
+        WHERE link_sources.owner = $1 AND source = $2 AND short_url = ANY ($4::text[])
+          AND links.owner = $1 AND deleted_at IS NULL
+          AND coalesce((SELECT imported_undated.import FROM imported_undated
+                        WHERE imported_undated.link_id = id AND imported_undated.owner = ''), $3) = $3
         """,
         owner,
         source,
@@ -190,9 +193,9 @@ async def leave_sources(conn: Connection, link_ids: Sequence[int], number: int) 
     )
 
 
-def spell_before(link: LinkRow, came: dict[str, Any] | None) -> str:
+def spell_before(link: LinkRow, came: dict[str, Any] | None, *, brings_clicks: bool) -> str:
     """Return what a link is before it is replaced, and how it came, as JSON."""
-    return write_json({"fields": decided_columns(link.fields), "came": came})
+    return write_json({"fields": decided_columns(link.fields), "came": came, "brings_clicks": brings_clicks})
 
 
 def spell_root(domain: str, url: str) -> str:
@@ -202,7 +205,7 @@ def spell_root(domain: str, url: str) -> str:
 
 def has_brought_clicks(row: ImportedRow) -> bool:
     """Tell whether a link's imported clicks are of this import: one that was replaced may have had them before."""
-    return row.before is None or json.loads(row.before)["came"] is None
+    return row.before is None or bool(json.loads(row.before)["brings_clicks"])
 
 
 def read_before(before: str) -> LinkFields:

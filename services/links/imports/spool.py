@@ -92,11 +92,24 @@ async def _append(pool: Pool, import_id: UUID, start: int, parts: list[bytes]) -
             raise WrongOffset
 
 
+class FileConnection:
+    """The connection for files. The threads that read take turns at it."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self.turn = asyncio.Lock()
+
+    async def read(self, import_id: UUID, start: int) -> bytes | None:
+        """Read the part of a file that begins at an offset; None at its end."""
+        async with self.turn:
+            return await select_part(self._conn, import_id, start)
+
+
 class SpooledFile:
     """The file of an import, for the thread in which a source reads it.
 
     Args:
-        conn: A connection for this alone.
+        conn: The connection for files.
         loop: Where the connection lives.
         import_id: The import.
         name: Of the file, as the client has it.
@@ -106,7 +119,7 @@ class SpooledFile:
 
     def __init__(
         self,
-        conn: Connection,
+        conn: FileConnection,
         loop: asyncio.AbstractEventLoop,
         import_id: UUID,
         *,
@@ -121,6 +134,11 @@ class SpooledFile:
         self._loop = loop
         self._import_id = import_id
         self._is_gzip = is_gzip
+        self._is_closed = False
+
+    def close(self) -> None:
+        """End the reading in a thread, at the next part."""
+        self._is_closed = True
 
     def blocks(self) -> Iterator[bytes]:
         """Read the file from the beginning, in blocks of at most 256 KiB.
@@ -144,7 +162,9 @@ class SpooledFile:
                 yield block
 
     def _fetch(self, start: int) -> bytes | None:
-        future = asyncio.run_coroutine_threadsafe(select_part(self._conn, self._import_id, start), self._loop)
+        if self._is_closed:
+            raise TimeoutError("nobody waits for it any more")
+        future = asyncio.run_coroutine_threadsafe(self._conn.read(self._import_id, start), self._loop)
         try:
             return future.result(FETCH_TIMEOUT_S)
         except CancelledError:

@@ -4,7 +4,7 @@ First all of the file is read, so that one that is broken makes nothing; then co
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from services.links.imported.keys import VisitorKey, open_visitor_key
 from services.links.imported.storing import store_imported
 from services.links.imported.visits import VisitReader
 from services.links.imports.archives import restore_slice
-from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused, origin_of
+from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused
 from services.links.imports.rows import MOST_REFUSALS, Counts, ImportRow, RefusalRow
 from services.links.imports.source_rows import select_imported_ids
 from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
@@ -118,6 +118,7 @@ class Steps:
     def __init__(self, job: ImportRow, source: Source, maker: DraftMaker, settings: LinksSettings) -> None:
         self._settings = settings
         self._reader: VisitReader | None = None
+        self._told = False
         self._job = job
         self._source = source
         self._maker = maker
@@ -160,8 +161,12 @@ class Steps:
             return Done(Counts(rows_read=len(rows)))
         if stage is Stage.VISITS:
             visits = [each for each in rows if isinstance(each, FoundVisit | FoundCounts)]
-            stored = await self._store_visits(conn, visits)
+            stored, of_links = await self._store_visits(conn, visits)
             taken, surplus = stored.dated, []
+            if visits and not of_links and not self._told:
+                self._told = True
+                reason = "Visits from here on are of links that did not come from this source, or have visits of another import"
+                surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
             if stored.surplus:
                 reason = (
                     f"{stored.surplus:,} visits from here on are more than the clicks of their links, and were left out"
@@ -181,21 +186,27 @@ class Steps:
         left_out = await list_refused(conn, done.refused) if listed < MOST_REFUSALS else []
         return Done(done.counts(len(rows)), [*left_out, *done.notices], done.announced, done.owned)
 
-    async def _store_visits(self, conn: Connection, visits: Sequence[FoundVisit | FoundCounts]) -> StoredImport:
-        """Store visits of links that this import has made; others had theirs before, so they do not count again."""
+    async def _store_visits(
+        self, conn: Connection, visits: Sequence[FoundVisit | FoundCounts]
+    ) -> tuple[StoredImport, int]:
+        """Store visits of links that have come from the same source, now or before, and have no visits of another import.
+
+        Returns:
+            What became of them, and how many there were.
+        """
         job = self._job
         if not visits:
-            return StoredImport()
+            return StoredImport(), 0
         # A step that was rolled back has taken the key with it that it had drawn.
         key = await open_visitor_key(conn, job.id)
         if self._reader is None or self._reader.key != key:
             self._reader = open_reader(key, self._settings.country_database)
-        origins = [origin_of(each.domain, each.code) for each in visits]
+        origins = [self._maker.origin_of(each.domain, each.code) for each in visits]
         ids = await select_imported_ids(conn, job.owner, self._source.NAME, job.number, list(set(origins)))
         found = [(ids[origin], each) for origin, each in zip(origins, visits, strict=True) if origin in ids]
-        batch = self._reader.read_batch(job.owner, found)
+        batch = replace(self._reader.read_batch(job.owner, found), import_number=job.number)
         kept_days = self._settings.clicks_retention_days
-        return await store_imported(conn, batch, today=datetime.now(UTC).date(), kept_days=kept_days)
+        return await store_imported(conn, batch, today=datetime.now(UTC).date(), kept_days=kept_days), len(found)
 
     def refuse(self, row: object, reason: str) -> Refused:
         """Return a row as one that is left out."""

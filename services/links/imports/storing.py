@@ -133,7 +133,7 @@ async def check_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
     """
     stored = Stored()
     drafts = list(_split(rows, stored).values())
-    fresh = await _note_checked(conn, [draft.origin for draft in drafts], [draft.key for draft in drafts])
+    fresh = await _note_checked(conn, job.number, [draft.origin for draft in drafts], [draft.key for draft in drafts])
     new = [draft for draft, (is_new, _) in zip(drafts, fresh, strict=True) if is_new]
     stored.found += len(drafts) - len(new)
     first = {draft.origin for draft, (_, is_first) in zip(drafts, fresh, strict=True) if is_first}
@@ -163,10 +163,17 @@ async def check_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
     return stored
 
 
-async def begin_checking(conn: Connection) -> None:
-    """Make room for what a session has checked of one import, so that two rows with one code are noticed."""
-    await conn.execute("DROP TABLE IF EXISTS pg_temp.checked")
-    await conn.execute("CREATE TEMP TABLE checked (digest bigint PRIMARY KEY)")
+async def begin_checking(conn: Connection, number: int) -> None:
+    """Make room for what a session has checked of an import, so that two rows with one code are noticed."""
+    await conn.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS checked (import integer, digest bigint, PRIMARY KEY (import, digest))"
+    )
+    await end_checking(conn, number)
+
+
+async def end_checking(conn: Connection, number: int) -> None:
+    """Forget what a session has checked of an import."""
+    await conn.execute("DELETE FROM pg_temp.checked WHERE import = $1", number)
 
 
 async def announce(conn: Connection, owner: str, changed: Sequence[LinkKey], new: Sequence[FoundDraft]) -> None:
@@ -297,8 +304,10 @@ async def _replace(conn: Connection, replaced: Sequence[Decision], stored: Store
             stored.found += 1
             continue
         changed = await update_link(conn, link.key, draft.draft.fields)
-        stored.note(draft, link.id, changed.version, spell_before(link, known.came))
-        if draft.clicks and known.came is None:
+        # Of a link that has come from elsewhere before, that total stands.
+        brings_clicks = draft.clicks > 0 and known.came is None and not link.imported_clicks
+        stored.note(draft, link.id, changed.version, spell_before(link, known.came, brings_clicks=brings_clicks))
+        if brings_clicks:
             stored.totals.append(ImportedTotal(link.id, link.owner, draft.clicks, draft.bots))
         stored.announced.append(link.key)
         stored.replaced += 1
@@ -331,7 +340,9 @@ async def _store_root(conn: Connection, job: ImportRow, root: FoundRoot, stored:
         stored.announced.append((root.domain, ""))
 
 
-async def _note_checked(conn: Connection, origins: Sequence[str], keys: Sequence[LinkKey]) -> list[tuple[bool, bool]]:
+async def _note_checked(
+    conn: Connection, number: int, origins: Sequence[str], keys: Sequence[LinkKey]
+) -> list[tuple[bool, bool]]:
     """Note what is checked; tell for each whether its origin is new, and whether its code is."""
     texts = [*(f"o{origin}" for origin in origins), *("k" + "/".join(key) for key in keys)]
     rows = await conn.fetch(
@@ -340,11 +351,12 @@ async def _note_checked(conn: Connection, origins: Sequence[str], keys: Sequence
             SELECT hashtextextended(text, 0) AS digest, min(place) AS place
             FROM unnest($1::text[]) WITH ORDINALITY AS texts (text, place) GROUP BY 1
         ), noted AS (
-            INSERT INTO checked SELECT digest FROM given ON CONFLICT DO NOTHING RETURNING digest
+            INSERT INTO pg_temp.checked SELECT $2, digest FROM given ON CONFLICT DO NOTHING RETURNING digest
         )
         SELECT place FROM given JOIN noted USING (digest)
         """,
         texts,
+        number,
     )
     new = {row["place"] - 1 for row in rows}
     return [(place in new, place + len(origins) in new) for place in range(len(origins))]

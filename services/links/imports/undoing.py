@@ -19,8 +19,8 @@ from services.links.imports.source_rows import (
 )
 from services.links.imports.spool import delete_parts
 from services.links.links.rows import delete_links, update_link
-from services.links.packed.imported import lock_imported_clicks
-from services.links.packed.taking import take_imported
+from services.links.packed.imported import leave_dated, lock_imported_clicks
+from services.links.packed.taking import take_dates, take_imported
 from shared.changes import insert_changes
 from shared.postgres import Connection
 from shared.records import LinkKey
@@ -56,12 +56,14 @@ class Undoing:
             # Before any link is locked.
             await lock_imported_clicks(conn)
             rows = await lock_imported(conn, job.number, STEP_LINKS)
+            taken = [each.id for each in rows if _is_undone(each) and has_brought_clicks(each)]
+            # Of links with years of counts there are more of them. Last come dates of clicks that were there before.
+            if await (take_imported(conn, taken) if rows else take_dates(conn, job.number)):
+                await advance(conn, job.id, UNDO, self._position, Counts(), before=self._position)
+                return 0
             if not rows:
                 await self._end()
                 return None
-            if await take_imported(conn, [each.id for each in rows if _is_undone(each) and has_brought_clicks(each)]):
-                # Links with years of counts: there are more of them.
-                return 0
             changed, kept = await self._undo(rows)
             listed = [RefusalRow(None, each.origin, f"Kept: {_why_kept(each)}") for each in kept]
             await insert_refusals(conn, job.id, listed, self._listed)
@@ -84,6 +86,7 @@ class Undoing:
         replaced = [each for each in rows if each.before is not None]
         await delete_links(conn, [each.id for each in made])
         await erase_restored(conn, job.number, [each.id for each in made])
+        await leave_dated(conn, job.number, [each.id for each in kept])
         await leave_sources(conn, [each.id for each in rows if each.before is None], job.number)
         for each in replaced:
             version = 0

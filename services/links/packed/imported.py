@@ -162,17 +162,18 @@ async def select_undated_of_owners(conn: Connection, owner: str | None) -> Peopl
     return People(*row)
 
 
-async def write_undated(conn: Connection, undated: Mapping[int, People]) -> None:
-    """Write how many clicks of links have no date, now that others have one."""
+async def write_undated(conn: Connection, undated: Mapping[int, People], import_number: int = 0) -> None:
+    """Write how many clicks of links have no date, now that others have one, and whose visits gave it to the first ones."""
     if undated:
         await conn.execute(
             """
-            INSERT INTO imported_undated (link_id, owner, humans, bots)
-            SELECT link_id, '', humans, bots
+            INSERT INTO imported_undated (link_id, owner, humans, bots, import)
+            SELECT link_id, '', humans, bots, $4
             FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS new (link_id, humans, bots)
             ON CONFLICT (link_id, owner) DO UPDATE SET humans = excluded.humans, bots = excluded.bots
             """,
             *_columns([(link, *people) for link, people in undated.items()], 3),
+            import_number,
         )
 
 
@@ -193,6 +194,23 @@ async def add_undated(conn: Connection, links: Mapping[int, People], owners: Map
             """,
             *_columns(rows, 4),
         )
+
+
+async def select_dated(conn: Connection, import_number: int, most: int) -> list[int]:
+    """Find links whose clicks have their dates by the visits of an import."""
+    rows = await conn.fetch(
+        "SELECT link_id FROM imported_undated WHERE import = $1 ORDER BY link_id LIMIT $2", import_number, most
+    )
+    return [row["link_id"] for row in rows]
+
+
+async def leave_dated(conn: Connection, import_number: int, link_ids: Sequence[int]) -> None:
+    """Let links keep the dates that the visits of an import gave, when it is undone."""
+    await conn.execute(
+        "UPDATE imported_undated SET import = -$1 WHERE import = $1 AND link_id = ANY ($2::bigint[])",
+        import_number,
+        link_ids,
+    )
 
 
 async def delete_undated(conn: Connection, link_ids: Sequence[int]) -> None:

@@ -4,7 +4,7 @@ An import that is undone, or that replaced links, asks for it; so does `erasing.
 clicks stay as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from services.links.packed.days import MOST_VALUES_OF_OWNER, DayCounts
 from services.links.packed.imported import (
@@ -16,6 +16,7 @@ from services.links.packed.imported import (
     delete_imported_days_of_owners,
     delete_undated,
     lock_imported_clicks,
+    select_dated,
     select_imported_days,
     select_undated,
     write_imported_days,
@@ -24,6 +25,8 @@ from shared.postgres import Connection
 
 STEP_DAYS = 1_000
 """Days of links that are taken away at once: some tenths of a second."""
+
+STEP_LINKS = 500
 
 
 async def take_imported(conn: Connection, link_ids: Sequence[int], *, step_days: int = STEP_DAYS) -> bool:
@@ -40,8 +43,57 @@ async def take_imported(conn: Connection, link_ids: Sequence[int], *, step_days:
         Whether there is more; call it again then.
     """
     await lock_imported_clicks(conn)
+    owners = await _select_owners(conn, link_ids)
+    less, is_more = await _take_days(conn, owners, step_days)
+    if not is_more:
+        undated = await select_undated(conn, list(owners))
+        of_owners: dict[str, People] = {}
+        for link, each in undated.items():
+            less[link] = less.get(link, NO_PEOPLE).minus(each)
+            of_owners[owners[link]] = of_owners.get(owners[link], NO_PEOPLE).minus(each)
+        await add_undated(conn, {}, of_owners)
+        await delete_undated(conn, list(owners))
+    await add_imported(conn, less)
+    return is_more
+
+
+async def take_dates(conn: Connection, import_number: int, *, step_days: int = STEP_DAYS) -> bool:
+    """Let clicks be without a date again that had theirs by the visits of an import. Totals stay as they are.
+
+    Args:
+        conn: In a transaction, which should end soon.
+        import_number: The import.
+        step_days: So many days of links at most.
+
+    Returns:
+        Whether there was anything; call it again then.
+    """
+    await lock_imported_clicks(conn)
+    link_ids = await select_dated(conn, import_number, STEP_LINKS)
+    owners = await _select_owners(conn, link_ids)
+    less, is_more = await _take_days(conn, owners, step_days)
+    of_links = {link: NO_PEOPLE.minus(each) for link, each in less.items()}
+    of_owners: dict[str, People] = {}
+    for link, each in of_links.items():
+        of_owners[owners[link]] = of_owners.get(owners[link], NO_PEOPLE).plus(each)
+    await add_undated(conn, of_links, of_owners)
+    if not is_more:
+        # All of them are without one now.
+        await delete_undated(conn, link_ids)
+    return bool(link_ids)
+
+
+async def _select_owners(conn: Connection, link_ids: Sequence[int]) -> dict[int, str]:
     rows = await conn.fetch("SELECT id, owner FROM links WHERE id = ANY ($1)", link_ids)
-    owners: dict[int, str] = {row["id"]: row["owner"] for row in rows}
+    return {row["id"]: row["owner"] for row in rows}
+
+
+async def _take_days(conn: Connection, owners: Mapping[int, str], step_days: int) -> tuple[dict[int, People], bool]:
+    """Take imported days away from links and their owners.
+
+    Returns:
+        How many clicks less links have, below 0, and whether there is more.
+    """
     taken = await delete_imported_days(conn, list(owners), step_days)
     kept = await select_imported_days(conn, {(owners[link], day): None for link, day, _ in taken})
     less: dict[int, People] = {}
@@ -61,14 +113,4 @@ async def take_imported(conn: Connection, link_ids: Sequence[int], *, step_days:
         """,
         spans,
     )
-    is_more = len(taken) == step_days
-    if not is_more:
-        undated = await select_undated(conn, list(owners))
-        of_owners: dict[str, People] = {}
-        for link, each in undated.items():
-            less[link] = less.get(link, NO_PEOPLE).minus(each)
-            of_owners[owners[link]] = of_owners.get(owners[link], NO_PEOPLE).minus(each)
-        await add_undated(conn, {}, of_owners)
-        await delete_undated(conn, list(owners))
-    await add_imported(conn, less)
-    return is_more
+    return less, len(taken) == step_days

@@ -22,6 +22,7 @@ COMMAND = "import"
 LOOK_EVERY_S = 0.5
 LONGEST_AWAY_S = 60.0
 SHOWN_REFUSALS = 5
+LONGEST_SHOWN = 80
 MOST_SHOWN = 64 * 1024
 """Bytes of the refused rows that are read to show the first ones."""
 
@@ -199,7 +200,8 @@ def _show_refused(client: Client, found: Import) -> None:
     rows = list(csv.DictReader(text.decode("utf-8-sig", "replace").splitlines(keepends=True)))
     for row in rows[:SHOWN_REFUSALS]:
         proposed = f" (proposed: {row['proposed_code']})" if row.get("proposed_code") else ""
-        tell(COMMAND, printable(f"row {row.get('row')}: {row.get('reason')}{proposed}"))
+        shown = f"row {row.get('row')} ({(row.get('input') or '')[:LONGEST_SHOWN]}): {row.get('reason')}{proposed}"
+        tell(COMMAND, printable(shown))
     if found.refused > len(rows[:SHOWN_REFUSALS]):
         tell(COMMAND, f"all rows that were refused: tinyurl import --follow {found.id} --refused refused.csv")
 
