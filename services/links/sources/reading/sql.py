@@ -43,7 +43,8 @@ _blank = re.compile(r"(?:\s++|--[^\n]*+\n|\#[^\n]*+\n|/\*.*?\*/|;)*+", re.DOTALL
 _wrong = re.compile("[\ud800-\udfff]").search
 _identifiers = re.compile(IDENTIFIER)
 _INSIDE = (
-    r"[^;'\"`\-/#$]++|{string}|\"(?:[^\"\\]++|\\.|\"\")*+\"|`[^`]*+`|--[^\n]*+\n|-(?!-)|/\*.*?\*/|/(?!\*)|"
+    r"[^;'\"`\-/#$]++|(?<=\W[Ee])'[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'|{string}|"
+    r"\"(?:[^\"\\]++|\\.|\"\")*+\"|`[^`]*+`|--[^\n]*+\n|-(?!-)|/\*.*?\*/|/(?!\*)|"
     r"\$(\w*+)\$.*?\$\1\$|\$(?!\w*\$)"
 )
 
@@ -169,6 +170,8 @@ class _Dump(Window):
             except MoreNeeded:
                 self.need_more()
                 continue
+            except RecursionError:
+                self.fail("the INSERT has expressions in one another, too deep to be read")
             except ValueError as error:
                 if self.at >= len(self.text):
                     self.need_more()
