@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.links.sources.found import FoundLink, Unusable, UnusableFile
-from tests.links.source_samples import HeldFile, links_of, source_of, sqlite_of, visits_of
+from tests.links.source_samples import BCRYPT, HeldFile, links_of, refused_of, source_of, sqlite_of, visits_of
 
 YOURLS_TABLE = (
     "CREATE TABLE `yourls_url` (`keyword` varchar(200) NOT NULL, `url` text NOT NULL COMMENT 'a, (b)', `title` text,\n"
@@ -105,6 +105,51 @@ def test_old_shlink_visits_tell_nothing_of_bots() -> None:
     (visit,) = visits_of(HeldFile(data, "short-url_s.test_menu_visits.csv"))
 
     assert (visit.domain, visit.code, visit.country, visit.is_bot) == ("s.test", "menu", "ES", None)
+
+
+def test_kutt_table_as_csv_has_passwords() -> None:
+    """A table of Kutt in CSV has hashes that are kept, and what is no hash is neither shown nor open."""
+    rows = "".join(
+        f"{code},https://example.com/,{password},\n"
+        for code, password in zip("abc", (BCRYPT, "hunter2", ""), strict=True)
+    )
+    links = links_of(HeldFile(f"address,target,password,domain_id\n{rows}"))
+
+    assert [link.password_hash for link in links] == [BCRYPT, None, None]
+    assert [link.fields.get("enabled", True) for link in links] == [True, False, True]
+    assert not [notice for link in links for notice in link.notices if "hunter2" in notice]
+
+
+def test_an_unknown_domain_is_never_the_default_one() -> None:
+    """A link or visit of a domain whose name the file does not have is refused: its code may be another link's."""
+    kutt = HeldFile("address,target,domain_id\na,https://example.com/,3\n")
+    shlink = HeldFile(
+        "CREATE TABLE public.short_urls (id int, original_url text, short_code text, domain_id int);\n"
+        "INSERT INTO public.short_urls VALUES (1, 'https://example.com/', 'a', 3);\n"
+        "INSERT INTO public.visits (id, short_url_id, date, user_agent) VALUES (1, 1, '2022-01-01 00:00:00', 'x');\n"
+    )
+
+    for found in (refused_of(kutt), refused_of(shlink), list(source_of(shlink).read_visits(shlink))):
+        assert [each.reason for each in found if isinstance(each, Unusable)] == [
+            "has the domain number 3, which is not in this file"
+        ]
+
+
+def test_domains_of_shlink_may_have_no_columns() -> None:
+    """Rows of Shlink's domains alone, without the names of their columns, are read in the order of its table."""
+    data = (
+        "INSERT INTO public.domains VALUES (3, 's.test', NULL, NULL, NULL);\n"
+        "INSERT INTO public.short_urls (id, original_url, short_code, domain_id) VALUES (1, 'https://e.com/', 'a', 3);\n"
+    )
+
+    assert [(link.domain, link.code) for link in links_of(HeldFile(data))] == [("s.test", "a")]
+
+
+def test_blank_lines_may_stand_before_the_headings() -> None:
+    """Lines of nothing before the headings are passed over, and counted."""
+    (link,) = links_of(HeldFile("\n\nkeyword,url,title\na,https://example.com/,\\N\n"))
+
+    assert (link.line, link.code, link.fields) == (4, "a", {})
 
 
 def test_a_long_field_of_many_lines_is_one_unusable_row() -> None:

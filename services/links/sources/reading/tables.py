@@ -175,6 +175,8 @@ def _sniff(lines: Sequence[str]) -> Layout:
     if forced is not None:
         # Excel writes it for itself.
         before, lines = 1, lines[1:]
+    while lines and not lines[0].strip():
+        before, lines = before + 1, lines[1:]
     if not lines:
         return Layout(",", ())
     bare = _quoted.sub("", lines[0])
