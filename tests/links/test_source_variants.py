@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from services.links.imports.stages import find_source
 from services.links.sources.found import FoundLink, Unusable, UnusableFile
 from tests.links.source_samples import BCRYPT, HeldFile, links_of, refused_of, source_of, sqlite_of, visits_of
 
@@ -183,3 +184,38 @@ def test_what_has_to_be_unpacked_is_told(head: bytes, advice: str) -> None:
 
     with pytest.raises(UnusableFile, match=advice):
         list(source_of(file).read_links(file))
+
+
+@pytest.mark.parametrize(("source", "link"), [("shlink", "short_urls"), ("kutt", "links")])
+def test_a_sqlite_schema_may_stand_behind_its_tables(source: str, link: str) -> None:
+    """A database of many tables is recognised, though its schema is on none of its first pages."""
+    of_links = {
+        "short_urls": "CREATE TABLE short_urls (id INTEGER, original_url TEXT, short_code TEXT)",
+        "links": "CREATE TABLE links (id INTEGER, target TEXT, address TEXT, visit_count INTEGER DEFAULT 0)",
+    }[link]
+    others = ";".join(
+        f"CREATE TABLE t{number} (id INTEGER, {', '.join(f'a_column_of_many_letters_{each}' for each in range(20))}); "
+        f"CREATE INDEX i{number} ON t{number} (id)"
+        for number in range(12)
+    )
+    data = sqlite_of(
+        f"{others};{of_links};INSERT INTO {link} VALUES (1,'https://example.com/','a'{', 3' * (link == 'links')});"
+    )
+    file = HeldFile(data)
+
+    assert link.encode() not in data[:65536]
+    assert source == find_source(file, None).NAME
+    assert [each.code for each in find_source(file, None).read_links(file) if isinstance(each, FoundLink)] == ["a"]
+
+
+def test_an_insert_without_values_is_told() -> None:
+    """`INSERT … SET` and `INSERT … SELECT` into a table to read are named, and into another one passed over."""
+    data = HeldFile(
+        f"{YOURLS_TABLE}INSERT INTO `other` SET `keyword`='a';\n"
+        "REPLACE INTO `yourls_url` SET `keyword`='a', `url`='https://example.com/';\n"
+        "INSERT INTO yourls_url (keyword, url) SELECT a, b FROM c;\n"
+        "INSERT INTO yourls_url (keyword, url) VALUES ('b', 'https://example.com/');\n"
+    )
+
+    assert [each.line for each in source_of(data).read_links(data)] == [4, 5, 6]
+    assert {each.reason for each in refused_of(data)} == {"is an INSERT without VALUES, which is not read"}

@@ -12,6 +12,8 @@ from services.links.sources.reading.sqlite_files import MAGIC
 from services.links.sources.reading.texts import read_head
 
 HEAD_BYTES = 64 * 1024
+SQLITE_HEAD_BYTES = 1024 * 1024
+"""A SQLite file has its schema behind the first pages of its tables."""
 
 Kind = Literal["csv", "html", "json", "sql", "sqlite"]
 
@@ -40,18 +42,21 @@ _ROWS = (
 _signs, _rows = (
     tuple((name, re.compile(expression, re.IGNORECASE)) for name, expression in each) for each in (_SIGNS, _ROWS)
 )
+_ROOT_KIND, _INTERIOR = slice(100, 101), b"\5"
+"""Where a SQLite file tells whether its schema has more pages than the first one, and how."""
 _schema = re.compile(r"CREATE (?:TABLE|(?:UNIQUE )?INDEX) [^\0]{0,2000}", re.IGNORECASE).findall
 _copied = re.compile(r"(?<=FROM stdin;)\r?\n.*?(?:^\\\.\s*$|\Z)", re.DOTALL | re.MULTILINE | re.IGNORECASE).sub
 
 
 def head_of(file: File) -> bytes:
     """Read the beginning of a file."""
-    held = b""
+    held, wanted = b"", HEAD_BYTES
     for block in file.blocks():
-        held += block[:HEAD_BYTES]
-        if len(held) >= HEAD_BYTES:
+        held += block[:SQLITE_HEAD_BYTES]
+        wanted = SQLITE_HEAD_BYTES if held.startswith(MAGIC) else HEAD_BYTES
+        if len(held) >= wanted:
             break
-    return held[:HEAD_BYTES]
+    return held[:wanted]
 
 
 @lru_cache(4)
@@ -121,7 +126,10 @@ def dump_of(head: bytes, name: str) -> str | None:
     for source, _ in _signs:
         if source in name.lower():
             return source
-    return "yourls" if kind == "sql" else "chhoto"
+    if kind == "sql":
+        return "yourls"
+    # chhoto's one table is told on the first page.
+    return "shlink" if head[_ROOT_KIND] == _INTERIOR else "chhoto"
 
 
 def _find(signs: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> str | None:
