@@ -32,9 +32,9 @@ _insert = re.compile(
     rf"(?:{_COLUMNS}\s*)?(?:OVERRIDING\s+\w+\s+VALUE\s+)?VALUES?(?=[\s(])",
     re.IGNORECASE,
 ).match
-_without_values = re.compile(
+_with_set = re.compile(
     rf"(?:INSERT|REPLACE)\s+(?:(?:LOW_PRIORITY|DELAYED|HIGH_PRIORITY|IGNORE|OR\s+\w+)\s+)*(?:INTO\s+)?{_NAME}\s*"
-    rf"(?:{_COLUMNS}\s*)?(?:SET|SELECT)\s",
+    r"SET\s",
     re.IGNORECASE,
 ).match
 _copy = re.compile(rf"COPY\s+{_NAME}\s*(?:{_COLUMNS}\s*)?FROM\s+stdin\b[^;\n]*;[^\n]*\n", re.IGNORECASE).match
@@ -110,8 +110,8 @@ class _Dump(Window):
                 self.at = found.end()
                 yield from self._values(target)
                 return
-        elif first in "IR" and (found := _without_values(text, at)):
-            yield from self._without_values(found)
+        elif first in "IR" and (found := _with_set(text, at)):
+            yield from self._with_set(found)
         elif first == "C" and (found := _copy(text, at)):
             target = self._target(found)
             self.at = found.end()
@@ -153,14 +153,12 @@ class _Dump(Window):
             if is_last:
                 return
 
-    def _without_values(self, found: re.Match[str]) -> Iterator[Unusable]:
-        """An INSERT with SET or SELECT, which no dump has: it is not silently passed over where it fills a table to read."""
+    def _with_set(self, found: re.Match[str]) -> Iterator[Unusable]:
+        """An INSERT with SET, which no dump has: it is not silently passed over where it fills a table to read."""
         name = bare_name(found[1])
         for wanted in self._wanted:
             if name.endswith(wanted.name) and wanted.needs <= set(self._created.get(name, wanted.columns)):
-                yield Unusable(
-                    self.line_at(self.at), shorten(found[0]), "is an INSERT without VALUES, which is not read"
-                )
+                yield Unusable(self.line_at(self.at), shorten(found[0]), "is an INSERT with SET, which is not read")
 
     def _checked(self, line: int, target: _Target, row: list[str | None] | str) -> Row | Unusable:
         name = target.wanted.name
