@@ -20,6 +20,7 @@ from services.links.imports.rows import MOST_REFUSALS, Counts, ImportRow, Refusa
 from services.links.imports.source_rows import select_imported_ids
 from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
 from services.links.sources import SOURCES, archive, recognise
+from services.links.sources.formats import head_of
 from services.links.sources.found import (
     File,
     FoundCounts,
@@ -34,8 +35,6 @@ from shared.countries import COUNTRIES
 from shared.postgres import Connection
 from shared.records import LinkKey
 from shared.settings import LinksSettings
-
-HEAD_BYTES = 64 * 1024
 
 Found = FoundLink | FoundVisit | FoundCounts | FoundRecord | Unusable
 
@@ -85,12 +84,7 @@ def find_source(file: File, name: str | None) -> Source:
     Raises:
         UnusableFile: It is of no source that is known here.
     """
-    head = b""
-    for block in file.blocks():
-        head += block
-        if len(head) >= HEAD_BYTES:
-            break
-    head = head[:HEAD_BYTES]
+    head = head_of(file)
     if not head:
         raise UnusableFile("The file is empty.")
     if name is None:

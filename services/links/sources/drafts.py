@@ -2,6 +2,7 @@
 changed for that is said in a notice.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -24,6 +25,9 @@ MOST_REMOVED = 20
 
 _YES = frozenset({"1", "true", "t", "yes", "y", "on"})
 _NO = frozenset({"", "0", "false", "f", "no", "n", "off", "null", "none"})
+
+_grouped = re.compile(r"[,']|\.0$")
+"""What is between digits; and the end that data frames write of a column with gaps."""
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 Found = TypeVar("Found")
@@ -186,7 +190,7 @@ def read_number(value: object, what: str) -> int:
     if value is None or value == "":
         return 0
     try:
-        number = int(value.replace(",", "").replace("'", "")) if isinstance(value, str) else int(value)  # type: ignore[call-overload]
+        number = int(_grouped.sub("", value)) if isinstance(value, str) else int(value)  # type: ignore[call-overload]
     except (ValueError, TypeError, OverflowError):
         if isinstance(value, str) and value.strip().lower() in _NO:
             return 0

@@ -7,10 +7,13 @@ from typing import Literal, NamedTuple
 
 from services.links.sources.found import File
 from services.links.sources.reading.json_rows import PULLED
+from services.links.sources.reading.sql_values import find_dialect
 from services.links.sources.reading.sqlite_files import MAGIC
 from services.links.sources.reading.texts import read_head
 
 HEAD_BYTES = 64 * 1024
+SQLITE_HEAD_BYTES = 1024 * 1024
+"""A SQLite file has its schema behind the first pages of its tables."""
 
 Kind = Literal["csv", "html", "json", "sql", "sqlite"]
 
@@ -22,23 +25,38 @@ _member = re.compile(r'"(\w{1,40})"\s*:')
 
 _SIGNS = (
     ("shlink", r"\b(?:short_urls|api_key_roles|base_url_redirect|visit_locations|short_urls_in_tags)\b"),
-    ("polr", r"\b(?:referer_host|secret_key|is_disabled)\b|links[`\"]?\s+VALUES\s*\(\d+,\s*'[^']*',\s*'\w+:"),
-    ("kutt", r"\b(?:knex_migrations|visit_count|br_chrome|homepage)\b|links[`\"]?\s+VALUES\s*\(\d+,\s*'[^']*',"),
-    ("chhoto", r"\blong_url\b[^;]{0,200}\bhits\b|\burls[`\"]?\s+VALUES\s*\(\d+,\s*'[^']*',\s*'\w+:"),
+    ("yourls", r"\b\w*yourls_(?:url|log|options)\b"),
+    ("polr", r"\breferer_host\b|\blong_url\b[^;]{0,600}\bis_(?:disabled|custom)\b"),
+    ("kutt", r"\b(?:knex_migrations|visit_count|banned_by_id|br_chrome)\b"),
+    ("chhoto", r"\blong_url\b[^;]{0,200}\bhits\b"),
 )
-"""Names in dumps; and rows of tables whose columns the dump does not name."""
+"""Names of tables and columns. What is in rows counts for nothing: titles and targets have all of these words."""
 
-_signs = tuple((name, re.compile(expression, re.IGNORECASE)) for name, expression in _SIGNS)
+_ROWS = (
+    ("polr", r"\blinks[`\"]?\s+VALUES\s*\(\d+,\s*'[^':/]*',\s*'\w+:"),
+    ("kutt", r"\blinks[`\"]?\s+VALUES\s*\(\d+,\s*'[^':/]*',"),
+    ("chhoto", r"\burls[`\"]?\s+VALUES\s*\(\d+,\s*'[^':/]*',\s*'\w+:"),
+)
+"""Rows of tables whose columns the dump does not name."""
+
+_signs, _rows = (
+    tuple((name, re.compile(expression, re.IGNORECASE)) for name, expression in each) for each in (_SIGNS, _ROWS)
+)
+_ROOT_KIND, _INTERIOR = slice(100, 101), b"\5"
+"""Where a SQLite file tells whether its schema has more pages than the first one, and how."""
+_schema = re.compile(r"CREATE (?:TABLE|(?:UNIQUE )?INDEX) [^\0]{0,2000}", re.IGNORECASE).findall
+_copied = re.compile(r"(?<=FROM stdin;)\r?\n.*?(?:^\\\.\s*$|\Z)", re.DOTALL | re.MULTILINE | re.IGNORECASE).sub
 
 
 def head_of(file: File) -> bytes:
     """Read the beginning of a file."""
-    held = b""
+    held, wanted = b"", HEAD_BYTES
     for block in file.blocks():
-        held += block[:HEAD_BYTES]
-        if len(held) >= HEAD_BYTES:
+        held += block[:SQLITE_HEAD_BYTES]
+        wanted = SQLITE_HEAD_BYTES if held.startswith(MAGIC) else HEAD_BYTES
+        if len(held) >= wanted:
             break
-    return held[:HEAD_BYTES]
+    return held[:wanted]
 
 
 @lru_cache(4)
@@ -98,11 +116,29 @@ def dump_of(head: bytes, name: str) -> str | None:
     kind = kind_of(head)
     if kind not in ("sql", "sqlite"):
         return None
-    text = read_head(head) if kind == "sql" else head.decode("latin-1")
-    for source, sign in _signs:
-        if sign.search(text):
-            return source
+    if kind == "sql":
+        text = read_head(head)
+        found = _find(_signs, _names_in(text)) or _find(_rows, text)
+    else:
+        found = _find(_signs, "\n".join(_schema(head.decode("latin-1"))))
+    if found is not None:
+        return found
     for source, _ in _signs:
         if source in name.lower():
             return source
-    return "yourls" if kind == "sql" else "chhoto"
+    if kind == "sql":
+        return "yourls"
+    # chhoto's one table is told on the first page.
+    return "shlink" if head[_ROOT_KIND] == _INTERIOR else "chhoto"
+
+
+def _find(signs: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> str | None:
+    return next((source for source, sign in signs if sign.search(text)), None)
+
+
+def _names_in(text: str) -> str:
+    """A dump without its strings, comments and rows of COPY."""
+    string = find_dialect(text).string
+    # The last string may be cut.
+    bare = re.compile(rf"{string}|'.*\Z|--[^\n]*|/\*.*?\*/", re.DOTALL).sub
+    return bare("''", _copied("\n", text))

@@ -155,7 +155,7 @@ class Source(Protocol):
     TITLE: str
 
     def recognise(self, head: bytes, name: str) -> bool:
-        """Tell whether a file is of this source, by its first 64 KiB and its name."""
+        """Tell whether a file is of this source, by its beginning, as `formats.head_of` reads it, and its name."""
 
     def read_links(self, file: File) -> Iterator[FoundLink | Unusable]:
         """Read the links. A file that is cut or broken ends with `UnusableFile`."""

@@ -64,12 +64,15 @@ SYSTEMS = {
 MOST_REFERRERS = 200
 """Of an hour."""
 
+_UNLOCKED = frozenset({"", "f", "false", "0", "no"})
+
 _ALIASES = {
     "address": ("address", "customurl"),
     "link": ("link", "shorturl", "shortlink"),
     "target": ("target",),
     "description": ("description", "title"),
     "domain": ("domain",),
+    "domain_id": ("domainid",),
     "visit_count": ("visitcount", "visits", "clicks", "views"),
     "expire_in": ("expirein",),
     "password": ("password",),
@@ -132,7 +135,7 @@ def _link(row: Row, domains: Mapping[str | None, str | None], hints: Hints) -> I
     if domain_id is not None and domain_id not in domains:
         raise ValueError(f"has the domain number {domain_id}, which is not in this file")
     password = values.get("password")
-    is_hash = password is not None and password[:4] in ("$2a$", "$2b$", "$2y$") and len(password) == 60
+    is_hash = _is_hash(password)
     yield _make(
         row.line,
         hints,
@@ -149,7 +152,13 @@ def _link(row: Row, domains: Mapping[str | None, str | None], hints: Hints) -> I
     )
 
 
-def _told_link(number: int, members: Mapping[str, object], hints: Hints) -> Iterable[FoundLink]:
+def _is_hash(password: str | None) -> bool:
+    return password is not None and password[:4] in ("$2a$", "$2b$", "$2y$") and len(password) == 60
+
+
+def _told_link(
+    number: int, members: Mapping[str, object], hints: Hints, password_hash: str | None = None
+) -> Iterable[FoundLink]:
     short_url = text_of(members, "link", "shortUrl")
     host = find_place(short_url)[0] if short_url else None
     yield _make(
@@ -165,6 +174,7 @@ def _told_link(number: int, members: Mapping[str, object], hints: Hints) -> Iter
         expires=text_of(members, "expire_in"),
         is_banned=read_flag(members.get("banned"), "banned"),
         is_locked=read_flag(members.get("password"), "password"),
+        password_hash=password_hash,
     )
 
 
@@ -173,7 +183,13 @@ def _record(record: Record, hints: Hints) -> Iterable[FoundLink]:
     if not members.get("address"):
         host, code = find_place(members.get("link", ""))
         members |= {"address": code} | ({} if host is None else {"domain": host})
-    yield from _told_link(record.line, members, hints)
+    if members.get("domain_id") and not members.get("domain"):
+        raise ValueError(f"has the domain number {members['domain_id']}, which is not in this file")
+    password = members.pop("password", "")
+    # A table of the database has hashes, where the API tells that there is one.
+    is_hash = _is_hash(password)
+    is_locked = not is_hash and password.lower() not in _UNLOCKED
+    yield from _told_link(record.line, {**members, "password": is_locked}, hints, password if is_hash else None)
 
 
 def _make(

@@ -118,7 +118,7 @@ def _record(record: Record, hints: Hints) -> Iterable[FoundLink]:
             raise ValueError("has no keyword")
         domain, code = find_place(short_url)
         short_url = None if domain is None else short_url
-    title, notices = _title(None if cells.get("title") == "NULL" else cells.get("title"))
+    title, notices = _title(None if cells.get("title") in ("NULL", "\\N") else cells.get("title"))
     yield make_link(
         record.line,
         hints,

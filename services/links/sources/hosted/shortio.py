@@ -84,7 +84,7 @@ def _make(line: int, members: Mapping[str, Any], hints: Hints) -> FoundLink:
         notices.append("It has a second target for a split there, which is left out.")
     if read_flag(members.get("archived"), "archived"):
         notices.append(ARCHIVED)
-    if text_of(members, "passwordContact", "password") not in ("", "False"):
+    if any(text_of(members, name) not in ("", "False") for name in ("hasPassword", "passwordContact", "password")):
         fields["enabled"] = False
         notices.append(LOCKED)
     return make_link(

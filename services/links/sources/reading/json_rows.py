@@ -77,9 +77,15 @@ class _Json(Window):
         yield from _unwrap(value, is_inside=depth > 0)
 
     def _list(self) -> Iterator[Any]:
+        """The objects of a list; of answers that were put into a list, page by page, their rows."""
         self.at += 1
         while self._expect() != "]":
-            yield self._value()
+            value = self._value()
+            pages = [value[name] for name in LISTS & value.keys()] if isinstance(value, dict) else []
+            if len(pages) == 1 and isinstance(pages[0], list) and all(isinstance(each, dict) for each in pages[0]):
+                yield from pages[0]
+            else:
+                yield value
         self.at += 1
 
     def _object(self, depth: int) -> Iterator[Any]:

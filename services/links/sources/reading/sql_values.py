@@ -10,7 +10,7 @@ _mysql = re.compile(
     re.MULTILINE,
 ).search
 _standard = re.compile(
-    r"^-- PostgreSQL database dump|^SET standard_conforming_strings = on|^COPY .* FROM stdin|INTO public\.|"
+    r"^-- PostgreSQL database dump|^SET standard_conforming_strings = on|^COPY .* FROM stdin|INTO \"?public\"?\.|"
     r"^PRAGMA foreign_keys|\bAUTOINCREMENT\b|^BEGIN TRANSACTION;",
     re.MULTILINE,
 ).search

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from services.links.sources.found import File, Unusable, UnusableFile
-from services.links.sources.reading.texts import read_head, read_lines, shorten
+from services.links.sources.reading.texts import LONGEST_LINE, read_head, read_lines, shorten
 
 DELIMITERS = ",;\t|"
 MOST_HEADINGS = 500
@@ -102,7 +102,8 @@ class _Rows:
         for _ in range(layout.before):
             next(lines)
         # Strict: else csv takes a quote that is not closed for the end of the file.
-        self._reader = csv.reader(self._count(lines), delimiter=layout.delimiter, strict=True)
+        self._lines = self._count(lines)
+        self._reader = csv.reader(self._lines, delimiter=layout.delimiter, strict=True)
         self._since: list[str] = []
 
     def skip(self) -> None:
@@ -143,11 +144,29 @@ class _Rows:
             raise UnusableFile(
                 f"Line {line}: a quote that opens in this row is not closed: the file is cut, or not CSV."
             )
+        if error.startswith("field larger"):
+            self._leave_field(line, text)
+            return Unusable(line, shorten(text), f"has a field of more than {csv.field_size_limit():,} characters")
         if text.count('"') % 2:
             raise UnusableFile(
                 f"Line {line}: {error} at line {self._seen}: a quote that opens in this row is not closed."
             )
         return Unusable(line, shorten(text), f"is not CSV: {error}")
+
+    def _leave_field(self, line: int, text: str) -> None:
+        """Pass over what a long field has of further lines."""
+        is_open, size = text.count('"') % 2 == 1, len(text)
+        while is_open and size <= LONGEST_LINE:
+            rest = next(self._lines, None)
+            if rest is None:
+                break
+            self._since.clear()
+            is_open ^= rest.count('"') % 2 == 1
+            size += len(rest)
+        if is_open:
+            raise UnusableFile(
+                f"Line {line}: a quote that opens in this row is not closed: the file is cut, or not CSV."
+            )
 
 
 def _sniff(lines: Sequence[str]) -> Layout:
@@ -156,6 +175,8 @@ def _sniff(lines: Sequence[str]) -> Layout:
     if forced is not None:
         # Excel writes it for itself.
         before, lines = 1, lines[1:]
+    while lines and not lines[0].strip():
+        before, lines = before + 1, lines[1:]
     if not lines:
         return Layout(",", ())
     bare = _quoted.sub("", lines[0])

@@ -96,7 +96,14 @@ def shorten(text: str) -> str:
 
 def _encoding_of(head: bytes, hint: str | None) -> str:
     if head.startswith((b"\x1f\x8b", b"PK\3\4")):
-        raise UnusableFile("Line 1: the file is compressed: unpack it, or send it with `Content-Encoding: gzip`.")
+        raise UnusableFile(
+            "Line 1: the file is compressed, or a workbook: unpack it, send it with `Content-Encoding: gzip`, "
+            "or save it as CSV."
+        )
+    if head.startswith(b"PGDMP"):
+        raise UnusableFile(
+            "Line 1: the file is an archive of pg_dump: make SQL of it with `pg_restore -f FILE.sql FILE`."
+        )
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding

@@ -1,7 +1,7 @@
 """Shlink's database: links with their tags, rules and counts, and single visits, from a dump or a SQLite file."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from services.links.sources.drafts import clean_host, make_link, read_each, read_flag
 from services.links.sources.found import File, FoundLink, FoundVisit, Hints, Unusable
@@ -19,7 +19,11 @@ LINKS = Wanted(
     ),
     frozenset({"id", "original_url", "short_code"}),
 )  # fmt: skip
-DOMAINS = Wanted("domains", ("id", "authority"), frozenset({"id", "authority"}))
+DOMAINS = Wanted(
+    "domains",
+    ("id", "authority", "base_url_redirect", "regular_not_found_redirect", "invalid_short_url_redirect"),
+    frozenset({"id", "authority"}),
+)
 TAGS = Wanted("tags", ("id", "name"), frozenset({"id", "name"}))
 IN_TAGS = Wanted("short_urls_in_tags", ("short_url_id", "tag_id"), frozenset({"short_url_id", "tag_id"}))
 COUNTS = Wanted(
@@ -98,7 +102,7 @@ def read_visits(file: File) -> Iterator[FoundVisit | Unusable]:
             row.line,
             code,
             at,
-            domains.get(domain_id),
+            _domain(domain_id, domains),
             user_agent=values["user_agent"] or None,
             referrer=values.get("referer") or None,
             address=values.get("remote_addr"),
@@ -190,7 +194,7 @@ def _link(row: Row, around: _Around, hints: Hints) -> Iterable[FoundLink]:
         hints,
         code=values["short_code"],
         url=values["original_url"] or "",
-        domain=around.domains.get(values.get("domain_id")),
+        domain=_domain(values.get("domain_id"), around.domains),
         created=values.get("date_created"),
         clicks=around.clicks.get(number, 0),
         bots=around.bots.get(number, 0),
@@ -202,6 +206,13 @@ def _link(row: Row, around: _Around, hints: Hints) -> Iterable[FoundLink]:
         fields=fields,
         notices=notices,
     )
+
+
+def _domain(number: str | None, domains: Mapping[str | None, str | None]) -> str | None:
+    """The host of a link; without a number that of the default domain, which is none."""
+    if number is not None and number not in domains:
+        raise ValueError(f"has the domain number {number}, which is not in this file")
+    return domains.get(number)
 
 
 def _count(row: Row, clicks: int, all_: dict[int, int], bots: dict[int, int]) -> None:

@@ -102,7 +102,9 @@ def read_visits(file: File) -> Iterator[FoundVisit | FoundCounts | Unusable]:
 
 
 def _is_visits(head: bytes) -> bool:
-    return {"potentialbot", "useragent", "date"} <= sniff(head).headings
+    headings = sniff(head).headings
+    # The command line of old releases tells nothing of bots.
+    return {"useragent", "date"} <= headings and ("potentialbot" in headings or {"referer", "country"} <= headings)
 
 
 def _once(records: Iterator[Record | Unusable]) -> Iterator[Record | Unusable]:
@@ -268,7 +270,7 @@ def _visit_record(record: Record, named: str, hints: Hints) -> Iterable[FoundVis
         # The web client keeps the host alone.
         referrer = f"https://{referrer}/"
     agent = cells.get("agent", "")
-    bot = cells.get("bot", "")
+    bot = cells.get("bot")
     yield FoundVisit(
         record.line,
         code,
@@ -278,5 +280,5 @@ def _visit_record(record: Record, named: str, hints: Hints) -> Iterable[FoundVis
         referrer=referrer or None,
         country=find_country(cells.get("country")),
         # The command line writes the words of the heading, or nothing.
-        is_bot=bot.lower() == "potential bot" or read_flag(bot, "potential bot"),
+        is_bot=None if bot is None else bot.lower() == "potential bot" or read_flag(bot, "potential bot"),
     )
