@@ -125,7 +125,8 @@ async def test_refusals(yourls: Yourls, parameters: dict[str, str], code: str, m
 
 
 async def test_url_without_scheme(yourls: Yourls) -> None:
-    """A target without a scheme gets http://, and blanks around it go."""
+    """A target without a scheme gets http://, and blanks around it go; a host with a port has no scheme."""
+    assert (await yourls.shorten("example.com:8080/a"))["url"]["url"] == "http://example.com:8080/a"
     assert (await yourls.shorten(" www.example.com/a "))["url"]["url"] == "http://www.example.com/a"
 
 
