@@ -333,6 +333,9 @@ async def test_list_is_filtered(shlink: Shlink) -> None:
     assert await shlink.codes(startDate=today, endDate=today, itemsPerPage=-1) != []
     assert await shlink.codes(startDate="2100-01-01") == []
     assert await shlink.codes(endDate="2020-01-01T00:00:00+01:00") == []
+    for offset in ("+02:00", "+0200", "%2B0200", "Z"):
+        answer = await shlink.call("GET", f"/short-urls?startDate=2100-01-01T00:00:00{offset}")
+        assert answer.json()["shortUrls"]["data"] == [], offset
     assert await shlink.codes(orderBy="shortCode-ASC") == ["needle-code", "one", "two"]
     assert await shlink.codes(orderBy="title") == ["two", "one", "needle-code"]
     assert await shlink.codes(orderBy="longUrl-DESC") == ["needle-code", "two", "one"]

@@ -134,10 +134,8 @@ def read_date(text: str) -> datetime:
     Raises:
         ValueError: It is neither.
     """
-    # A plus that was not encoded arrives as a blank.
-    spelled = text.strip()
-    if len(spelled) > 6 and spelled[-6] == " ":
-        spelled = f"{spelled[:-6]}+{spelled[-5:]}"
+    # A plus that was not encoded arrives as a blank, before `02:00` or `0200`.
+    spelled = re.sub(r" (?=[0-9]{2}:?[0-9]{2}$)", "+", text.strip())
     try:
         moment = datetime.fromisoformat(spelled)
     except ValueError:
