@@ -296,9 +296,11 @@ async def test_formats(yourls: Yourls) -> None:
     assert jsonp.headers["content-type"].startswith("application/javascript")
     assert jsonp.text == 'do.it({"version":"1.10.4","callback":"do.it"})'
     for callback in ("alert(1)//", "a\\u2028b", "", "u2028"):
-        refused = await yourls.client.get(PATH, params={**key, "format": "jsonp", "callback": callback})
+        sent = {**created, "keyword": "uncalled", "format": "jsonp", "callback": callback}
+        refused = await yourls.client.get(PATH, params=sent)
         assert refused.status_code == 400
         assert refused.json() == {"errorCode": "400", "error": "Invalid callback parameter"}
+    assert (await yourls.call("expand", shorturl="uncalled")).status_code == 404
     simple = await yourls.client.get(PATH, params={**created, "keyword": "other", "format": "simple"})
     assert simple.headers["content-type"].startswith("text/plain")
     assert simple.text == "https://sho.rt/other"
