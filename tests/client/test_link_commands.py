@@ -8,6 +8,7 @@ import pytest
 import segno
 
 from services.links.clicks.enrichment import Enricher
+from shared.client.commands.instance import tell
 from shared.client.commands.output import printable
 from shared.client.commands.places import place_of
 from tests.client.typed import Terminal
@@ -59,6 +60,13 @@ def test_a_list_is_a_table_json_or_short_urls(terminal: Terminal) -> None:
 def test_a_text_does_nothing_to_a_terminal() -> None:
     """What an instance sends as a text moves no cursor and turns no line around."""
     assert printable("a\x1b[2J\u202eb\n\x9bc ä") == "a�[2J�b��c ä"
+
+
+def test_a_reason_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What an instance or another shortener answers is a part of the line that tells of a failure."""
+    tell("import", "it leads to a\x1b[2J\u202eb")
+
+    assert capsys.readouterr().err == "tinyurl import: it leads to a�[2J�b\n"
 
 
 def test_a_field_at_fault_is_named_on_stderr(terminal: Terminal) -> None:

@@ -18,7 +18,6 @@ URL = "https%3A%2F%2Fwww.example.com%2F"
 CREATIONS = [
     ("GET", f"/yourls-api.php?signature={{key}}&action=shorturl&url={URL}"),
     ("POST", "/api/v2/links"),
-    ("GET", f"/api/v2/action/shorten?key={{key}}&url={URL}"),
     ("GET", f"/api-create.php?key={{key}}&url={URL}"),
 ]
 EDITS = [
@@ -27,6 +26,7 @@ EDITS = [
     ("GET", "/yourls-api.php?signature={key}&action=url-stats&shorturl=mine"),
     ("DELETE", "/api/v2/links/00000000-0000-8000-8000-000000000001"),
     ("PATCH", "/api/v2/links/00000000-0000-8000-8000-000000000001"),
+    ("GET", f"/api/v2/action/shorten?key={{key}}&url={URL}"),
     ("GET", f"/api/v2/action/shorten?key={{key}}&custom_ending=mine&url={URL}"),
     ("GET", "/api/v2/action/lookup?key={key}&url_ending=mine"),
     ("GET", f"/api-create.php?key={{key}}&alias=mine&url={URL}"),

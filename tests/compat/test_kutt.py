@@ -123,6 +123,13 @@ async def test_refusals(kutt: httpx.AsyncClient, members: dict[str, object], mes
     assert message is None or answer.json()["error"] == message
 
 
+async def test_name_of_a_member_is_no_template(kutt: httpx.AsyncClient) -> None:
+    """A member of any name that has too many entries is 400, with its name as it was sent."""
+    answer = await kutt.post(LINKS, json={"target": URL, "{x}%s": list(range(101))})
+
+    assert (answer.status_code, answer.json()) == (400, {"error": "{x}%s must not have more than 100 entries."})
+
+
 async def test_form_and_unknown_members(kutt: httpx.AsyncClient) -> None:
     """A body may be a form; a target without a scheme gets one, and members that nobody knows are ignored."""
     answer = await kutt.post(LINKS, data={"target": "www.example.com", "reuse": "false", "unknown": "1"})

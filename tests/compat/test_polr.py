@@ -28,6 +28,16 @@ async def test_polr_shortens(foreign: httpx.AsyncClient, key: str, alice: httpx.
     assert (await alice.get("/api/v1/links/mine")).json()["owner"] == "alice"
 
 
+async def test_polr_finds_a_known_target(foreign: httpx.AsyncClient, key: str, key_of: KeyOf) -> None:
+    """Without an ending, a link of one's own with the same target is found, as at Polr; with one, another is made."""
+    first = await foreign.get(SHORTEN, params={"key": key, "url": URL})
+    others = [{"custom_ending": "mine"}, {"url": f"{URL}/a"}, {"key": await key_of("bob")}]
+
+    assert (await foreign.get(SHORTEN, params={"key": key, "url": URL, "custom_ending": ""})).text == first.text
+    for other in others:
+        assert (await foreign.get(SHORTEN, params={"key": key, "url": URL, **other})).text != first.text
+
+
 async def test_polr_looks_up(foreign: httpx.AsyncClient, key: str, key_of: KeyOf) -> None:
     """A link of one's own is told with PHP's form of a time; as text it is the target. Another owner's is not found."""
     await foreign.get(SHORTEN, params={"key": key, "url": URL, "custom_ending": "mine"})
@@ -101,7 +111,8 @@ async def test_scopes_and_head(foreign: httpx.AsyncClient, key_of: KeyOf, alice:
     reader, writer = await key_of("alice", "links:read"), await key_of("alice", "links:write")
     for path in (SHORTEN, CREATE):
         assert (await foreign.get(path, params={"key": reader, "url": URL})).status_code == 403
-        assert (await foreign.head(path, params={"key": writer, "url": URL})).status_code == 405
+        looked = await foreign.head(path, params={"key": writer, "url": URL})
+        assert (looked.status_code, looked.headers["allow"]) == (405, "GET, POST")
     assert (await foreign.get(LOOKUP, params={"key": writer, "url_ending": "mine"})).status_code == 403
 
     assert (await alice.get("/api/v1/links")).json()["items"] == []

@@ -197,6 +197,31 @@ async def test_existing_link_is_found(shlink: Shlink, foreign: httpx.AsyncClient
     await shlink.refused("non-unique-slug", 400, "POST", "/short-urls", slug, json=taken)
 
 
+@pytest.mark.parametrize("changes", [{"enabled": False}, {"password": "secret"}], ids=str)
+async def test_link_that_leads_nobody_is_not_found(
+    shlink: Shlink, alice: httpx.AsyncClient, changes: dict[str, object]
+) -> None:
+    """`findIfExists` finds no link that is switched off or asks for a password: Shlink has none like it."""
+    made = await shlink.create()
+    await alice.patch(f"/api/v1/links/{made['shortCode']}", json=changes)
+
+    assert (await shlink.create(findIfExists=True))["shortCode"] != made["shortCode"]
+
+
+@pytest.mark.parametrize("domain", ["xn--\u00e9", ":80", "."])
+async def test_domain_that_cannot_be_is_not_the_first_one(shlink: Shlink, domain: str) -> None:
+    """A text that is no domain names none: no link is created, shown or deleted in the place of the one that is meant."""
+    made = await shlink.create(customSlug="mine")
+    body = {"longUrl": URL, "domain": domain}
+    await shlink.refused("invalid-data", 400, "POST", "/short-urls", {"invalidElements": ["domain"]}, json=body)
+    for method in ("GET", "PATCH", "DELETE"):
+        unknown = {"shortCode": "mine", "domain": domain}
+        await shlink.refused("short-url-not-found", 404, method, "/short-urls/mine", unknown, params={"domain": domain})
+
+    assert await shlink.listed(domain=domain) == []
+    assert await shlink.listed() == [made]
+
+
 async def test_edit_changes_what_is_there_and_null_clears(shlink: Shlink) -> None:
     """Absent members stay; null clears title, dates and limit; tags stay in their order."""
     made = await shlink.create(title="One", tags=["x"], maxVisits=5, validSince="2020-05-01", validUntil="2100-01-01")
@@ -308,6 +333,9 @@ async def test_list_is_filtered(shlink: Shlink) -> None:
     assert await shlink.codes(startDate=today, endDate=today, itemsPerPage=-1) != []
     assert await shlink.codes(startDate="2100-01-01") == []
     assert await shlink.codes(endDate="2020-01-01T00:00:00+01:00") == []
+    for offset in ("+02:00", "+0200", "%2B0200", "Z"):
+        answer = await shlink.call("GET", f"/short-urls?startDate=2100-01-01T00:00:00{offset}")
+        assert answer.json()["shortUrls"]["data"] == [], offset
     assert await shlink.codes(orderBy="shortCode-ASC") == ["needle-code", "one", "two"]
     assert await shlink.codes(orderBy="title") == ["two", "one", "needle-code"]
     assert await shlink.codes(orderBy="longUrl-DESC") == ["needle-code", "two", "one"]

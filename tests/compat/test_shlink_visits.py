@@ -94,6 +94,16 @@ async def test_visits_are_restricted(shlink: Shlink, clicks: list[Known]) -> Non
     await shlink.refused("invalid-data", 400, "GET", f"{VISITS}?startDate=x", {"invalidElements": ["startDate"]})
 
 
+@pytest.mark.parametrize("path", [VISITS, "/visits/non-orphan", "/visits/orphan", "/short-urls"])
+async def test_range_may_be_all_time(shlink: Shlink, path: str) -> None:
+    """The first and the last moment that there are mean no bound, as some clients spell it."""
+    for since, until in (("0001-01-01", "9999-12-31T23:59:59"), ("9999-12-31T23:59:59", "0001-01-01")):
+        (page,) = (await shlink.read(path, params={"startDate": since, "endDate": until})).values()
+        (everything,) = (await shlink.read(path)).values()
+
+        assert page["pagination"]["totalItems"] == (everything["pagination"]["totalItems"] if since < until else 0)
+
+
 async def test_visits_of_many_links(shlink: Shlink, clicks: list[Known], alice: httpx.AsyncClient) -> None:
     """Those of a tag, a domain and an owner are the clicks of his links; another owner's are in no list."""
     mine = [click for click in clicks if click.owner == "alice"]

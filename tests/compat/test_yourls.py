@@ -125,7 +125,8 @@ async def test_refusals(yourls: Yourls, parameters: dict[str, str], code: str, m
 
 
 async def test_url_without_scheme(yourls: Yourls) -> None:
-    """A target without a scheme gets http://, and blanks around it go."""
+    """A target without a scheme gets http://, and blanks around it go; a host with a port has no scheme."""
+    assert (await yourls.shorten("example.com:8080/a"))["url"]["url"] == "http://example.com:8080/a"
     assert (await yourls.shorten(" www.example.com/a "))["url"]["url"] == "http://www.example.com/a"
 
 
@@ -295,9 +296,11 @@ async def test_formats(yourls: Yourls) -> None:
     assert jsonp.headers["content-type"].startswith("application/javascript")
     assert jsonp.text == 'do.it({"version":"1.10.4","callback":"do.it"})'
     for callback in ("alert(1)//", "a\\u2028b", "", "u2028"):
-        refused = await yourls.client.get(PATH, params={**key, "format": "jsonp", "callback": callback})
+        sent = {**created, "keyword": "uncalled", "format": "jsonp", "callback": callback}
+        refused = await yourls.client.get(PATH, params=sent)
         assert refused.status_code == 400
         assert refused.json() == {"errorCode": "400", "error": "Invalid callback parameter"}
+    assert (await yourls.call("expand", shorturl="uncalled")).status_code == 404
     simple = await yourls.client.get(PATH, params={**created, "keyword": "other", "format": "simple"})
     assert simple.headers["content-type"].startswith("text/plain")
     assert simple.text == "https://sho.rt/other"

@@ -17,6 +17,7 @@ import typer
 
 from ..client import Client
 from ..problems import ApiError, KeyRefused
+from .output import printable
 
 TIMEOUT_S = 30.0
 
@@ -116,5 +117,5 @@ def reasons(error: ApiError) -> list[str]:
 
 
 def tell(command: str, reason: str) -> None:
-    """Write a line about what went wrong."""
-    typer.echo(f"tinyurl {command}: {' '.join(reason.split())}", err=True)
+    """Write a line about what went wrong. An instance may have sent a part of it."""
+    typer.echo(f"tinyurl {command}: {printable(' '.join(reason.split()))}", err=True)

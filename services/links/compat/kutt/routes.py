@@ -204,4 +204,6 @@ def _sentence(error: FieldError, detail: str) -> str:
     if error.reason == detail:
         return detail
     name = _OTHER_NAMES.get(error.field, error.field)
-    return _MESSAGES.get(name, name.capitalize() + " {reason}.").format(reason=error.reason)
+    # A client may have chosen the name, with braces in it.
+    message = _MESSAGES.get(name)
+    return f"{name.capitalize()} {error.reason}." if message is None else message.format(reason=error.reason)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from services.links.compat.answering import answering
@@ -48,11 +47,14 @@ def polr_router() -> APIRouter:
 
 
 async def shorten(request: Request) -> Response:
-    """Create a link, and answer with its short URL, as text or as JSON."""
+    """Create a link, or without an ending find one, and answer with its short URL, as text or as JSON."""
+    if is_head(request):
+        return _refuse_head()
     sent = await _read(request)
     if sent.get("is_secret") == "true":
         raise InvalidInput(_SECRET)
-    short_url = await _create(request, sent, sent.get("custom_ending", ""))
+    ending = sent.get("custom_ending", "")
+    short_url = await _create(request, sent, ending, find_existing=not ending.strip())
     return _answer(sent, "shorten", short_url, short_url)
 
 
@@ -76,20 +78,26 @@ async def look_up(request: Request) -> Response:
 
 async def create(request: Request) -> Response:
     """Create a link, and answer with its short URL alone."""
+    if is_head(request):
+        return _refuse_head()
     sent = await _read(request)
     return PlainTextResponse(await _create(request, sent, sent.get("alias", "")))
 
 
-async def _create(request: Request, sent: dict[str, str], code: str) -> str:
-    if is_head(request):
-        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, "A HEAD creates no link.")
+async def _create(request: Request, sent: dict[str, str], code: str, *, find_existing: bool = False) -> str:
     state, caller = await _authenticate(request, sent, "links:write")
     if not sent.get("url"):
         raise InvalidInput(_PARAMETERS)
     domain = asked_domain(request, state.site)
-    body = LinkIn.model_validate({"url": sent["url"], "code": code.strip() or None, "domain": domain})
+    body = LinkIn.model_validate(
+        {"url": sent["url"], "code": code.strip() or None, "domain": domain, "find_existing": find_existing}
+    )
     outcome = await actions.create_link(state, caller, await actions.draft_link(state, caller, body))
     return state.site.short_url(outcome.link.key)
+
+
+def _refuse_head() -> Response:
+    return Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET, POST"})
 
 
 async def _read(request: Request) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from fastapi import Request
@@ -18,6 +18,10 @@ from shared.records import LinkKey
 
 DEFAULT = "DEFAULT"
 """Names the first domain, whatever it is called."""
+
+_SECOND = timedelta(seconds=1)
+_LAST = datetime(9999, 12, 30, tzinfo=UTC)
+"""Some clients name the last second that there is, when they mean no end."""
 
 _port = re.compile(r":[0-9]{1,5}$")
 
@@ -79,6 +83,15 @@ class Call:
         except (TypeError, ValueError):
             raise InvalidInput(FieldError(name, "must be a date such as 2027-01-31T12:00:00+00:00")) from None
 
+    def end(self) -> datetime | None:
+        """The first moment after the parameter `endDate`, which is inclusive, and of whole seconds.
+
+        Raises:
+            InvalidInput: It is no date.
+        """
+        until = self.date("endDate")
+        return None if until is None else min(until, _LAST) + _SECOND
+
     def number(self, name: str) -> int | None:
         """A whole number in the query.
 
@@ -111,7 +124,8 @@ def named_domain(text: str, site: Site) -> str:
     if text == DEFAULT:
         return site.default_domain
     spelled = spell_domain(_port.sub("", text.strip()))
-    return site.aliases.get(spelled, spelled)
+    # What cannot be spelled is nobody's domain, and not the first one, which an empty text stands for.
+    return site.aliases.get(spelled, spelled) or text
 
 
 def read_date(text: str) -> datetime:
@@ -120,10 +134,8 @@ def read_date(text: str) -> datetime:
     Raises:
         ValueError: It is neither.
     """
-    # A plus that was not encoded arrives as a blank.
-    spelled = text.strip()
-    if len(spelled) > 6 and spelled[-6] == " ":
-        spelled = f"{spelled[:-6]}+{spelled[-5:]}"
+    # A plus that was not encoded arrives as a blank, before `02:00` or `0200`.
+    spelled = re.sub(r" (?=[0-9]{2}:?[0-9]{2}$)", "+", text.strip())
     try:
         moment = datetime.fromisoformat(spelled)
     except ValueError:

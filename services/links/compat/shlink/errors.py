@@ -84,13 +84,13 @@ def domain_not_found(authority: str) -> ShlinkProblem:
     )
 
 
-def missing_key(**expected: object) -> ShlinkProblem:
-    """The problem of a request without a key; `expected` tells where one belongs."""
+def missing_key(where: str, **expected: object) -> ShlinkProblem:
+    """The problem of a request without a key; both tell where one belongs, in words and as Shlink's members."""
     return ShlinkProblem(
         "missing-authentication",
         HTTPStatus.UNAUTHORIZED,
         "Invalid authorization",
-        f"Expected an API key in {expected}.",
+        f"Expected an API key in {where}.",
         **expected,
     )
 

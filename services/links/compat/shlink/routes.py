@@ -165,13 +165,14 @@ async def _authenticate(state: LinksState, request: Request, offer: Offer) -> Ca
         ShlinkProblem: There is no key, or none that is valid.
         Forbidden: The key lacks the scopes.
     """
-    expected: Mapping[str, object] = {"expectedHeaders": [KEY_HEADER]}
-    text = request.headers.get(KEY_HEADER)
     if offer.operation is CREATES_BY_GET:
-        expected = {"param": KEY_PARAMETER}
         text = request.query_params.get(KEY_PARAMETER)
+        missing = missing_key(f"the parameter {KEY_PARAMETER}", param=KEY_PARAMETER)
+    else:
+        text = request.headers.get(KEY_HEADER)
+        missing = missing_key(f"the header {KEY_HEADER}", expectedHeaders=[KEY_HEADER])
     if not text:
-        raise missing_key(**expected)
+        raise missing
     try:
         key = await state.keyring.verify(text.strip())
     except Unauthenticated:

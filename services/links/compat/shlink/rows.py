@@ -97,7 +97,10 @@ async def select_short_urls(
 
 
 async def find_similar(conn: Connection, draft: LinkDraft) -> LinkRow | None:
-    """Find the owner's oldest link that Shlink takes for the same: target, code if there is one, limit, dates and tags."""
+    """Find the owner's oldest link that Shlink takes for the same: target, code if there is one, limit, dates and tags.
+
+    Shlink knows no link that is switched off or asks for a password, so none of these is what its client wants.
+    """
     fields = draft.fields
     row = await conn.fetchrow(
         _SIMILAR,
@@ -173,5 +176,6 @@ _SIMILAR = """
     WHERE owner = $1 AND hashtextextended(url, 0) = hashtextextended($2, 0) AND url = $2 AND deleted_at IS NULL
       AND domain = $3 AND ($4 = '' OR code = $4) AND max_clicks IS NOT DISTINCT FROM $5
       AND valid_from IS NOT DISTINCT FROM $6 AND expires_at IS NOT DISTINCT FROM $7 AND tags @> $8 AND tags <@ $8
+      AND enabled AND password_hash IS NULL
     ORDER BY id LIMIT 1
 """.replace("<select>", SELECT)

@@ -5,7 +5,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from time import monotonic
 
 from starlette.responses import Response
@@ -31,8 +30,6 @@ from shared.postgres import Connection, connection
 
 STATEMENTS_S = 4.0
 """The time of both statements of a list, as of one (`ASKING` in `app.py`)."""
-
-_SECOND = timedelta(seconds=1)
 
 
 async def list_short_urls(call: Call) -> Response:
@@ -100,7 +97,6 @@ async def listing(call: Call) -> AsyncIterator[Connection]:
 def _filter(call: Call) -> ShortUrlFilter:
     # Restricted keys see their own links, whatever they name.
     owner = check_owner(call.text("apiKeyName") if call.caller.is_admin else None, call.caller)
-    until = call.date("endDate")
     tags, is_all = _tags(call, "tags", "tagsMode")
     without, is_all_without = _tags(call, "excludeTags", "excludeTagsMode")
     return ShortUrlFilter(
@@ -112,8 +108,7 @@ def _filter(call: Call) -> ShortUrlFilter:
         without_any=() if is_all_without else without,
         search=_search(call),
         since=call.date("startDate"),
-        # Inclusive, and shown without fractions.
-        until=None if until is None else until + _SECOND,
+        until=call.end(),
         not_used_up=call.is_true("excludeMaxVisitsReached"),
         not_expired=call.is_true("excludePastValidUntil"),
     )

@@ -1,6 +1,6 @@
 """The visits of Shlink: clicks as they are kept, one by one, and what they add up to. A list has the newest ones."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from starlette.responses import Response
 
@@ -27,7 +27,6 @@ of them to number them. Older ones are in the statistics of the API."""
 ORPHAN_TYPES = ("base_url", "regular_404", "invalid_short_url")
 
 _EVER = Period(datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
-_SECOND = timedelta(seconds=1)
 
 
 async def sum_visits(call: Call) -> Json:
@@ -112,5 +111,5 @@ async def _list(call: Call, conn: Connection, whose: VisitScope) -> Response:
 
 
 def _period(call: Call) -> Period:
-    since, until = call.date("startDate"), call.date("endDate")
-    return Period(since or _EVER.since, _EVER.until if until is None else min(until + _SECOND, _EVER.until))
+    since, until = call.date("startDate"), call.end()
+    return Period(max(since or _EVER.since, _EVER.since), min(until or _EVER.until, _EVER.until))

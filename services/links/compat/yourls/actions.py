@@ -30,7 +30,8 @@ SCOPES: Mapping[str, tuple[Scope, ...]] = {
 }
 
 _controls = re.compile(r"[\x00-\x1f\x7f]")
-_has_scheme = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:").match
+_has_scheme = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:(?![0-9])").match
+"""`example.com:8080` is a host with its port."""
 
 
 async def shorten(call: Call) -> Fields:

@@ -37,8 +37,7 @@ def write(sent: Mapping[str, str], fields: Fields, headers: Mapping[str, str] | 
             text, media_type = _json(fields), "application/json"
         case "jsonp":
             text, media_type = f"{callback or ''}({_json(fields)})", "application/javascript"
-            # An empty name is as YOURLS has it: nothing calls what comes.
-            if callback is not None and (not _is_callback(callback) or _escaped_character(callback)):
+            if not is_callable(sent):
                 status, text = 400, _json({"errorCode": "400", "error": "Invalid callback parameter"})
         case "xml":
             text, media_type = (
@@ -48,6 +47,13 @@ def write(sent: Mapping[str, str], fields: Fields, headers: Mapping[str, str] | 
         case _:
             text, media_type = simple, "text/plain"
     return Response(text, status, headers, media_type=media_type)
+
+
+def is_callable(sent: Mapping[str, str]) -> bool:
+    """Whether an answer can be written: JSONP has the name of a function. Without one nothing calls what comes."""
+    callback = sent.get("callback", sent.get("jsonp"))
+    is_wrong = callback is not None and (not _is_callback(callback) or bool(_escaped_character(callback)))
+    return sent.get("format") != "jsonp" or not is_wrong
 
 
 def refusal(action: str | None, problem: Problem) -> Fields:

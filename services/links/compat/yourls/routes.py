@@ -12,7 +12,7 @@ from starlette.responses import Response
 from services.links.compat.naming import asked_domain
 from services.links.compat.sent import read_form, read_query
 from services.links.compat.yourls.actions import ACTIONS, SCOPES
-from services.links.compat.yourls.answers import Fields, refusal, write
+from services.links.compat.yourls.answers import Fields, is_callable, refusal, write
 from services.links.compat.yourls.calls import Call
 from services.links.keys.authentication import Caller, check_scopes
 from services.links.state import LinksState, state_of
@@ -38,7 +38,8 @@ async def answer_yourls(request: Request) -> Response:
         sent = read_query(request)
         # A parameter of the form wins, as in `$_REQUEST` of PHP.
         sent |= await read_form(request)
-        return write(sent, await _act(request, sent))
+        # What cannot be answered is not done either.
+        return write(sent, await _act(request, sent) if is_callable(sent) else {})
     except Exception as error:
         problem = find_problem(error)
         return write(sent, refusal(sent.get("action"), problem), problem.headers)
