@@ -13,7 +13,7 @@ import asyncpg
 
 from services.links.archive.counting import Place
 from services.links.archive.pages import ArchivePages
-from services.links.archive.restoring import Destination, restore_records
+from services.links.archive.restoring import Destination, restore_domains, restore_records
 from services.links.archive.writing import ArchiveWriter
 from services.links.links.checks import new_draft
 from services.links.links.creation import Outcome, store_links
@@ -75,6 +75,10 @@ async def read_archive(database: Database, content: bytes, site: Site, owner: st
     refused: list[Unusable] = []
     destination = Destination(site.rules, lambda domain: domain, owner, has_domains=owner is None)
     async with connect(database) as conn:
+        domains = [each for each in archive.read_links(file) if isinstance(each, FoundRecord)]
+        async with conn.transaction():
+            _, problems = await restore_domains(conn, domains, destination)
+        refused += [Unusable(record.line, "", reason) for record, reason in problems]
         places = await _make_links(conn, file, site, owner, refused)
         records = [each for each in archive.read_visits(file) if isinstance(each, FoundRecord)]
         for step in _steps(records):
@@ -94,6 +98,8 @@ async def _make_links(
         if isinstance(found, Unusable):
             refused.append(found)
             continue
+        if isinstance(found, FoundRecord):
+            continue
         whose = owner or owners[found.code]
         draft = new_draft(_form(found), whose, site)
         over = found.fields.get("expires_at")
@@ -109,7 +115,7 @@ async def _make_links(
 
 
 def _form(found: FoundLink) -> LinkIn:
-    fields = {name: value for name, value in found.fields.items() if name != "expires_at"}
+    fields = {name: value for name, value in found.fields.items() if name not in ("expires_at", "folds_case")}
     over = found.fields.get("expires_at")
     if isinstance(over, str) and datetime.fromisoformat(over) > datetime.now(UTC):
         fields["expires_at"] = over
@@ -144,6 +150,10 @@ async def select_everything(database: Database) -> dict[str, Any]:
         used = {
             names[row["link_id"]]: row["used"] for row in await conn.fetch("SELECT * FROM link_claims WHERE used > 0")
         }
+        sources = {
+            (row["owner"], row["source"], row["short_url"]): names[row["link_id"]]
+            for row in await conn.fetch("SELECT * FROM link_sources WHERE source <> 'archive'")
+        }
         counts = await select_counts(conn)
         raw = Counter((names[link_id], at, *rest) for at, link_id, *rest in await select_raw(conn))
         domains = [{**row, "updated_at": None} for row in await conn.fetch("SELECT * FROM domains ORDER BY domain")]
@@ -151,6 +161,7 @@ async def select_everything(database: Database) -> dict[str, Any]:
     return {
         "links": links,
         "used": used,
+        "sources": sources,
         "domains": domains,
         "files": files,
         "clicks": raw,

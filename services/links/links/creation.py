@@ -142,7 +142,7 @@ async def announce_links(
     # Whoever was faster has committed, and is seen now. A code that was drawn is nobody's before.
     is_late = bool(stemmed and await select_shadowed(conn, owner, stemmed))
     keys = [link.key for link in chosen]
-    if is_late or not await insert_own_changes(conn, owner, keys, announced=[] if are_free else keys):
+    if is_late or not await insert_own_changes(conn, [owner] * len(keys), keys, announced=[] if are_free else keys):
         raise (
             _shadowed(chosen[0].key)
             if len(drafts) == 1
