@@ -15,3 +15,5 @@ ALTER TABLE link_sources ADD COLUMN own_clicks bigint NOT NULL DEFAULT 0;
 -- concurrently
 -- For archives, which have the codes that stay taken.
 CREATE INDEX CONCURRENTLY links_deleted ON links (owner, id) WHERE deleted_at IS NOT NULL;
+-- And which say where links came from.
+CREATE INDEX CONCURRENTLY link_sources_by_link ON link_sources (link_id);

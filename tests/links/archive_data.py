@@ -13,7 +13,7 @@ import asyncpg
 
 from services.links.archive.counting import Place
 from services.links.archive.pages import ArchivePages
-from services.links.archive.restoring import Destination, restore_records
+from services.links.archive.restoring import Destination, restore_domains, restore_records
 from services.links.archive.writing import ArchiveWriter
 from services.links.links.checks import new_draft
 from services.links.links.creation import Outcome, store_links
@@ -75,6 +75,10 @@ async def read_archive(database: Database, content: bytes, site: Site, owner: st
     refused: list[Unusable] = []
     destination = Destination(site.rules, lambda domain: domain, owner, has_domains=owner is None)
     async with connect(database) as conn:
+        domains = [each for each in archive.read_links(file) if isinstance(each, FoundRecord)]
+        async with conn.transaction():
+            _, problems = await restore_domains(conn, domains, destination)
+        refused += [Unusable(record.line, "", reason) for record, reason in problems]
         places = await _make_links(conn, file, site, owner, refused)
         records = [each for each in archive.read_visits(file) if isinstance(each, FoundRecord)]
         for step in _steps(records):
@@ -93,6 +97,8 @@ async def _make_links(
     for found in archive.read_links(file):
         if isinstance(found, Unusable):
             refused.append(found)
+            continue
+        if isinstance(found, FoundRecord):
             continue
         whose = owner or owners[found.code]
         draft = replace(new_draft(_form(found), whose, site), folds_case=bool(found.fields["folds_case"]))
@@ -144,6 +150,10 @@ async def select_everything(database: Database) -> dict[str, Any]:
         used = {
             names[row["link_id"]]: row["used"] for row in await conn.fetch("SELECT * FROM link_claims WHERE used > 0")
         }
+        sources = {
+            (row["owner"], row["source"], row["short_url"]): names[row["link_id"]]
+            for row in await conn.fetch("SELECT * FROM link_sources WHERE source <> 'archive'")
+        }
         counts = await select_counts(conn)
         raw = Counter((names[link_id], at, *rest) for at, link_id, *rest in await select_raw(conn))
         domains = [{**row, "updated_at": None} for row in await conn.fetch("SELECT * FROM domains ORDER BY domain")]
@@ -151,6 +161,7 @@ async def select_everything(database: Database) -> dict[str, Any]:
     return {
         "links": links,
         "used": used,
+        "sources": sources,
         "domains": domains,
         "files": files,
         "clicks": raw,

@@ -95,6 +95,12 @@ async def make_link(conn: Connection, site: Site, owner: str, body: dict[str, An
     if fate == "used":
         await conn.execute("INSERT INTO link_claims (link_id, used) VALUES ($1, 3)", link.id)
     await conn.execute(
+        "INSERT INTO link_sources (owner, source, short_url, link_id, import, version) VALUES ($1, 'csv', $2, $3, 1, 1)",
+        owner,
+        f"old.example/{link.code}",
+        link.id,
+    )
+    await conn.execute(
         "UPDATE links SET created_at = created_at - $2::interval, updated_at = updated_at - interval '1 h' WHERE id = $1",
         link.id,
         timedelta(days=len(link.code)),

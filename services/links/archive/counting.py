@@ -11,7 +11,7 @@ from typing import NamedTuple
 from services.links.clicks.counts import EnrichedClick
 from services.links.clicks.rows import add_to_links
 from services.links.packed.chunks import pack_chunk
-from services.links.packed.days import IMPORTED, MOST_VALUES_OF_LINK, MOST_VALUES_OF_OWNER, OWN, DayCounts
+from services.links.packed.days import IMPORTED, MOST_VALUES_OF_OWNER, OWN, DayCounts
 from services.links.packed.imported import (
     NO_PEOPLE,
     CountedDay,
@@ -70,7 +70,8 @@ async def add_days(conn: Connection, lines: Sequence[tuple[Place, DayLine]]) -> 
         counted[imported, day] = await _select(conn, day, whose, imported=imported)
     for place, line in lines:
         of_day = counted[line.imported, line.day]
-        _add_line(of_day.setdefault(place.link_id, DayCounts()), line, MOST_VALUES_OF_LINK)
+        # A link of the archive may name as many as its owner: imported days do.
+        _add_line(of_day.setdefault(place.link_id, DayCounts()), line, MOST_VALUES_OF_OWNER)
         _add_line(of_day.setdefault(place.owner, DayCounts()), line, MOST_VALUES_OF_OWNER)
         _add_visitors(of_day[place.link_id], line.visitors)
     for (imported, day), of_day in counted.items():

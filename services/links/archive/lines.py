@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from services.links.domains import rows as domains
 from services.links.links.forms import LinkIn
 from services.links.links.rows import DECIDED
 from services.links.packed.days import DayCounts
@@ -16,7 +17,7 @@ from shared.api import Dimensions
 # As clients send them: the target is beside them, and a password is a hash.
 _FIELDS = tuple(name for name in DECIDED if name in LinkIn.model_fields and name != "url")
 _DEFAULTS = {name: LinkIn.model_fields[name].get_default() for name in _FIELDS}
-_BURIED = tuple(name for name in TombstoneLine.model_fields)
+_BURIED = tuple(name for name in TombstoneLine.model_fields if name != "sources")
 
 
 def link_line(row: asyncpg.Record, *, passwords: bool) -> LinkLine:
@@ -36,6 +37,7 @@ def link_line(row: asyncpg.Record, *, passwords: bool) -> LinkLine:
         version=row["version"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        sources=_sources(row),
         split_salt=row["split_salt"],
         clicks_used=row["clicks_used"],
         clicks=row["clicks"],
@@ -46,7 +48,7 @@ def link_line(row: asyncpg.Record, *, passwords: bool) -> LinkLine:
 
 
 def tombstone_line(row: asyncpg.Record) -> TombstoneLine:
-    return TombstoneLine(**{name: row[name] for name in _BURIED})
+    return TombstoneLine(**{name: row[name] for name in _BURIED}, sources=_sources(row))
 
 
 def day_line(key: tuple[str, str], day: date, counts: DayCounts, *, imported: bool) -> DayLine:
@@ -65,8 +67,12 @@ def day_line(key: tuple[str, str], day: date, counts: DayCounts, *, imported: bo
 
 
 def domain_line(row: asyncpg.Record, files: Mapping[str, str]) -> DomainLine:
-    decided = {name: value for name, value in row.items() if name not in ("domain", "version", "updated_at") and value}
+    decided = {name: row[name] for name in domains.DECIDED if row[name]}
     return DomainLine(domain=row["domain"], decided=decided, version=row["version"], files=dict(files))
+
+
+def _sources(row: asyncpg.Record) -> list[tuple[str, str]]:
+    return [(source, place) for source, place in json.loads(row["sources"])]
 
 
 def _pairs(people: Mapping[Any, int], bots: Mapping[Any, int]) -> list[tuple[Any, int, int]]:

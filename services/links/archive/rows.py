@@ -15,6 +15,8 @@ from shared.postgres import Connection
 _LINKS = f"""
     SELECT id, domain, code, owner, {", ".join(DECIDED)}, folds_case, version, created_at, updated_at, deleted_at,
            split_salt::text AS split_salt, clicks, humans, imported_clicks, imported_humans,
+           (SELECT coalesce(json_agg(json_build_array(source, short_url) ORDER BY source, short_url), '[]')
+            FROM link_sources WHERE link_id = links.id AND link_sources.owner = links.owner)::text AS sources,
            coalesce((SELECT used FROM link_claims WHERE link_id = links.id), 0) AS clicks_used
     FROM links WHERE owner = $1 AND id < $2 AND deleted_at IS
 """  # noqa: S608  # names of columns

@@ -52,7 +52,7 @@ _SELECT_SHADOWED = f"""
 
 # The feed is locked: whoever had the lock before has committed.
 _INSERT_CHANGES = f"""
-    WITH wanted AS MATERIALIZED (SELECT $1::text AS owner, * FROM unnest($2::text[], $3::text[]) AS w (domain, code)),
+    WITH wanted AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS w (owner, domain, code)),
          shadowed AS MATERIALIZED (SELECT FROM wanted WHERE {SHADOWS} LIMIT 1),
          announced AS (
              INSERT INTO link_changes (domain, code)
@@ -140,18 +140,18 @@ async def mark_domains(conn: Connection, codes: Sequence[Stemmed]) -> list[LinkK
 
 
 async def insert_own_changes(
-    conn: Connection, owner: str, keys: Sequence[LinkKey], *, announced: Sequence[LinkKey]
+    conn: Connection, owners: Sequence[str], keys: Sequence[LinkKey], *, announced: Sequence[LinkKey]
 ) -> bool:
     """Announce new links, as `insert_changes` does, unless one could be taken for a code that another owner has got meanwhile.
 
     Args:
         conn: The feed is locked, so nobody else gets such a code before the transaction ends.
-        owner: The owner of the links.
-        keys: New links with chosen codes that `select_shadowed` has not been asked about since.
-        announced: What to announce.
+        owners: Of the links, each in its place.
+        keys: All new links with chosen codes.
+        announced: Of these, what to announce.
 
     Returns:
         Whether none could be taken for another owner's.
     """
     columns = ([key[place] for key in part] for part in (keys, announced) for place in (0, 1))
-    return bool(await conn.fetchval(_INSERT_CHANGES, owner, *columns))
+    return bool(await conn.fetchval(_INSERT_CHANGES, owners, *columns))

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from services.links.archive.counting import Place
 from services.links.archive.restoring import Destination, Restored, restore_records
-from services.links.imports.drafts import DraftMaker, origin_of
+from services.links.imports.drafts import DraftMaker, FoundDraft, origin_of
 from services.links.imports.rows import ImportRow
+from services.links.links.rows import LinkDraft, LinkFields
 from services.links.sources.archive_lines import ClickLine, DayLine, LinkLine, TombstoneLine
 from services.links.sources.found import FoundRecord
 from shared.postgres import Connection
@@ -14,23 +15,31 @@ from shared.records import LinkKey
 
 async def restore_slice(
     conn: Connection, job: ImportRow, source: str, records: Sequence[FoundRecord], maker: DraftMaker
-) -> Restored:
-    """Store a slice of what an archive has beside its links: of links that this import has made, and what belongs to none."""
+) -> tuple[Restored, list[FoundDraft]]:
+    """Store a slice of what an archive has beside its links: of links that this import has made, and what belongs to none.
+
+    Returns:
+        What became of it, and whose codes are to be claimed (`claim_codes`) at the end of the transaction.
+    """
     keys = {
         _key(each.record) for each in records if isinstance(each.record, LinkLine | TombstoneLine | DayLine | ClickLine)
     }
     places, edited = await _select_places(conn, job, source, keys)
     # What was edited since it was made stays as it is now.
     records = [each for each in records if not (isinstance(each.record, LinkLine) and _key(each.record) in edited)]
-    destination = Destination(
-        maker.rules, maker.find_domain, None if job.is_admin else job.owner, has_domains=job.is_admin
-    )
+    destination = destination_of(job, maker)
     restored = await restore_records(conn, records, places, destination, is_whole=await _is_whole(conn, job))
+    claimed = [_claim(each, restored.buried, destination) for each in records if isinstance(each.record, TombstoneLine)]
     links = {_key(each.record) for each in records if isinstance(each.record, LinkLine)}
     made = {key: place.link_id for key, place in places.items() if key in links}
     await _note(conn, job, source, made | {key: place.link_id for key, place in restored.buried.items()})
     await _note_clicks(conn, job, restored.own_clicks)
-    return restored
+    return restored, [each for each in claimed if each is not None]
+
+
+def destination_of(job: ImportRow, maker: DraftMaker) -> Destination:
+    """Where the records of an archive go: those of an administrator stay their owners', and bring what was decided."""
+    return Destination(maker.rules, maker.find_domain, None if job.is_admin else job.owner, has_domains=job.is_admin)
 
 
 async def erase_restored(conn: Connection, number: int, link_ids: Sequence[int]) -> None:
@@ -46,6 +55,16 @@ async def erase_restored(conn: Connection, number: int, link_ids: Sequence[int])
         number,
         link_ids,
     )
+
+
+def _claim(record: FoundRecord, buried: Mapping[LinkKey, Place], destination: Destination) -> FoundDraft | None:
+    line = record.record
+    assert isinstance(line, TombstoneLine), "the caller has chosen"
+    place, domain = buried.get(_key(line)), destination.find_domain(line.domain)
+    if place is None or domain is None:
+        return None
+    draft = LinkDraft(domain, place.owner, LinkFields(""), line.code)
+    return FoundDraft(record.line, "", origin_of(*_key(line)), draft, None, 0, None, 0, line.folds_case, ())
 
 
 async def _select_places(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import chain
 
 from services.links.codes.stems import (
     Stemmed,
@@ -70,6 +71,7 @@ async def decide(
     drafts: Sequence[FoundDraft],
     *,
     looks_closely: bool = False,
+    segmented: frozenset[str] = frozenset(),
 ) -> list[Decision]:
     """Decide about drafts of different origins. Another owner's link is never touched.
 
@@ -80,10 +82,11 @@ async def decide(
         on_conflict: What becomes of one whose code is in use.
         drafts: Of two with the same code, the first one gets it.
         looks_closely: Whether any of the codes may be like one of another owner; else only those that are seldom.
+        segmented: Domains whose codes may have slashes beside those that are known.
     """
     imported = await select_by_origin(conn, owner, source, [draft.origin for draft in drafts])
     known = await select_known(conn, list({draft.key for draft in drafts if draft.draft.code}))
-    alike = await _find_alike(conn, owner, drafts, looks_closely=looks_closely)
+    alike = await _find_alike(conn, drafts, segmented, looks_closely=looks_closely)
     decisions: list[Decision] = []
     taken: set[LinkKey] = set()
     for draft in drafts:
@@ -108,33 +111,36 @@ async def decide(
     return decisions
 
 
-async def claim_codes(conn: Connection, owner: str, new: Sequence[FoundDraft], changed: list[LinkKey]) -> None:
+async def claim_codes(conn: Connection, new: Sequence[FoundDraft], changed: list[LinkKey]) -> None:
     """Store what finds codes that could be taken for each other, and announce changes, last in the transaction.
 
     Raises:
         Busy: Another owner has just got a code that one of these could be taken for.
     """
     stemmed = _stemmed(new)
+    for owner, codes in stemmed.items():
+        await insert_stems(conn, owner, codes)
     if stemmed:
-        await insert_stems(conn, owner, stemmed)
-        changed += await mark_domains(conn, stemmed)
+        changed += await mark_domains(conn, list(chain.from_iterable(stemmed.values())))
     await lock_feed(conn)
     # Whoever was faster has committed, and is seen now.
-    is_late = bool(stemmed and await select_shadowed(conn, owner, stemmed))
-    if is_late or not await insert_own_changes(conn, owner, [each.key for each in new], announced=sorted(changed)):
+    is_late = any([await select_shadowed(conn, owner, codes) for owner, codes in stemmed.items()])
+    owners, keys = [each.draft.owner for each in new], [each.key for each in new]
+    if is_late or not await insert_own_changes(conn, owners, keys, announced=sorted(changed)):
         raise Busy("Codes that could be taken for each other are being stored.")
 
 
 async def _find_alike(
-    conn: Connection, owner: str, drafts: Sequence[FoundDraft], *, looks_closely: bool
+    conn: Connection, drafts: Sequence[FoundDraft], segmented: frozenset[str], *, looks_closely: bool
 ) -> dict[LinkKey, str]:
     """Find the codes that could be taken for one of another owner, or have slashes that their domain does not allow."""
-    looked_at = [_stem(each) for each in drafts if each.draft.code] if looks_closely else _stemmed(drafts)
+    of_owners = _stemmed(drafts, all_of_them=looks_closely)
+    looked_at = list(chain.from_iterable(of_owners.values()))
     if not looked_at:
         return {}
-    shadowed = await select_shadowed(conn, owner, looked_at)
+    shadowed = set[LinkKey]().union(*[await select_shadowed(conn, *each) for each in of_owners.items()])
     slashed = {each.domain for each in looked_at if "/" in each.code}
-    slashed -= await select_segmented(conn, slashed)
+    slashed -= segmented | await select_segmented(conn, slashed)
     reasons = {
         (d, c): f"The code {c} on {d} could be taken for one of another owner, or that one for it" for d, c in shadowed
     }
@@ -145,14 +151,14 @@ async def _find_alike(
     }
 
 
-def _stem(draft: FoundDraft) -> Stemmed:
-    return Stemmed(*draft.key, draft.folds_case)
-
-
-def _stemmed(drafts: Sequence[FoundDraft]) -> list[Stemmed]:
-    return [
-        _stem(each) for each in drafts if each.draft.code and is_stemmed(each.draft.code, folds_case=each.folds_case)
-    ]
+def _stemmed(drafts: Sequence[FoundDraft], *, all_of_them: bool = False) -> dict[str, list[Stemmed]]:
+    """Find the codes that are more than their stem, or all chosen ones, by the owner: links of an archive may have several."""
+    found: dict[str, list[Stemmed]] = {}
+    for each in drafts:
+        code = each.draft.code
+        if code and (all_of_them or is_stemmed(code, folds_case=each.folds_case)):
+            found.setdefault(each.draft.owner, []).append(Stemmed(*each.key, each.folds_case))
+    return found
 
 
 def _decide_taken(draft: FoundDraft, there: KnownLink, owner: str, on_conflict: OnConflict) -> Decision:

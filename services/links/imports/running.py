@@ -188,7 +188,7 @@ class Run:
             done = await self._steps.work(self._conn, self._stage, rows, self._listed)
             await insert_refusals(self._conn, self.job.id, done.listed, self._listed)
             await advance(self._conn, self.job.id, self._stage, position, done.counts, before=self._position)
-            await announce(self._conn, self.job.owner, done.changed, done.new)
+            await announce(self._conn, done.changed, done.new)
         self._position = position
         self._listed += len(done.listed)
         return len(done.changed)

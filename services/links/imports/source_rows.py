@@ -187,7 +187,10 @@ async def restore_source(conn: Connection, owner: str, row: ImportedRow, version
 async def leave_sources(conn: Connection, link_ids: Sequence[int], number: int) -> None:
     """Take links out of the import that is undone. What they came from stays, so that they can be revived."""
     await conn.execute(
-        "UPDATE link_sources SET import = -$2, before = NULL WHERE link_id = ANY ($1::bigint[]) AND import = $2",
+        """
+        UPDATE link_sources SET import = -$2, before = NULL
+        WHERE link_id = ANY ($1::bigint[]) AND (import = $2 OR import = 0)
+        """,
         link_ids,
         number,
     )

@@ -9,17 +9,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from services.links.archive.restoring import restore_domains
 from services.links.clicks.enrichment import Enricher
 from services.links.imported.batches import StoredImport
 from services.links.imported.keys import VisitorKey, open_visitor_key
 from services.links.imported.storing import store_imported
 from services.links.imported.visits import VisitReader
-from services.links.imports.archives import restore_slice
+from services.links.imports.archives import destination_of, restore_slice
 from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused
 from services.links.imports.rows import MOST_REFUSALS, Counts, ImportRow, RefusalRow
 from services.links.imports.source_rows import select_imported_ids
 from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
 from services.links.sources import SOURCES, archive, recognise
+from services.links.sources.archive_lines import DomainLine
 from services.links.sources.formats import head_of
 from services.links.sources.found import (
     File,
@@ -116,6 +118,7 @@ class Steps:
         self._job = job
         self._source = source
         self._maker = maker
+        self._segmented: set[str] = set()
 
     @property
     def checks(self) -> bool:
@@ -166,19 +169,43 @@ class Steps:
                     f"{stored.surplus:,} visits from here on are more than the clicks of their links, and were left out"
                 )
                 surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
-            changed: Sequence[LinkKey] = ()
+            claimed: Sequence[FoundDraft] = ()
             if records := [each for each in rows if isinstance(each, FoundRecord)]:
-                restored = await restore_slice(conn, job, source, records, self._maker)
+                restored, claimed = await restore_slice(conn, job, source, records, self._maker)
                 taken += restored.clicks
                 refused += [Refused(record.line, "", reason) for record, reason in restored.refused]
-                changed = restored.changed
             counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused), notices=len(surplus))
-            return Done(counts, [*await list_refused(conn, refused), *surplus], changed)
-        work = check_slice if stage is Stage.CHECK_LINKS else store_slice
+            return Done(counts, [*await list_refused(conn, refused), *surplus], new=claimed)
         links = [each for each in rows if isinstance(each, FoundDraft | FoundRoot | Refused)]
-        done: Stored = await work(conn, job, source, links)
+        changed: Sequence[LinkKey] = ()
+        if records := [each for each in rows if isinstance(each, FoundRecord)]:
+            # Domains come before their links, whose codes they may allow.
+            changed, left = await self._decide_domains(conn, records, checks=stage is Stage.CHECK_LINKS)
+            links += left
+        done: Stored = (
+            await check_slice(conn, job, source, links, frozenset(self._segmented))
+            if stage is Stage.CHECK_LINKS
+            else await store_slice(conn, job, source, links)
+        )
         left_out = await list_refused(conn, done.refused) if listed < MOST_REFUSALS else []
-        return Done(done.counts(len(rows)), [*left_out, *done.notices], done.announced, done.owned)
+        return Done(done.counts(len(rows)), [*left_out, *done.notices], [*done.announced, *changed], done.owned)
+
+    async def _decide_domains(
+        self, conn: Connection, records: Sequence[FoundRecord], *, checks: bool
+    ) -> tuple[Sequence[LinkKey], list[Refused]]:
+        """Decide about domains as an archive says, or only find out what would become of that."""
+        destination = destination_of(self._job, self._maker)
+        changed, problems = await restore_domains(conn, records, destination, checks=checks)
+        if checks:
+            wanted = {domain for domain, _ in changed}
+            self._segmented |= {
+                domain
+                for each in records
+                if isinstance(each.record, DomainLine) and each.record.decided.get("multi_segment") is True
+                if (domain := self._maker.find_domain(each.record.domain)) in wanted and domain is not None
+            }
+            changed = []
+        return changed, [Refused(each.line, "", reason) for each, reason in problems]
 
     async def _store_visits(
         self, conn: Connection, visits: Sequence[FoundVisit | FoundCounts]
@@ -208,8 +235,8 @@ class Steps:
             return Refused(row.line, row.input, reason)
         return Refused(getattr(row, "line", 0), getattr(row, "code", ""), reason)
 
-    def _make(self, found: FoundLink | Unusable) -> object:
-        return _refuse_unusable(found) if isinstance(found, Unusable) else self._maker.make(found)
+    def _make(self, found: FoundLink | FoundRecord | Unusable) -> object:
+        return self._maker.make(found) if isinstance(found, FoundLink) else _refuse_unusable(found)
 
 
 def _refuse_unusable(found: Found) -> object:

@@ -119,7 +119,9 @@ async def store_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
     return stored
 
 
-async def check_slice(conn: Connection, job: ImportRow, source: str, rows: Sequence[Row]) -> Stored:
+async def check_slice(
+    conn: Connection, job: ImportRow, source: str, rows: Sequence[Row], segmented: frozenset[str] = frozenset()
+) -> Stored:
     """Find out what would become of a slice, and make nothing.
 
     Args:
@@ -127,6 +129,7 @@ async def check_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
         job: The import.
         source: Where the links are from.
         rows: The links, and what is none.
+        segmented: Domains whose codes would have slashes by now.
 
     Raises:
         Conflict: The import is to fail at the first one.
@@ -138,7 +141,7 @@ async def check_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
     stored.found += len(drafts) - len(new)
     first = {draft.origin for draft, (_, is_first) in zip(drafts, fresh, strict=True) if is_first}
     keeps_both = job.options.on_conflict == "keep_both"
-    for decision in await decide(conn, job.owner, source, job.options.on_conflict, new):
+    for decision in await decide(conn, job.owner, source, job.options.on_conflict, new, segmented=segmented):
         draft, fate, reason = decision.draft, decision.fate, decision.reason
         if fate is Fate.MAKE and draft.draft.code and draft.origin not in first:
             fate, reason = Fate.REFUSE, f"The code {draft.draft.code} is of another row of this file"
@@ -176,7 +179,7 @@ async def end_checking(conn: Connection, number: int) -> None:
     await conn.execute("DELETE FROM pg_temp.checked WHERE import = $1", number)
 
 
-async def announce(conn: Connection, owner: str, changed: Sequence[LinkKey], new: Sequence[FoundDraft]) -> None:
+async def announce(conn: Connection, changed: Sequence[LinkKey], new: Sequence[FoundDraft]) -> None:
     """Announce links that were there before, last in the transaction, and see that no new code is like one of another owner.
 
     New links are not announced: a million of them would be more changes than redirectors remember, and then nothing that they
@@ -186,7 +189,7 @@ async def announce(conn: Connection, owner: str, changed: Sequence[LinkKey], new
         Busy: Another owner has just got such a code.
     """
     if new:
-        await claim_codes(conn, owner, new, list(changed))
+        await claim_codes(conn, new, list(changed))
     elif changed:
         await insert_changes(conn, sorted(changed))
 

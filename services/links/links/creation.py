@@ -145,7 +145,7 @@ async def announce_links(
     keys = [link.key for link in chosen]
     looked_at = {each.key for each in stemmed}
     others = [key for key in keys if key not in looked_at]
-    if is_late or not await insert_own_changes(conn, owner, others, announced=[] if are_free else keys):
+    if is_late or not await insert_own_changes(conn, [owner] * len(others), others, announced=[] if are_free else keys):
         raise (
             _shadowed(chosen[0].key)
             if len(drafts) == 1

@@ -20,6 +20,7 @@ from services.links.sources.archive_lines import (
     KINDS,
     LARGEST_MEMBER,
     MANIFEST,
+    DomainLine,
     End,
     Line,
     LinkLine,
@@ -58,11 +59,13 @@ def recognise(head: bytes, name: str) -> bool:
     return head[_MAGIC].startswith(b"ustar") and head[_NAME].rstrip(b"\0") == MANIFEST.encode()
 
 
-def read_links(file: File) -> Iterator[FoundLink | Unusable]:
-    """Read the links that are there, in the order of the archive; a line is the number among all of its lines."""
+def read_links(file: File) -> Iterator[FoundLink | FoundRecord | Unusable]:
+    """Read the domains and the links, in the order of the archive; a line is the number among all of its lines."""
     for number, line in read_lines(file):
         if isinstance(line, Unusable):
             yield line
+        elif isinstance(line, DomainLine):
+            yield FoundRecord(number, line)
         elif isinstance(line, LinkLine):
             yield FoundLink(
                 line=number,
@@ -72,7 +75,8 @@ def read_links(file: File) -> Iterator[FoundLink | Unusable]:
                 short_url=f"https://{line.domain}/{line.code}",
                 created_at=line.created_at,
                 password_hash=line.password_hash,
-                fields={**line.fields, "folds_case": line.folds_case},
+                # It decides who else may have a code like this one, so it is there from the beginning.
+                fields={**line.fields, "folds_case": line.folds_case} if line.folds_case else line.fields,
                 owner=line.owner,
             )
 
@@ -81,7 +85,7 @@ def read_visits(file: File) -> Iterator[FoundRecord | Unusable]:
     """Read everything that the engine hands on as it is, links once more: what a `FoundLink` has no room for."""
     for number, line in read_lines(file):
         # `read_links` has told of those.
-        if not isinstance(line, Unusable):
+        if not isinstance(line, Unusable | DomainLine):
             yield FoundRecord(number, line)
 
 

@@ -6,11 +6,13 @@ field has a default, and what changes the meaning of a field is another `FORMAT`
 
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.api import FIRST_YEAR, LAST_YEAR
 
 FORMAT = 1
 
@@ -23,6 +25,11 @@ LARGEST_MEMBER = 4 * 1024 * 1024
 MEMBER_BYTES = 256 * 1024
 
 MOST_COUNTED = 2**53
+MOST_EDITED = 2**30
+MOST_SOURCES = 100
+
+EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC)
+"""What is outside is no time of a link; Postgres knows times that Python cannot read back."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 _SLOTS = 96
@@ -34,10 +41,23 @@ def _refuse_nul(text: str) -> str:
     return text
 
 
+def _check_moment(moment: datetime) -> datetime:
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError(f"must lie between the years {EARLIEST.year} and {LAST_YEAR}")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_check_moment)]
+Day = Annotated[date, Field(ge=date(FIRST_YEAR, 1, 1), le=date(LAST_YEAR, 12, 31))]
+Version = Annotated[int, Field(ge=1, le=MOST_EDITED)]
 Count = Annotated[int, Field(ge=0, le=MOST_COUNTED)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_refuse_nul)]
 Text = Annotated[str, StringConstraints(max_length=64 * 1024), AfterValidator(_refuse_nul)]
 Value = Annotated[str, StringConstraints(max_length=256), AfterValidator(_refuse_nul)]
+Sources = Annotated[
+    list[tuple[Name, Annotated[str, StringConstraints(max_length=16 * 1024), AfterValidator(_refuse_nul)]]],
+    Field(max_length=MOST_SOURCES),
+]
 Slot = tuple[Annotated[int, Field(ge=0, lt=_SLOTS)], Count, Count]
 Dimension = Literal["country", "browser", "os", "device", "referrer", "language", "variant"]
 
@@ -81,6 +101,7 @@ class LinkLine(BaseModel):
     Attributes:
         url: As it was given.
         fields: What its owner decided besides, by the names of the API.
+        sources: Where it came from, by the imports that found it: the name of a source, and its place there.
         clicks, humans: All of its clicks; they are made anew of the days and of what was imported.
         clicks_used: Of a limit.
     """
@@ -94,10 +115,11 @@ class LinkLine(BaseModel):
     fields: dict[str, Any]
     password_hash: Annotated[str, StringConstraints(max_length=256)] | None = None
     folds_case: bool = False
-    version: Annotated[int, Field(ge=1, lt=2**31)] = 1
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
+    version: Version = 1
+    created_at: Moment
+    updated_at: Moment
     split_salt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")] | None = None
+    sources: Sources = []
     clicks_used: Count = 0
     clicks: Count = 0
     humans: Count = 0
@@ -115,16 +137,17 @@ class TombstoneLine(BaseModel):
     owner: Name
     status_code: Literal[301, 302, 307, 308] = 302
     cache_control: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    valid_from: AwareDatetime | None = None
-    expires_at: AwareDatetime | None = None
+    valid_from: Moment | None = None
+    expires_at: Moment | None = None
     expired_url: Text | None = None
     enabled: bool = True
     forward_query: bool = False
     folds_case: bool = False
-    version: Annotated[int, Field(ge=1, lt=2**31)] = 1
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
-    deleted_at: AwareDatetime
+    version: Version = 1
+    created_at: Moment
+    updated_at: Moment
+    deleted_at: Moment
+    sources: Sources = []
     imported_clicks: Count = 0
     imported_humans: Count = 0
 
@@ -143,11 +166,11 @@ class DayLine(BaseModel):
 
     domain: Name
     code: Name
-    day: date
+    day: Day
     imported: bool = False
     slots: list[Slot] = []
     visitors: tuple[Count, Count] = (0, 0)
-    values: Mapping[Dimension, list[tuple[Value | None, Count, Count]]] = MappingProxyType({})
+    values: Mapping[Dimension, list[tuple[Value | None, Count, Count]]] = {}
 
 
 class VisitorsLine(BaseModel):
@@ -156,7 +179,7 @@ class VisitorsLine(BaseModel):
     model_config = _STRICT
 
     owner: Name
-    day: date
+    day: Day
     imported: bool = False
     visitors: tuple[Count, Count]
 
@@ -173,11 +196,11 @@ class ClickLine(BaseModel):
 
     domain: Name
     code: Name
-    at: AwareDatetime
+    at: Moment
     bot: bool = False
     imported: bool = False
     visitor: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")] | None = None
-    values: Mapping[Dimension, Value] = MappingProxyType({})
+    values: Mapping[Dimension, Value] = {}
 
 
 class DomainLine(BaseModel):
