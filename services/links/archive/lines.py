@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from services.links.domains.rows import DECIDED as DECIDED_OF_DOMAINS
 from services.links.links.forms import LinkIn
 from services.links.links.rows import DECIDED
 from services.links.packed.days import DayCounts
@@ -65,7 +66,8 @@ def day_line(key: tuple[str, str], day: date, counts: DayCounts, *, imported: bo
 
 
 def domain_line(row: asyncpg.Record, files: Mapping[str, str]) -> DomainLine:
-    decided = {name: value for name, value in row.items() if name not in ("domain", "version", "updated_at") and value}
+    # What is noted there of its codes is noted anew where they are stored.
+    decided = {name: row[name] for name in DECIDED_OF_DOMAINS if row[name]}
     return DomainLine(domain=row["domain"], decided=decided, version=row["version"], files=dict(files))
 
 

@@ -4,7 +4,7 @@ A dry run only asks here; `storing.py` also does what was decided.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -70,6 +70,7 @@ async def decide(
     drafts: Sequence[FoundDraft],
     *,
     looks_closely: bool = False,
+    segmented: Set[str] = frozenset(),
 ) -> list[Decision]:
     """Decide about drafts of different origins. Another owner's link is never touched.
 
@@ -80,10 +81,11 @@ async def decide(
         on_conflict: What becomes of one whose code is in use.
         drafts: Of two with the same code, the first one gets it.
         looks_closely: Whether any of the codes may be like one of another owner; else only those that are seldom.
+        segmented: Domains whose codes may have slashes soon.
     """
     imported = await select_by_origin(conn, owner, source, [draft.origin for draft in drafts])
     known = await select_known(conn, list({draft.key for draft in drafts if draft.draft.code}))
-    alike = await _find_alike(conn, owner, drafts, looks_closely=looks_closely)
+    alike = await _find_alike(conn, owner, drafts, segmented, looks_closely=looks_closely)
     decisions: list[Decision] = []
     taken: set[LinkKey] = set()
     for draft in drafts:
@@ -126,7 +128,7 @@ async def claim_codes(conn: Connection, owner: str, new: Sequence[FoundDraft], c
 
 
 async def _find_alike(
-    conn: Connection, owner: str, drafts: Sequence[FoundDraft], *, looks_closely: bool
+    conn: Connection, owner: str, drafts: Sequence[FoundDraft], segmented: Set[str], *, looks_closely: bool
 ) -> dict[LinkKey, str]:
     """Find the codes that could be taken for one of another owner, or have slashes that their domain does not allow."""
     looked_at = [_stem(each) for each in drafts if each.draft.code] if looks_closely else _stemmed(drafts)
@@ -134,7 +136,7 @@ async def _find_alike(
         return {}
     shadowed = await select_shadowed(conn, owner, looked_at)
     slashed = {each.domain for each in looked_at if "/" in each.code}
-    slashed -= await select_segmented(conn, slashed)
+    slashed -= segmented | await select_segmented(conn, slashed)
     reasons = {
         (d, c): f"The code {c} on {d} could be taken for one of another owner, or that one for it" for d, c in shadowed
     }

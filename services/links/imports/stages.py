@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from services.links.archive.restoring import Restored
 from services.links.clicks.enrichment import Enricher
 from services.links.imported.batches import StoredImport
 from services.links.imported.keys import VisitorKey, open_visitor_key
@@ -18,8 +19,9 @@ from services.links.imports.archives import restore_slice
 from services.links.imports.drafts import DraftMaker, FoundDraft, FoundRoot, Refused, origin_of
 from services.links.imports.rows import MOST_REFUSALS, Counts, ImportRow, RefusalRow
 from services.links.imports.source_rows import select_imported_ids
-from services.links.imports.storing import Stored, check_slice, list_refused, store_slice
+from services.links.imports.storing import check_slice, list_refused, store_slice
 from services.links.sources import SOURCES, archive, recognise
+from services.links.sources.archive_lines import DomainLine
 from services.links.sources.found import (
     File,
     FoundCounts,
@@ -121,6 +123,7 @@ class Steps:
         self._job = job
         self._source = source
         self._maker = maker
+        self._segmented: set[str] = set()
 
     @property
     def checks(self) -> bool:
@@ -175,11 +178,25 @@ class Steps:
                 changed = restored.changed
             counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused), notices=len(surplus))
             return Done(counts, [*await list_refused(conn, refused), *surplus], changed)
-        work = check_slice if stage is Stage.CHECK_LINKS else store_slice
         links = [each for each in rows if isinstance(each, FoundDraft | FoundRoot | Refused)]
-        done: Stored = await work(conn, job, source, links)
+        # They say which codes may have slashes.
+        domains = [each for each in rows if isinstance(each, FoundRecord)]
+        if stage is Stage.CHECK_LINKS:
+            self._note_segmented(domains)
+            done = await check_slice(conn, job, source, links, self._segmented)
+        else:
+            restored = await restore_slice(conn, job, source, domains, self._maker) if domains else Restored()
+            links += [Refused(record.line, "", reason) for record, reason in restored.refused]
+            done = await store_slice(conn, job, source, links)
+            done.announced += restored.changed
         left_out = await list_refused(conn, done.refused) if listed < MOST_REFUSALS else []
         return Done(done.counts(len(rows)), [*left_out, *done.notices], done.announced, done.owned)
+
+    def _note_segmented(self, records: Sequence[FoundRecord]) -> None:
+        """Note the domains whose codes may have slashes once this import has decided about them."""
+        for each in records:
+            if self._job.is_admin and isinstance(each.record, DomainLine) and each.record.decided.get("multi_segment"):
+                self._segmented.add(self._maker.find_domain(each.record.domain) or "")
 
     async def _store_visits(self, conn: Connection, visits: Sequence[FoundVisit | FoundCounts]) -> StoredImport:
         """Store visits of links that this import has made; others had theirs before, so they do not count again."""
@@ -203,8 +220,8 @@ class Steps:
             return Refused(row.line, row.input, reason)
         return Refused(getattr(row, "line", 0), getattr(row, "code", ""), reason)
 
-    def _make(self, found: FoundLink | Unusable) -> object:
-        return _refuse_unusable(found) if isinstance(found, Unusable) else self._maker.make(found)
+    def _make(self, found: FoundLink | FoundRecord | Unusable) -> object:
+        return self._maker.make(found) if isinstance(found, FoundLink) else _refuse_unusable(found)
 
 
 def _refuse_unusable(found: Found) -> object:

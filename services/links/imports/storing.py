@@ -3,7 +3,7 @@
 `steps.py` calls it. A step that is done again finds that the position has moved, and stores nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -119,7 +119,9 @@ async def store_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
     return stored
 
 
-async def check_slice(conn: Connection, job: ImportRow, source: str, rows: Sequence[Row]) -> Stored:
+async def check_slice(
+    conn: Connection, job: ImportRow, source: str, rows: Sequence[Row], segmented: Set[str] = frozenset()
+) -> Stored:
     """Find out what would become of a slice, and make nothing.
 
     Args:
@@ -127,6 +129,7 @@ async def check_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
         job: The import.
         source: Where the links are from.
         rows: The links, and what is none.
+        segmented: Domains whose codes may have slashes by then.
 
     Raises:
         Conflict: The import is to fail at the first one.
@@ -138,7 +141,7 @@ async def check_slice(conn: Connection, job: ImportRow, source: str, rows: Seque
     stored.found += len(drafts) - len(new)
     first = {draft.origin for draft, (_, is_first) in zip(drafts, fresh, strict=True) if is_first}
     keeps_both = job.options.on_conflict == "keep_both"
-    for decision in await decide(conn, job.owner, source, job.options.on_conflict, new):
+    for decision in await decide(conn, job.owner, source, job.options.on_conflict, new, segmented=segmented):
         draft, fate, reason = decision.draft, decision.fate, decision.reason
         if fate is Fate.MAKE and draft.draft.code and draft.origin not in first:
             fate, reason = Fate.REFUSE, f"The code {draft.draft.code} is of another row of this file"

@@ -20,6 +20,7 @@ from services.links.sources.archive_lines import (
     KINDS,
     LARGEST_MEMBER,
     MANIFEST,
+    DomainLine,
     End,
     Line,
     LinkLine,
@@ -58,11 +59,16 @@ def recognise(head: bytes, name: str) -> bool:
     return head[_MAGIC].startswith(b"ustar") and head[_NAME].rstrip(b"\0") == MANIFEST.encode()
 
 
-def read_links(file: File) -> Iterator[FoundLink | Unusable]:
-    """Read the links that are there, in the order of the archive; a line is the number among all of its lines."""
+def read_links(file: File) -> Iterator[FoundLink | FoundRecord | Unusable]:
+    """Read the links that are there, and domains, which say what codes may be, before them, as the archive has them.
+
+    A line is the number among all of its lines.
+    """
     for number, line in read_lines(file):
         if isinstance(line, Unusable):
             yield line
+        elif isinstance(line, DomainLine):
+            yield FoundRecord(number, line)
         elif isinstance(line, LinkLine):
             yield FoundLink(
                 line=number,
@@ -81,7 +87,7 @@ def read_visits(file: File) -> Iterator[FoundRecord | Unusable]:
     """Read everything that the engine hands on as it is, links once more: what a `FoundLink` has no room for."""
     for number, line in read_lines(file):
         # `read_links` has told of those.
-        if not isinstance(line, Unusable):
+        if not isinstance(line, Unusable | DomainLine):
             yield FoundRecord(number, line)
 
 

@@ -157,7 +157,7 @@ class Source(Protocol):
     def recognise(self, head: bytes, name: str) -> bool:
         """Tell whether a file is of this source, by its first 64 KiB and its name."""
 
-    def read_links(self, file: File) -> Iterator[FoundLink | Unusable]:
+    def read_links(self, file: File) -> Iterator[FoundLink | FoundRecord | Unusable]:
         """Read the links. A file that is cut or broken ends with `UnusableFile`."""
 
     def read_visits(self, file: File) -> Iterator[FoundVisit | FoundCounts | FoundRecord | Unusable]:
