@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import asyncpg
@@ -80,7 +80,8 @@ async def read_archive(database: Database, content: bytes, site: Site, owner: st
             _, problems = await restore_domains(conn, domains, destination)
         refused += [Unusable(record.line, "", reason) for record, reason in problems]
         places = await _make_links(conn, file, site, owner, refused)
-        records = [each for each in archive.read_visits(file) if isinstance(each, FoundRecord)]
+        found = chain(archive.read_links(file), archive.read_visits(file))
+        records = [each for each in found if isinstance(each, FoundRecord)]
         for step in _steps(records):
             async with conn.transaction():
                 restored = await restore_records(conn, step, places, destination, is_whole=True)
@@ -97,6 +98,7 @@ async def _make_links(
     for found in archive.read_links(file):
         if isinstance(found, Unusable):
             refused.append(found)
+        if not isinstance(found, FoundLink):
             continue
         if isinstance(found, FoundRecord):
             continue

@@ -42,6 +42,12 @@ from tests.links.stats_data import COUNT, STORES, store_clicks
 HASH = hash_password("s3cret")
 SOON = "2199-01-02T03:04:05.678901Z"
 URL = "https://www.example.com/"
+MOVED = b"""
+INSERT INTO `yourls_url` VALUES ('a/b','https://example.com/',NULL,'2024-05-01 10:22:03','',2);
+INSERT INTO `yourls_url` VALUES ('c+','https://example.com/',NULL,'2024-05-01 10:22:03','',0);
+INSERT INTO `yourls_log` VALUES (1,'2024-05-02 08:00:11','a/b','direct','Mozilla/5.0','203.0.113.10','FR');
+"""
+KEPT_TABLES = ["api_keys", "schema_migrations"]
 RULES = [{"name": "ä", "if": {"language": ["de"]}, "url": f"{URL}de"}]
 SPLIT = [{"name": "a", "url": f"{URL}a", "weight": 3}, {"name": "b", "url": f"{URL}b", "weight": 0}]
 
@@ -361,6 +367,28 @@ async def test_import_of_everyones_archive_makes_the_same_database(
     assert here == there
     assert (again["made"], again["visits"]) == (0, 0)
     assert await select_everything(database) == here
+
+
+async def test_links_that_moved_in_move_on(client_with: ClientOf, database: Database) -> None:
+    """Days that came from elsewhere, and codes with slashes and marks at their end, come out and in again."""
+    admin = await client_with("root", "admin")
+    await admin.patch("/api/v1/domains/sho.rt", json={"multi_segment": True})
+    moved = await bring(admin, MOVED)
+    content, there = await write_archive(database), await select_everything(database)
+    conn = await asyncpg.connect(database.owner_url)
+    tables = await conn.fetch(
+        "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL ($1)",
+        KEPT_TABLES,
+    )
+    await conn.execute(f"TRUNCATE {', '.join(name for (name,) in tables)}")
+    await conn.close()
+    tried = await bring(admin, content, dry_run="true")
+    done = await bring(admin, content)
+
+    assert (moved["made"], moved["visits"]) == (2, 1)
+    assert (tried["made"], tried["refused"]) == (2, 0)
+    assert (done["made"], done["refused"]) == (2, 0)
+    assert await select_everything(database) == there
 
 
 @pytest.mark.parametrize("line", [{"password_hash": "$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"},

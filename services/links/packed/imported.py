@@ -140,7 +140,7 @@ async def select_undated(
         FROM links LEFT JOIN imported_undated AS undated ON link_id = id AND undated.owner = ''
         WHERE id = ANY ($1)
         """,
-        link_ids,
+        [*link_ids],
     )
     found = {}
     for link, humans, bots, *undated in rows:
