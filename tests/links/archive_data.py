@@ -103,7 +103,7 @@ async def _make_links(
         if isinstance(found, FoundRecord):
             continue
         whose = owner or owners[found.code]
-        draft = replace(new_draft(_form(found), whose, site), folds_case=bool(found.fields["folds_case"]))
+        draft = replace(new_draft(_form(found), whose, site), folds_case=bool(found.fields.get("folds_case")))
         over = found.fields.get("expires_at")
         if isinstance(over, str) and datetime.fromisoformat(over) <= datetime.now(UTC):
             draft = replace(draft, fields=replace(draft.fields, expires_at=datetime.fromisoformat(over)))

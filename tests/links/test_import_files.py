@@ -30,7 +30,7 @@ def bomb() -> bytes:
 
 BROKEN = {
     "empty": (b"", {}, "empty"),
-    "unknown": (b"what,is,this\r\n1,2,3\r\n", {}, "format="),
+    "unknown table": (b"what,is,this\r\n1,2,3\r\n", {}, "The headings are: what, is, this"),
     "cut in a row": (MANY[:-20], {}, "Line 4001"),
     "cut gzip": (gzip.compress(MANY)[:-2_000], GZIP, "cut"),
     "damaged gzip": (b"\x1f\x8b" + bytes(100), GZIP, "damaged"),

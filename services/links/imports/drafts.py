@@ -4,6 +4,7 @@
 the same drafts of those in half the time.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from shared.records import LinkKey
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 """What was made before that was made at a time that the source does not know."""
 
+
 CODE_FIELDS = frozenset({"code"})
 
 _PLAIN_FIELDS = frozenset({"title", "tags"})
@@ -38,9 +40,18 @@ _scheme = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]{1,5}(?:[/?#]|$))").match
 """What begins with a name and a colon has a scheme; with a number behind it, that is a port."""
 
 
+LONGEST_ORIGIN = 1_000
+"""Bytes."""
+
+
 def origin_of(domain: str | None, code: str) -> str:
     """Return where a link was: the key by which it is found again. Its visits have the same domain and code."""
     return f"{domain or ''}/{'' if code == ROOT else code}"
+
+
+def _origin_of_target(url: str) -> str:
+    """Return the key of a link without a code. An index takes no long one."""
+    return f"#{url}" if len(url.encode()) <= LONGEST_ORIGIN else f"##{hashlib.sha256(url.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +181,7 @@ class DraftMaker:
         if created_at is not None and not EARLIEST <= created_at <= datetime.now(UTC):
             created_at = None
             notices = (*notices, "When it was made is not known.")
-        origin = self.origin_of(found.domain, found.code) if found.code else f"#{found.url}"
+        origin = self.origin_of(found.domain, found.code) if found.code else _origin_of_target(found.url)
         return FoundDraft(
             found.line, shown, origin, plain, created_at, found.clicks, found.bots, used, folds_case, notices
         )

@@ -158,3 +158,38 @@ def _columns(found: FoundDraft, key: LinkKey) -> dict[str, object]:
     if found.clicks:
         columns |= total_columns(ImportedTotal(0, found.draft.owner, found.clicks, found.bots))
     return columns
+
+
+async def begin_checking(conn: Connection, number: int) -> None:
+    """Make room for what a session has checked of an import, so that two rows with one code are noticed."""
+    await conn.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS checked (import integer, digest bigint, PRIMARY KEY (import, digest))"
+    )
+    await end_checking(conn, number)
+
+
+async def end_checking(conn: Connection, number: int) -> None:
+    """Forget what a session has checked of an import."""
+    await conn.execute("DELETE FROM pg_temp.checked WHERE import = $1", number)
+
+
+async def note_checked(
+    conn: Connection, number: int, origins: Sequence[str], keys: Sequence[LinkKey]
+) -> list[tuple[bool, bool]]:
+    """Note what is checked; tell for each whether its origin is new, and whether its code is."""
+    texts = [*(f"o{origin}" for origin in origins), *("k" + "/".join(key) for key in keys)]
+    rows = await conn.fetch(
+        """
+        WITH given AS MATERIALIZED (
+            SELECT hashtextextended(text, 0) AS digest, min(place) AS place
+            FROM unnest($1::text[]) WITH ORDINALITY AS texts (text, place) GROUP BY 1
+        ), noted AS (
+            INSERT INTO pg_temp.checked SELECT $2, digest FROM given ON CONFLICT DO NOTHING RETURNING digest
+        )
+        SELECT place FROM given JOIN noted USING (digest)
+        """,
+        texts,
+        number,
+    )
+    new = {row["place"] - 1 for row in rows}
+    return [(place in new, place + len(origins) in new) for place in range(len(origins))]

@@ -13,6 +13,7 @@ import structlog
 
 from services.links.imported.keys import close_visitor_key
 from services.links.imports.drafts import DraftMaker
+from services.links.imports.link_rows import begin_checking, end_checking
 from services.links.imports.rows import (
     ImportRow,
     advance,
@@ -25,7 +26,7 @@ from services.links.imports.rows import (
 )
 from services.links.imports.spool import FileConnection, SpooledFile, has_parts
 from services.links.imports.stages import NEXT, Stage, Steps, find_source
-from services.links.imports.storing import Conflict, announce, begin_checking, end_checking
+from services.links.imports.storing import Conflict, announce
 from services.links.site import Site
 from services.links.sources.found import UnusableFile
 from shared.postgres import UNAVAILABLE, Connection

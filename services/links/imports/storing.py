@@ -1,6 +1,6 @@
 """Stores a slice of what an import found, in one transaction: the links, what became of each row, and how far the import is.
 
-`steps.py` calls it. A step that is done again finds that the position has moved, and stores nothing.
+`stages.py` calls it. A step that is done again finds that the position has moved, and stores nothing.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from services.links.imports.link_rows import (
     KnownLink,
     insert_imported,
     lock_links,
+    note_checked,
     revive_links,
     set_used,
 )
@@ -136,7 +137,7 @@ async def check_slice(
     """
     stored = Stored()
     drafts = list(_split(rows, stored).values())
-    fresh = await _note_checked(conn, job.number, [draft.origin for draft in drafts], [draft.key for draft in drafts])
+    fresh = await note_checked(conn, job.number, [draft.origin for draft in drafts], [draft.key for draft in drafts])
     new = [draft for draft, (is_new, _) in zip(drafts, fresh, strict=True) if is_new]
     stored.found += len(drafts) - len(new)
     first = {draft.origin for draft, (_, is_first) in zip(drafts, fresh, strict=True) if is_first}
@@ -164,19 +165,6 @@ async def check_slice(
         if isinstance(row, FoundRoot):
             await _check_root(conn, job, row, stored)
     return stored
-
-
-async def begin_checking(conn: Connection, number: int) -> None:
-    """Make room for what a session has checked of an import, so that two rows with one code are noticed."""
-    await conn.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS checked (import integer, digest bigint, PRIMARY KEY (import, digest))"
-    )
-    await end_checking(conn, number)
-
-
-async def end_checking(conn: Connection, number: int) -> None:
-    """Forget what a session has checked of an import."""
-    await conn.execute("DELETE FROM pg_temp.checked WHERE import = $1", number)
 
 
 async def announce(conn: Connection, changed: Sequence[LinkKey], new: Sequence[FoundDraft]) -> None:
@@ -341,25 +329,3 @@ async def _store_root(conn: Connection, job: ImportRow, root: FoundRoot, stored:
         await update_domain(conn, root.domain, {"root_url": root.url})
         stored.sources.append(SourceRow(root.origin, NO_LINK, 0, spell_root(root.domain, root.url)))
         stored.announced.append((root.domain, ""))
-
-
-async def _note_checked(
-    conn: Connection, number: int, origins: Sequence[str], keys: Sequence[LinkKey]
-) -> list[tuple[bool, bool]]:
-    """Note what is checked; tell for each whether its origin is new, and whether its code is."""
-    texts = [*(f"o{origin}" for origin in origins), *("k" + "/".join(key) for key in keys)]
-    rows = await conn.fetch(
-        """
-        WITH given AS MATERIALIZED (
-            SELECT hashtextextended(text, 0) AS digest, min(place) AS place
-            FROM unnest($1::text[]) WITH ORDINALITY AS texts (text, place) GROUP BY 1
-        ), noted AS (
-            INSERT INTO pg_temp.checked SELECT $2, digest FROM given ON CONFLICT DO NOTHING RETURNING digest
-        )
-        SELECT place FROM given JOIN noted USING (digest)
-        """,
-        texts,
-        number,
-    )
-    new = {row["place"] - 1 for row in rows}
-    return [(place in new, place + len(origins) in new) for place in range(len(origins))]
