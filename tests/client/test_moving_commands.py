@@ -134,7 +134,7 @@ def test_a_dry_run_is_done_and_undone_by_its_id(terminal: Terminal, tmp_path: Pa
     """Each step says how to take the next one, and nothing is sent again."""
     file = tmp_path / "a.csv"
     file.write_bytes(b"x")
-    with importing(dry_run=True) as importer:
+    with importing(dry_run=True, made=1) as importer:
         tried = terminal.type("import", str(file), "--dry-run", *at(importer))
         (name,) = importer.files
         begun = terminal.type("import", "--start", name, *at(importer))

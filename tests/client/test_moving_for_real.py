@@ -54,6 +54,7 @@ def test_an_export_is_imported_by_another_owner(stack: Stack, terminal: Terminal
     (link,) = json.loads("".join(other.lines("links", "list", "--output", "json")))
 
     assert "1 made" in done.stdout, done.output
+    assert "1 rows come with a change, such as another code; --refused names them" in done.stderr
     assert link["code"] != "abc"
     assert (link["url"], link["tags"], link["title"], link["owner"]) == ("https://www.example.com/", ["a"], "T", "bob")
 
@@ -68,6 +69,7 @@ def test_an_archive_goes_out_and_in(terminal: Terminal, tmp_path: Path) -> None:
     assert out.exit_code == 0, out.output
     assert done.exit_code == 0, done.output
     assert "0 made, 2 found" in done.stdout
+    assert "--undo" not in done.stderr, "there is nothing to take back"
     assert len(terminal.lines("links", "list", "--output", "url")) == 2
 
 

@@ -212,11 +212,13 @@ def _report(found: Import) -> None:
     typer.echo(f"{found.state}: {counts}, {found.refused} refused, {found.visits} visits")
     if found.kept:
         typer.echo(f"{found.kept} links were edited or clicked since, and are kept; --refused names them", err=True)
+    if found.notices:
+        typer.echo(f"{found.notices} rows come with a change, such as another code; --refused names them", err=True)
     if found.state == "failed":
         fail(COMMAND, printable(found.error or "it failed"))
     if found.state == "done" and found.dry_run:
         typer.echo(f"Nothing was created yet. Do it with: tinyurl import --start {found.id}", err=True)
-    elif found.state == "done":
+    elif found.state == "done" and (found.made or found.replaced or found.visits):
         typer.echo(f"Take it back with: tinyurl import --undo {found.id}", err=True)
     if found.refused and found.state == "done":
         raise typer.Exit(3)
