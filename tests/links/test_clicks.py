@@ -84,6 +84,7 @@ async def test_csv_pages_follow_each_other(reader: httpx.AsyncClient, clicks: li
         "referrer",
         "language",
         "variant",
+        "imported",
     }
     assert {row["language"] for row in rows} == {"de", "en", "'=cmd|'/C calc'!A0"}
 

@@ -86,7 +86,7 @@ async def test_key_without_the_scope_is_refused_first(client_with: ClientOf) -> 
 
 
 async def test_lists_can_be_repeated(admin: httpx.AsyncClient) -> None:
-    """Those that the description calls lists: the tags of a filter, the links to count."""
+    """Those that the description calls lists: the tags of a filter, the links to count, the domains of an import."""
     lists = {
         (path, name)
         for _, path, names in await operations(admin)
@@ -94,7 +94,12 @@ async def test_lists_can_be_repeated(admin: httpx.AsyncClient) -> None:
         if schema.get("type") == "array"
     }
 
-    assert lists == {(LINKS, "tag"), ("/api/v1/exports", "tag"), ("/api/v1/stats/recent", "link")}
+    assert lists == {
+        (LINKS, "tag"),
+        ("/api/v1/exports", "tag"),
+        ("/api/v1/stats/recent", "link"),
+        ("/api/v1/imports", "domain"),
+    }
     assert (await admin.get("/api/v1/stats/recent?link=a&link=b")).status_code == 200
 
 
