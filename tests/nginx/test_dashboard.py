@@ -75,7 +75,7 @@ def test_signing_in_and_a_visit(site: DashboardEdge) -> None:
     cookie = cookie_of(site.sign_in(site.stack.key("alice")))
     seen = site.visit(cookie, site.origin)
 
-    assert seen.pages == ["Shorten", "Links", "Statistics"]
+    assert seen.pages == ["Shorten", "Links", "Statistics", "Import"]
     assert "alice" in seen.text
     for origin in (f"http://{HOST}", f"http://{HOST}:{site.front.port + 1}", "https://evil.example"):
         with pytest.raises(InvalidStatus, match="403"):

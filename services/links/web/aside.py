@@ -73,7 +73,15 @@ class Aside:
             await child.end()
 
     async def _start(self) -> ChildProcess:
-        return await start_child((sys.executable, "-m", __name__, self._work), pickle.dumps(self._settings))
+        command = (sys.executable, "-m", __name__, self._work)
+        starting = asyncio.create_task(start_child(command, pickle.dumps(self._settings)))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # It starts all the same, and nobody else would end it.
+            with contextlib.suppress(OSError):
+                await (await starting).end()
+            raise
 
 
 async def _answer_all(open_work: Work) -> None:
