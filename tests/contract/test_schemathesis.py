@@ -64,6 +64,7 @@ BY_DESIGN = {
     ("AllowHeaderMismatch", "/api/v1/keys/current"): "it is also the address of a key",
     ("AllowHeaderMismatch", "/api/v1/links/batch"): "it is also the address of a link with the code `batch`",
     ("AcceptedNegativeData", "/api/v1/links/batch"): "a row that is refused stops no other",
+    ("UseAfterFree", "/api/v1/imports/{import_id}"): "an import that is undone can still be read",
 }
 
 

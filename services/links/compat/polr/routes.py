@@ -35,11 +35,11 @@ _SECRET = FieldError("is_secret", "must not be true: there are no secret endings
 
 def polr_router() -> APIRouter:
     """Return the routes of Polr, and TinyURL's."""
-    router = APIRouter(include_in_schema=False)
-    polr = APIRouter(prefix="/api/v2/action", route_class=answering(_refuse))
+    router = APIRouter()
+    polr = APIRouter(prefix="/api/v2/action", route_class=answering(_refuse), include_in_schema=False)
     polr.add_api_route("/shorten", shorten, methods=["GET", "POST"])
     polr.add_api_route("/lookup", look_up, methods=["GET", "POST"])
-    tinyurl = APIRouter(route_class=answering(_refuse_in_text))
+    tinyurl = APIRouter(route_class=answering(_refuse_in_text), include_in_schema=False)
     tinyurl.add_api_route("/api-create.php", create, methods=["GET", "POST"])
     for each in (polr, tinyurl):
         router.routes.extend(each.routes)
