@@ -127,14 +127,10 @@ class Run:
         self._read_stage()
 
     def _read_stage(self) -> None:
-        self._rows = self._read_rows(self._stage, self._position)
+        assert self._steps is not None
+        self._rows = islice(self._steps.read(self._stage, self._file), self._position, None)
         self._begun = (monotonic(), self._position)
         self._read_on()
-
-    def _read_rows(self, stage: Stage, position: int) -> Iterator[object]:
-        """Read the rows of a stage. Some sources read as soon as they are asked, so they are asked in the thread, too."""
-        assert self._steps is not None
-        yield from islice(self._steps.read(stage, self._file), position, None)
 
     def _read_on(self) -> None:
         """Read the next slice in a thread, while this one is stored."""

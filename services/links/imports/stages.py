@@ -153,29 +153,10 @@ class Steps:
             listed: How many rows are listed already.
         """
         job, source = self._job, self._source.NAME
-        refused = [each for each in rows if isinstance(each, Refused)]
         if stage is Stage.CHECK_VISITS or (stage is Stage.CHECK_LINKS and not self.checks):
             return Done(Counts(rows_read=len(rows)))
         if stage is Stage.VISITS:
-            visits = [each for each in rows if isinstance(each, FoundVisit | FoundCounts)]
-            stored, of_links = await self._store_visits(conn, visits)
-            taken, surplus = stored.dated, []
-            if visits and not of_links and not self._told:
-                self._told = True
-                reason = "Visits from here on are of links that did not come from this source, or have visits of another import"
-                surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
-            if stored.surplus:
-                reason = (
-                    f"{stored.surplus:,} visits from here on are more than the clicks of their links, and were left out"
-                )
-                surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
-            claimed: Sequence[FoundDraft] = ()
-            if records := [each for each in rows if isinstance(each, FoundRecord)]:
-                restored, claimed = await restore_slice(conn, job, source, records, self._maker)
-                taken += restored.clicks
-                refused += [Refused(record.line, "", reason) for record, reason in restored.refused]
-            counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused), notices=len(surplus))
-            return Done(counts, [*await list_refused(conn, refused), *surplus], new=claimed)
+            return await self._work_visits(conn, rows)
         links = [each for each in rows if isinstance(each, FoundDraft | FoundRoot | Refused)]
         changed: Sequence[LinkKey] = ()
         if records := [each for each in rows if isinstance(each, FoundRecord)]:
@@ -189,6 +170,32 @@ class Steps:
         )
         left_out = await list_refused(conn, done.refused) if listed < MOST_REFUSALS else []
         return Done(done.counts(len(rows)), [*left_out, *done.notices], [*done.announced, *changed], done.owned)
+
+    async def _work_visits(self, conn: Connection, rows: Sequence[object]) -> Done:
+        """Store the visits and counts of a slice, and what else an archive has."""
+        job, source = self._job, self._source.NAME
+        refused = [each for each in rows if isinstance(each, Refused)]
+        visits = [each for each in rows if isinstance(each, FoundVisit | FoundCounts)]
+        stored, of_links = await self._store_visits(conn, visits)
+        taken, surplus = stored.dated, []
+        if visits and not of_links and not self._told:
+            self._told = True
+            reason = (
+                "Visits from here on are of links that did not come from this source, or have visits of another import"
+            )
+            surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
+        if stored.surplus:
+            reason = (
+                f"{stored.surplus:,} visits from here on are more than the clicks of their links, and were left out"
+            )
+            surplus.append(RefusalRow(visits[0].line, visits[0].code, reason))
+        claimed: Sequence[FoundDraft] = ()
+        if records := [each for each in rows if isinstance(each, FoundRecord)]:
+            restored, claimed = await restore_slice(conn, job, source, records, self._maker)
+            taken += restored.clicks
+            refused += [Refused(record.line, "", reason) for record, reason in restored.refused]
+        counts = Counts(rows_read=len(rows), visits=taken, refused=len(refused), notices=len(surplus))
+        return Done(counts, [*await list_refused(conn, refused), *surplus], new=claimed)
 
     async def _decide_domains(
         self, conn: Connection, records: Sequence[FoundRecord], *, checks: bool
